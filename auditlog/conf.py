@@ -1,0 +1,95 @@
+"""Owns every setting that the environment may set: name, default, reading, and a sentence of documentation each.
+
+Reading fails loudly: a value that cannot be understood names the variable, the value and what would be right.
+`docs/reference/settings.md` lists the same names; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+class SettingError(Exception):
+    """A setting that cannot be read: says which variable, which value and what to write instead."""
+
+
+class Setting(NamedTuple):
+    name: str
+    default: str
+    read: Callable[[str], Any]
+    doc: str
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    path = Path(value).expanduser()
+    return path if path.is_absolute() else ROOT / path
+
+
+def _count(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def _flag(value: str) -> bool:
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("must be 1 or 0")
+
+
+def _address(value: str) -> tuple[str, int]:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host:
+        raise ValueError("must be host:port, for instance 127.0.0.1:8000")
+    number = int(port)
+    if not 1 <= number <= 65535:
+        raise ValueError("port must be 1 to 65535")
+    return host.strip("[]"), number
+
+
+def _names(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+SETTINGS: Final[dict[str, Setting]] = {
+    s.name: s
+    for s in (
+        Setting("AUDITLOG_DATA", "var", _path, "Folder of the embedded PostgreSQL, the keys and `first-run.json`."),
+        Setting("DATABASE_URL", "", _text, "PostgreSQL to use (an owner's URL). Empty: an embedded PostgreSQL is started."),
+        Setting("AUDITLOG_INGEST_DATABASE_URL", "", _text, "URL of the ingest role. Empty: the owner's URL with SET ROLE."),
+        Setting("AUDITLOG_WEB_DATABASE_URL", "", _text, "URL of the web role. Empty: the owner's URL with SET ROLE."),
+        Setting("AUDITLOG_DERIVE_DATABASE_URL", "", _text, "URL of the derive role. Empty: the owner's URL with SET ROLE."),
+        Setting("AUDITLOG_HTTP", "127.0.0.1:8000", _address, "Address of pages, read API and REST ingest."),
+        Setting("AUDITLOG_OTLP_HTTP", "127.0.0.1:4318", _address, "Address of OTLP over HTTP."),
+        Setting("AUDITLOG_OTLP_GRPC", "127.0.0.1:4317", _address, "Address of OTLP over gRPC."),
+        Setting("AUDITLOG_WORKERS", "2", _count, "Processes that answer OTLP over HTTP."),
+        Setting("AUDITLOG_DEMO", "1", _flag, "Load the demo sessions on the first start."),
+        Setting("AUDITLOG_MAX_BODY", str(64 * 1024 * 1024), _count, "Largest request body after decompression, in bytes."),
+        Setting("AUDITLOG_BODY_TIMEOUT", "10", _count, "Seconds that a client may take to send a request body."),
+        Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),
+        Setting("AUDITLOG_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]", _names, "Host names under which the pages may be reached."),
+        Setting("AUDITLOG_SECRET_KEY", "", _text, "Secret of Django's sessions. Empty: made once and kept in AUDITLOG_DATA."),
+    )
+}
+
+
+def get(name: str) -> Any:
+    """The value of a setting, read from the environment now. Raises SettingError."""
+    setting = SETTINGS[name]
+    value = os.environ.get(name, setting.default)
+    try:
+        return setting.read(value)
+    except ValueError as error:
+        raise SettingError(f"{name}={value!r} cannot be read: {error}. {setting.doc}") from error

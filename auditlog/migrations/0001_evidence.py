@@ -1,0 +1,13 @@
+"""The evidence tables, as `auditlog/store/schema.sql` writes them."""
+
+from pathlib import Path
+
+from django.db import migrations
+
+SCHEMA = Path(__file__).resolve().parent.parent / "store" / "schema.sql"
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies: list[tuple[str, str]] = []
+    operations = [migrations.RunSQL(SCHEMA.read_text(), reverse_sql=migrations.RunSQL.noop)]

@@ -1,0 +1,69 @@
+"""Owns the static table that says which attribute key belongs to which field of an event, and which keys carry a session ID.
+
+A field is the unit of erasure: every value of an event belongs to exactly one. The table only sorts keys; what a value
+*means* is decided later (normalise), so a wrong guess here costs granularity of erasure, never a value. The version is kept
+in each skeleton; a changed table is a new version, because old events keep the sorting that they were committed under.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+VERSION: Final = 1
+
+SYSTEM, TOOLS, INPUT, OUTPUT, REASONING, ARGUMENTS, RESULT, IDENTITY, RESOURCE, OTHER, BODY, EVENTS = range(1, 13)
+NAMES: Final = {
+    SYSTEM: "system prompt", TOOLS: "tools", INPUT: "input", OUTPUT: "output", REASONING: "reasoning", ARGUMENTS: "arguments",
+    RESULT: "result", IDENTITY: "identity", RESOURCE: "resource", OTHER: "other attributes", BODY: "body", EVENTS: "links and events",
+}  # fmt: skip
+
+# Fields whose long values sessions share: their content lies under a prefix of its own, once for all sessions.
+SHARED: Final = frozenset({SYSTEM, TOOLS, RESOURCE})
+
+# Keys that carry a session ID, best first. It gives content its place on disk and a log without trace its key, nothing else.
+SESSION_KEYS: Final = (
+    "session.id",
+    "gen_ai.conversation.id",
+    "session_id",
+    "langfuse.session.id",
+    "traceloop.association.properties.session_id",
+    "lmnr.association.properties.session_id",
+    "ai.telemetry.metadata.sessionId",
+    "langsmith.trace.session_id",
+)
+_SESSION_RANK: Final = {key: rank for rank, key in enumerate(SESSION_KEYS)}
+NO_RANK: Final = 99
+
+# First match wins; matched against the lower-case key. Order: the narrow before the wide.
+_RULES: Final[tuple[tuple[int, re.Pattern[str]], ...]] = (
+    (ARGUMENTS, re.compile(r"(^|[._])tool[._](call[._])?(function[._])?(arguments|args|parameters|input)$|^ai\.toolcall\.args$|^tool_arguments$|^input\.arguments$")),
+    (RESULT, re.compile(r"(^|[._])tool[._](call[._])?(result|response|output)$|^ai\.toolcall\.result$|^tool_response$")),
+    (SYSTEM, re.compile(r"system_instructions?$|system_prompt|system\.message|^system$|instructions$|prompt_template")),
+    (TOOLS, re.compile(r"tool[._]definitions|^llm\.tools\.|request\.functions\.|^ai\.prompt\.tools|tools_offered|^tools$|json_schema$|available_tools")),
+    (REASONING, re.compile(r"(^|[._])(reasoning|thinking)([._](content|text|summary))?$|reasoning_content")),
+    (IDENTITY, re.compile(
+        r"(session|conversation|thread|user|customer|enduser|account|patient|tenant|member|ticket)[._]?id"
+        r"|^(user|enduser|customer|client|session)\.|[._](email|phone|ip_address|username|user)$|^(agent|about|id|trace_id|parent_id)(\.|$)"
+        r"|^metadata$|association\.properties|telemetry\.metadata|\.metadata\."
+    )),
+    (INPUT, re.compile(r"input[._]messages|(^|[._])(prompts?|input|inputs|request_data|spaninputs|query|question)([._]|$)|\.prompt\.")),
+    (OUTPUT, re.compile(r"output[._]messages|(^|[._])(completions?|output|outputs|response_data|spanoutputs|answer|documents)([._]|$)|\.response\.(text|object|toolcalls)")),
+)  # fmt: skip
+
+_memo: dict[str, tuple[int, int]] = {}
+_MEMO_KEYS: Final = 20_000  # keys are the sender's; a hostile one may invent them without end
+
+
+def field_of(key: str) -> tuple[int, int]:
+    """(field, session rank) of an attribute key; the rank is NO_RANK unless the key carries a session ID, 0 is best."""
+    found = _memo.get(key)
+    if found is None:
+        lowered = key.lower()
+        field = next((field for field, pattern in _RULES if pattern.search(lowered)), OTHER)
+        rank = _SESSION_RANK.get(key, NO_RANK)
+        found = (IDENTITY if rank != NO_RANK else field, rank)
+        if len(_memo) >= _MEMO_KEYS:
+            _memo.clear()
+        _memo[key] = found
+    return found

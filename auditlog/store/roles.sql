@@ -1,0 +1,50 @@
+-- Roles and what each may do; idempotent, run after every migration (store/roles.py). A process holds the least it needs:
+-- a hole in the pages cannot change evidence, because the role of the pages has no right to.
+DO $$
+DECLARE
+    role_name text;
+    line record;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['auditlog_ingest', 'auditlog_web', 'auditlog_derive', 'auditlog_sealer', 'auditlog_retention'] LOOP
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- roles belong to the cluster; another database made it
+        END;
+        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role_name);
+    END LOOP;
+
+    FOR line IN SELECT * FROM (VALUES
+        ('auditlog_ingest', 'SELECT, INSERT', 'event'), ('auditlog_ingest', 'SELECT, INSERT', 'content'),
+        ('auditlog_ingest', 'SELECT, INSERT', 'batch'), ('auditlog_ingest', 'SELECT, INSERT', 'part'),
+        ('auditlog_ingest', 'SELECT, UPDATE (idle)', 'bucket'), ('auditlog_ingest', 'USAGE', 'SEQUENCE batch_no_seq'),
+        ('auditlog_ingest', 'SELECT', 'project'), ('auditlog_ingest', 'SELECT, UPDATE (last_used_at)', 'api_key'),
+        ('auditlog_ingest', 'EXECUTE', 'FUNCTION ensure_bucket'),
+        ('auditlog_web', 'SELECT', 'event'), ('auditlog_web', 'SELECT', 'content'), ('auditlog_web', 'SELECT', 'batch'),
+        ('auditlog_web', 'SELECT', 'part'), ('auditlog_web', 'SELECT', 'bucket'),
+        ('auditlog_web', 'EXECUTE', 'FUNCTION ensure_bucket'),
+        ('auditlog_derive', 'SELECT', 'event'), ('auditlog_derive', 'SELECT', 'content'), ('auditlog_derive', 'SELECT', 'batch'),
+        ('auditlog_derive', 'SELECT', 'part'), ('auditlog_derive', 'SELECT', 'bucket'), ('auditlog_derive', 'SELECT', 'project')
+    ) AS rights(role, privilege, object) LOOP
+        IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
+            EXECUTE format('GRANT %s ON %s TO %I', line.privilege, line.object, line.role);
+        END IF;
+    END LOOP;
+
+    -- Everything that is neither evidence nor Django's bookkeeping of migrations is governance or derived.
+    FOR line IN SELECT c.relname AS name, c.relkind AS kind FROM pg_class c
+                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
+                  AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations') LOOP
+        IF line.kind = 'S' THEN
+            EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);
+        ELSE
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO auditlog_web', line.name);
+            IF obj_description(format('%I', line.name)::regclass) = 'derived' THEN
+                EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I TO auditlog_derive', line.name);
+                EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON %I FROM auditlog_web', line.name);
+            END IF;
+        END IF;
+    END LOOP;
+END $$;
