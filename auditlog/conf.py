@@ -80,6 +80,7 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_BODY_TIMEOUT", "10", _count, "Seconds that a client may take to send a request body."),
         Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),
         Setting("AUDITLOG_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]", _names, "Host names under which the pages may be reached."),
+        Setting("AUDITLOG_TLS", "0", _flag, "A proxy in front speaks TLS: cookies are sent over TLS only."),
         Setting("AUDITLOG_SECRET_KEY", "", _text, "Secret of Django's sessions. Empty: made once and kept in AUDITLOG_DATA."),
     )
 }

@@ -1,0 +1,95 @@
+"""Owns the governance tables: projects, their API keys, and the jobs of the background workers.
+
+Evidence tables are no models: they are written and read by `auditlog.store` alone (migration 0001, hand-written SQL).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+from auditlog import keys
+
+
+class Project(models.Model):
+    """What keys and evidence belong to. Its secret keys event IDs and content keys, and is stored only wrapped."""
+
+    id = models.AutoField(primary_key=True)
+    name = models.TextField()
+    slug = models.SlugField(max_length=63, unique=True)
+    secret_wrapped = models.BinaryField()
+    class_no = models.SmallIntegerField(default=1)
+    period = models.CharField(max_length=5, default="month", choices=[("month", "month"), ("day", "day")])
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "project"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(period__in=["month", "day"]), name="project_period"),
+            models.CheckConstraint(condition=models.Q(class_no__gte=1), name="project_class_no"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class ApiKey(models.Model):
+    """A key as stored: its public ID and the digest of its whole text, never the text."""
+
+    public_id = models.CharField(max_length=12, unique=True)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="api_keys")
+    name = models.TextField()
+    scopes = ArrayField(models.CharField(max_length=16, choices=[(scope, scope) for scope in keys.SCOPES]))
+    secret_digest = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "api_key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+    @classmethod
+    def issue(cls, project: Project, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
+        """A new key and its text, which is shown once and cannot be had again."""
+        if unknown := set(scopes) - set(keys.SCOPES):
+            raise ValueError(f"unknown scopes {sorted(unknown)}; there are {', '.join(keys.SCOPES)}")
+        made = keys.make()
+        row = cls.objects.create(project=project, name=name, scopes=scopes, public_id=made.public_id, secret_digest=made.digest)
+        return row, made.text
+
+
+class Job(models.Model):
+    """Work for the background workers. The row is the job; a broker's message is only a hint to look at it."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    kind = models.CharField(max_length=63)
+    args = models.JSONField(default=dict)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(default="", blank=True)
+    result = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    due_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "job"
+        indexes: ClassVar = [
+            models.Index(fields=["due_at"], name="job_open", condition=models.Q(state__in=["pending", "running"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk} ({self.state})"

@@ -1,0 +1,1 @@
+"""Owns how the service is run: the embedded PostgreSQL, the supervisor, the first start, rights, health and logs."""

@@ -1,0 +1,12 @@
+"""Owns which part of the service answers which path."""
+
+from django.urls import include, path
+
+from auditlog.platform import health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("api/v1/", include("auditlog.api.urls")),
+    path("", include("auditlog.web.urls")),
+]
