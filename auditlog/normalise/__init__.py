@@ -1,0 +1,1 @@
+"""Owns understanding: what one stored item says, in one vocabulary. Pure: no Django, no database, no clock."""

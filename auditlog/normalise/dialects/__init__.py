@@ -1,0 +1,1 @@
+"""Owns one file per vocabulary that senders use; none knows another, all translate into `auditlog.vocabulary`."""
