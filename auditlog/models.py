@@ -12,6 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from auditlog import keys
+from auditlog.derive import models as derived  # noqa: F401  (Django finds an application's models here)
 
 
 class Project(models.Model):

@@ -1,0 +1,63 @@
+"""Owns `manage.py derive`: the process that keeps the derived tables up with the evidence."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandParser
+
+from auditlog.derive.consume import NotAlone, Pass
+from auditlog.derive.summary import summarise
+from auditlog.errors import Problem
+from auditlog.store import reader
+from auditlog.store.connect import connect
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.25
+AWAY_SECONDS = 1.0
+SUMMARISE_AT_LEAST_EVERY = 1.0  # seconds: a busy ingest must not keep the ledger from being written
+
+
+class Command(BaseCommand):
+    help = "Consume committed batches: bind traces to sessions and summarise sessions. Runs until it is told to stop."
+    requires_system_checks: list[str] = []  # a warning about pages must not keep the pass from running
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Stop when nothing is left to do.")
+
+    def handle(self, *_: Any, once: bool = False, **__: Any) -> None:
+        stop = threading.Event()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stop.set())
+        while not stop.is_set():
+            try:
+                with connect("derive") as conn:
+                    self._run(Pass(conn, reader.events_of_batches), conn, stop, once)
+                return
+            except (psycopg.OperationalError, psycopg.errors.UndefinedTable, Problem, NotAlone) as error:
+                # Away, restarting, not migrated yet, or another process still has the lock: nothing is lost, it is tried again.
+                if once:
+                    raise
+                log.warning("derive.waiting", extra={"error_kind": type(error).__name__})
+                stop.wait(AWAY_SECONDS)
+
+    def _run(self, work: Pass, conn: psycopg.Connection[tuple[Any, ...]], stop: threading.Event, once: bool) -> None:
+        while not stop.is_set():
+            busy = False
+            enough = time.monotonic() + SUMMARISE_AT_LEAST_EVERY
+            while work.step() and not stop.is_set():
+                busy = True
+                if time.monotonic() > enough:
+                    break
+            if summarise(conn, work.edition) or busy:
+                continue
+            if once:
+                return
+            stop.wait(IDLE_SECONDS)
