@@ -1,0 +1,262 @@
+"""Owns the way back: from a skeleton, its values and content to the item as it was sent (pack.py says how they are made).
+
+A field whose values were erased or are withheld gives WITHHELD values; everything else of the item stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from auditlog import item as items
+from auditlog.item import ARRAY, BOOL, BYTES, DOUBLE, EMPTY, INT, KVLIST, STRING, WITHHELD, Context, Item, Link, Log, Rest, Span, SpanEvent, Unreadable
+from auditlog.proof import canonical
+from auditlog.store import fields
+from auditlog.store.pack import CONTENT, CUT, CUT_ARRAY, CUT_SPACED, FORMAT, JSON_WHOLE, NODE
+
+_decode = msgspec.msgpack.Decoder().decode
+_raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+class FormatError(Exception):
+    """What is stored is not in a form that this version reads: newer, or changed by somebody."""
+
+
+class Parsed(NamedTuple):
+    event_id: bytes
+    structure: list[Any]  # [item, head, names, extra]
+    commitments: dict[int, bytes]
+    prefix: bytes
+    salts: dict[int, bytes]
+    entries: dict[int, bytes]  # canonical MessagePack by field; a field that was erased is missing
+
+
+def parse(skeleton: bytes, vals: bytes) -> Parsed:
+    """Takes both halves apart. Raises FormatError."""
+    try:
+        form, _version, event_id, structure, listing = _decode(skeleton)
+        raws = _raws(vals)
+        vals_form, prefix, seed = (_decode(raw) for raw in raws[:3])
+        names = [_decode(raw) for raw in raws[3::2]]
+        encoded = [bytes(raw) for raw in raws[4::2]]
+    except (msgspec.DecodeError, ValueError, TypeError) as error:
+        raise FormatError(f"skeleton or values cannot be read: {error}") from error
+    if form != FORMAT or vals_form != FORMAT:
+        raise FormatError(f"format {form}/{vals_form} is not {FORMAT}: written by another version")
+    if isinstance(seed, bytes):
+        every = canonical.salts(seed)
+        salts = {field: canonical.salt_of(every, field) for field in names}
+    else:
+        salts = dict(seed)
+    return Parsed(event_id, structure, dict(zip(listing[::2], listing[1::2], strict=True)), prefix, salts, dict(zip(names, encoded, strict=True)))
+
+
+def check(parsed: Parsed) -> dict[int, str]:
+    """For every committed field: "intact", "withheld" (its values are gone), or "changed" (they are not what was committed)."""
+    verdicts = {}
+    for field, committed in parsed.commitments.items():
+        entries = parsed.entries.get(field)
+        if entries is None:
+            verdicts[field] = "withheld"
+        else:
+            verdicts[field] = "intact" if canonical.commitment(parsed.salts[field], entries) == committed else "changed"
+    return verdicts | {field: "changed" for field in parsed.entries.keys() - parsed.commitments.keys()}
+
+
+def references(entries: Any) -> Iterator[tuple[bytes, bool]]:
+    """(SHA-256, whether it is a node) of all content that a field's decoded entries refer to."""
+    for entry in entries:
+        if isinstance(entry, Ext):
+            yield entry.data, entry.code == NODE
+        elif isinstance(entry, list):
+            yield from references(entry)
+
+
+def erase(vals: bytes, field: int) -> bytes:
+    """The values without one field: its entries destroyed, the other salts written down, the seed destroyed.
+
+    What remains verifies as before; what is gone cannot be guessed, because its salt is gone with it.
+    """
+    raws = _raws(vals)
+    seed = _decode(raws[2])
+    kept: dict[int, bytes] = {}
+    out: list[Any] = [raws[0], raws[1], kept]
+    for name, entries in zip(raws[3::2], raws[4::2], strict=True):
+        number = _decode(name)
+        if number != field:
+            kept[number] = canonical.salt_of(canonical.salts(seed), number) if isinstance(seed, bytes) else seed[number]
+            out += (number, entries)
+    return msgspec.msgpack.encode(out)
+
+
+class _Gone(Exception):
+    """Content that a value refers to is not there: erased, or withheld from an export."""
+
+
+class _Builder:
+    """Hands out the entries of each field in order, as values."""
+
+    def __init__(self, parsed: Parsed, content: Mapping[bytes, bytes]) -> None:
+        self._content = content
+        self._entries: dict[int, Iterator[Any]] = {field: iter(_decode(data)) for field, data in parsed.entries.items()}
+        self._gone = parsed.commitments.keys() - parsed.entries.keys()
+
+    def attributes(self, names: list[Any], field: int = 0) -> list[items.Attribute]:
+        return [(key, *self.value(field or fields.field_of(key)[0], code)) for key, code in zip(names[::2], names[1::2], strict=True)]
+
+    def take(self, field: int, default: Any = None) -> Any:
+        return default if field in self._gone else next(self._entries[field])
+
+    def value(self, field: int, code: Any) -> items.Value:
+        """(type, value) of the next entry of a field; (WITHHELD, None) where it is gone."""
+        if isinstance(code, int) and code <= EMPTY:
+            return code, None
+        if field in self._gone:
+            return WITHHELD, None
+        entry = next(self._entries[field])
+        try:
+            return self._resolve(code, entry)
+        except _Gone:
+            return WITHHELD, None
+
+    def _resolve(self, code: Any, entry: Any) -> items.Value:
+        if code == STRING:
+            return STRING, self._bytes(entry).decode() if isinstance(entry, Ext) else entry
+        if code in (INT, BOOL, DOUBLE):
+            return code, entry
+        if code == BYTES:
+            return BYTES, self._bytes(entry)
+        if code in (ARRAY, KVLIST):
+            return thaw(code, _decode(self._bytes(entry)))
+        if code == CUT_ARRAY:
+            return ARRAY, [thaw(*_decode(piece)) for piece in self._pieces(entry)]
+        return STRING, self.text(code, entry).decode()
+
+    def text(self, code: Any, entry: Any) -> bytes:
+        """The bytes of a value that was cut, or of a REST member. Raises _Gone."""
+        if code == JSON_WHOLE:
+            return self._bytes(entry)
+        opening, separator, closing = _FRAMES[code] if isinstance(code, int) else code[1:]
+        return bytes(opening + separator.join(self._pieces(entry)) + closing)
+
+    def _bytes(self, entry: Any) -> bytes:
+        if not isinstance(entry, Ext):
+            return bytes(entry)
+        try:
+            return self._content[entry.data]
+        except KeyError:
+            raise _Gone from None
+
+    def _pieces(self, entries: list[Any]) -> list[bytes]:
+        runs = [entries]
+        while runs[-1] and isinstance(runs[-1][0], Ext) and runs[-1][0].code == NODE:
+            runs.append(_decode(self._bytes(runs[-1][0])))
+        return [self._bytes(entry) for run in reversed(runs) for entry in run if not (isinstance(entry, Ext) and entry.code == NODE)]
+
+
+_FRAMES = {CUT: (b"[", b",", b"]"), CUT_SPACED: (b"[", b", ", b"]")}
+
+
+def thaw(kind: int, value: Any) -> items.Value:
+    """MessagePack knows lists only; item.py's values are tuples inside lists."""
+    if kind == ARRAY:
+        return kind, [thaw(*element) for element in value]
+    if kind == KVLIST:
+        return kind, thaw_attributes(value)
+    return kind, value
+
+
+def thaw_attributes(attributes: list[Any]) -> list[items.Attribute]:
+    return [(key, *thaw(kind, value)) for key, kind, value in attributes]
+
+
+def build(parsed: Parsed, content: Mapping[bytes, bytes], contexts: dict[bytes, Context] | None = None) -> Item:
+    """The item as it was sent. content: SHA-256 to bytes; what is missing there comes back WITHHELD.
+
+    contexts: a cache, so that events of one scope share one Context as they did when they arrived.
+    """
+    builder = _Builder(parsed, content)
+    make: Callable[..., Item] = _MAKERS[parsed.structure[0]]
+    if parsed.structure[0] in (items.REST, items.GOVERNANCE):
+        return make(builder, parsed)
+    return make(builder, parsed, _context(builder, parsed, {} if contexts is None else contexts))
+
+
+_UNKNOWN = Context()
+
+
+def _context(builder: _Builder, parsed: Parsed, known: dict[bytes, Context]) -> Context | None:
+    if fields.RESOURCE not in parsed.commitments:
+        return None
+    encoded = parsed.entries.get(fields.RESOURCE)
+    if encoded is not None and encoded in known:
+        return known[encoded]
+    kind, data = builder.value(fields.RESOURCE, BYTES)
+    if kind == WITHHELD:
+        return _UNKNOWN
+    resource, dropped, url, refs, scope, scope_attributes, scope_dropped, schema_url = _decode(data)
+    context = Context(
+        None if resource is None else thaw_attributes(resource), dropped, url, [tuple(ref) for ref in refs],
+        None if scope is None else tuple(scope), thaw_attributes(scope_attributes), scope_dropped, schema_url,
+    )  # fmt: skip
+    if encoded is not None:
+        known[encoded] = context
+    return context
+
+
+def _span(builder: _Builder, parsed: Parsed, context: Context | None) -> Span:
+    _, head, names, (events, links) = parsed.structure
+    trace_id, span_id, parent, flags, kind, start, end, dropped, dropped_events, dropped_links, status_code = head
+    name, trace_state = builder.take(fields.OTHER, ""), builder.take(fields.OTHER, "")
+    status = None if status_code is None else (status_code, builder.take(fields.OTHER, ""))
+    attributes = builder.attributes(names)
+    made_events = []
+    for time, event_dropped, event_names in events:
+        event_name = builder.take(fields.EVENTS, "")
+        made_events.append(SpanEvent(time, event_name, builder.attributes(event_names, fields.EVENTS), event_dropped))
+    made_links = []
+    for link_trace, link_span, link_flags, link_dropped, link_names in links:
+        state = builder.take(fields.EVENTS, "")
+        made_links.append(Link(link_trace, link_span, state, builder.attributes(link_names, fields.EVENTS), link_dropped, link_flags))
+    return Span(
+        context or _UNKNOWN, trace_id, span_id, name, start, end, attributes, parent, trace_state, flags, kind, dropped,
+        made_events, dropped_events, made_links, dropped_links, status,
+    )  # fmt: skip
+
+
+def _log(builder: _Builder, parsed: Parsed, context: Context | None) -> Log:
+    _, head, names, code = parsed.structure
+    trace_id, span_id, flags, time, observed, severity, dropped = head
+    severity_text, event_name = builder.take(fields.OTHER, ""), builder.take(fields.OTHER, "")
+    attributes = builder.attributes(names)
+    body = None if code is None else builder.value(fields.BODY, code)
+    return Log(context or _UNKNOWN, time, observed, body, attributes, trace_id, span_id, severity, severity_text, event_name, dropped, flags)
+
+
+def _rest(builder: _Builder, parsed: Parsed) -> Rest:
+    kind, (trace_id, time, has_session), names, gaps = parsed.structure
+    members = []
+    for path, code in zip(names[::2], names[1::2], strict=True):
+        field = fields.field_of(path)[0]
+        entry = builder.take(field)
+        try:
+            members.append((path, b'"withheld"' if entry is None else builder.text(code, entry)))
+        except _Gone:
+            members.append((path, b'"withheld"'))
+    session = next((msgspec.json.decode(raw) for path, raw in members if path == "session_id"), "") if has_session else ""
+    return Rest(gaps, members, trace_id, str(session), time, kind == items.GOVERNANCE)
+
+
+def _unreadable(builder: _Builder, parsed: Parsed, context: Context | None) -> Unreadable:
+    _, (signal, encoding, code), _, body = parsed.structure
+    message = builder.take(fields.OTHER, "")
+    kind, raw = builder.value(fields.BODY, body)
+    return Unreadable(signal, encoding, b"" if kind == WITHHELD else raw, code, message, context=context)
+
+
+_MAKERS: dict[int, Callable[..., Item]] = {
+    items.SPAN: _span, items.LOG: _log, items.REST: _rest, items.GOVERNANCE: _rest, items.UNREADABLE: _unreadable,
+}  # fmt: skip
