@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -108,7 +109,8 @@ class Reader:
             parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in page]
             content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)])
             for row, one in zip(page, parsed, strict=True):
-                item = unpack.build(one, content.get((row[4], row[2], one.prefix), {}) | content.get((row[4], row[2], SHARED_PREFIX), {}), contexts)
+                own, shared = (content.get((row[4], row[2], prefix), {}) for prefix in (one.prefix, SHARED_PREFIX))
+                item = unpack.build(one, ChainMap(own, shared), contexts)
                 loaded.append(Stored(public_id(row[0], row[1]), *row[:7], canonical.digest(bytes(row[7])), item))
         return loaded
 
