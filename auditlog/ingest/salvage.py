@@ -51,13 +51,13 @@ class _Collector:
         self.boundaries += 1
 
     def quarantine(self, raw: bytes, problem: Problem, context: Context | None, unit: str = "", holds: int = 1) -> None:
+        """`holds`: how many items were found in the unit; one of which nothing can be told counts as one."""
         bad = Unreadable(self.signal, self.encoding + unit, raw, problem.code, problem.message, self.index, context)
         self.items.append(bad)
         self.message = self.message or f"item {self.index}: {problem.message}"
-        self.index += holds
-        self.rejected += holds
-        if not unit:
-            self.boundaries += 1
+        self.boundaries += holds
+        self.index += max(1, holds)
+        self.rejected += max(1, holds)
 
     def result(self) -> Salvaged:
         return Salvaged(self.items, self.rejected, self.message, self.good, self.boundaries)
@@ -183,35 +183,41 @@ def _protobuf_item(raw: bytes, shared: Context, out: _Collector) -> None:
 
 
 def _count(data: bytes, levels: int) -> int:
-    """How many items a unit holds that cannot be read as a whole; 1 where even that cannot be told."""
+    """How many items a unit holds that cannot be read as a whole; 0 where even that cannot be told."""
     try:
         members = [content for field, content in fields(data) if field == 2 and content is not None]
     except _Broken:
-        return 1
-    return max(1, len(members) if levels == 1 else sum(_count(m, 1) for m in members))
+        return 0
+    return len(members) if levels == 1 else sum(_count(m, 1) for m in members)
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------------------------
 
-# Everything up to the next escape of a lone surrogate (group 1), and that escape (group 2). The JSON parser refuses it even in a value
-# that is only skipped, so for the walk it is hidden behind a character that the body does not contain, and put back afterwards.
+# Everything up to the next escape of half a surrogate pair (group 1), and that escape (group 2) or the end. The JSON parser refuses it
+# even in a value that is only skipped, so for the walk it is hidden behind a character that the body does not contain, and put back.
 _PAIR: Final = rb"[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_LONE: Final = re.compile(rb"((?:[^\\]++|\\[^u]|\\u(?:(?![dD][89a-fA-F])|" + _PAIR + rb"))*+)\\u([dD][89a-fA-F][0-9a-fA-F]{2})")
+_HALF: Final = rb"[dD][89a-fA-F][0-9a-fA-F]{2}"
+_LONE: Final = re.compile(rb"((?:[^\\]++|\\[^u]|\\u(?:(?![dD][89a-fA-F])|" + _PAIR + rb"))*+)(?:\\u(" + _HALF + rb")|\Z)")
 
 
 class _Hidden:
-    """The body without lone surrogates, and the way back to the bytes that were sent."""
+    """The body without halves of surrogate pairs, and the way back to the bytes that were sent."""
 
     def __init__(self, body: bytes) -> None:
-        self.marker = next((m for m in (chr(c).encode() for c in range(0x80, 0x800)) if m not in body), None)
-        self.body = body
-        self.used = 0
-        if self.marker is not None:
-            marker = self.marker
-            self.body, self.used = _LONE.subn(lambda match: match[1] + marker + match[2], body)
+        # Two bytes of UTF-8 and four digits for the six bytes of an escape. A body that has all 1,920 such characters is read as it is.
+        self._marker = next((m for m in (chr(c).encode() for c in range(0x80, 0x800)) if m not in body), b"")
+        self.body = _LONE.sub(self._hide, body) if self._marker else body
+        self.used = self.body != body
+
+    def _hide(self, match: re.Match[bytes]) -> bytes:
+        half = match[2]
+        return match[1] if half is None else match[1] + self._marker + half
 
     def sent(self, part: msgspec.Raw) -> bytes:
-        return bytes(part) if not self.used or self.marker is None else bytes(part).replace(self.marker, b"\\u")
+        return bytes(part).replace(self._marker, b"\\u") if self.used else bytes(part)
+
+    def is_in(self, text: str | None) -> bool:
+        return bool(text) and self.used and self._marker.decode() in str(text)
 
 
 _BAD: Final = (msgspec.DecodeError, UnicodeDecodeError)  # the second for bytes that are no UTF-8
@@ -263,7 +269,8 @@ def _json_group(group: msgspec.Raw, hidden: _Hidden, out: _Collector) -> None:
         parts = msgspec.json.decode(group, type=_Group)
         resource = None if parts.resource is None else msgspec.json.decode(hidden.sent(parts.resource), type=from_json.JResource | None)
         from_json.context(resource, parts.schema_url, None, None)
-        _refuse_hidden(parts.schema_url, hidden)
+        if hidden.is_in(parts.schema_url):
+            raise _refusal("A schemaUrl")
     except (*_BAD, Problem):
         out.quarantine(hidden.sent(group), _refusal("A resource"), None, ".resource", _json_count(group))
         return
@@ -271,17 +278,13 @@ def _json_group(group: msgspec.Raw, hidden: _Hidden, out: _Collector) -> None:
         _json_part(part, resource, parts.schema_url, hidden, out)
 
 
-def _refuse_hidden(text: str | None, hidden: _Hidden) -> None:
-    if text and hidden.used and hidden.marker is not None and hidden.marker.decode() in text:
-        raise Problem("item_undecodable", "A schemaUrl has half a surrogate pair; send whole characters.")
-
-
 def _json_part(part: msgspec.Raw, resource: from_json.JResource | None, schema_url: str | None, hidden: _Hidden, out: _Collector) -> None:
     try:
         parts = msgspec.json.decode(part, type=_Part)
         scope = None if parts.scope is None else msgspec.json.decode(hidden.sent(parts.scope), type=from_json.JScope | None)
         shared = from_json.context(resource, schema_url, scope, parts.schema_url)
-        _refuse_hidden(parts.schema_url, hidden)
+        if hidden.is_in(parts.schema_url):
+            raise _refusal("A schemaUrl")
     except (*_BAD, Problem):
         known = from_json.context(resource, schema_url, None, None)
         out.quarantine(hidden.sent(part), _refusal("An instrumentation scope"), known, ".scope", _json_count(part))
@@ -318,7 +321,7 @@ def _json_count(unit: msgspec.Raw) -> int:
     try:
         group = msgspec.json.decode(unit, type=_CountGroup)
     except _BAD:
-        return 1
+        return 0
     parts = [*(group.scope_spans or ()), *(group.scope_logs or ())]
-    found = sum(len(p.spans or ()) + len(p.log_records or ()) for p in parts) + len(group.spans or ()) + len(group.log_records or ())
-    return max(1, found)
+    found = sum(len(p.spans or ()) + len(p.log_records or ()) for p in parts)
+    return found + len(group.spans or ()) + len(group.log_records or ())
