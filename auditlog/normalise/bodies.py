@@ -1,0 +1,120 @@
+"""Owns the raw request and response bodies of model providers, which several conventions carry as JSON text beside their own keys.
+
+Told apart by their members alone: a request has a list of messages (or `input`, `contents`), a response has choices, an
+`output`, a `content` list, candidates or generations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from auditlog.normalise import shapes
+from auditlog.normalise.values import Memo, first, number, text
+from auditlog.vocabulary import Message, Text, Tool, Usage
+
+
+class Request(msgspec.Struct, frozen=True):
+    model: str | None = None
+    system: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] | None = None
+
+
+class Response(msgspec.Struct, frozen=True):
+    model: str | None = None
+    response_id: str | None = None
+    messages: tuple[Message, ...] = ()
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    system: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] | None = None
+
+
+def request_of(body: Any, memo: Memo) -> Request:
+    if isinstance(body, list):
+        return Request(messages=shapes.messages(body, memo))
+    if not isinstance(body, dict):
+        return Request()
+    sent = first(body, "messages", "input", "contents")
+    while isinstance(sent, list) and len(sent) == 1 and isinstance(sent[0], list):
+        sent = sent[0]  # a batch of one prompt
+    tools = body.get("tools")
+    if tools is None and isinstance(body.get("config"), dict):
+        tools = body["config"].get("tools")
+    heard = shapes.messages(sent, memo) if isinstance(sent, list | str) else ()
+    system = first(body, "system", "instructions", "system_instruction", "systemInstruction")
+    return Request(text(body.get("model")), _system(system, memo), heard, shapes.tools(tools) if isinstance(tools, list) else None)
+
+
+def _system(value: Any, memo: Memo) -> tuple[str, ...]:
+    if isinstance(value, dict):
+        value = value.get("parts", value)
+    said = ["\n".join(p.text for p in m.parts if isinstance(p, Text)) for m in shapes.messages(value, memo, "system")] if value else []
+    return tuple(s for s in said if s)
+
+
+def response_of(body: Any, memo: Memo) -> Response:
+    if not isinstance(body, dict):
+        return Response()
+    told = tuple(m for m in (shapes.message(v, "assistant") for v in _answers(body)) if m is not None and m.parts and m.role == "assistant")
+    reason = first(body, "stop_reason", "finish_reason")
+    choices = body.get("choices")
+    if reason is None and isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        reason = choices[0].get("finish_reason")
+    tools = body.get("tools")
+    return Response(
+        model=text(first(body, "model", "modelVersion", "model_version")), response_id=text(first(body, "id", "response_id", "responseId")) or _inner_id(body),
+        messages=told, usage=_usage(body), finish_reason=text(reason), system=_system(body.get("instructions"), memo),
+        tools=shapes.tools(tools) if isinstance(tools, list) and tools else None,
+    )  # fmt: skip
+
+
+def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The messages of a response, whichever of the usual places they stand in."""
+    for choice in body.get("choices") or ():
+        if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
+            yield choice["message"]
+    output = body.get("output")
+    if isinstance(output, list):
+        yield from (o for o in output if isinstance(o, dict))
+    elif isinstance(output, dict) and isinstance(output.get("message"), dict):
+        yield output["message"]
+    for candidate in body.get("candidates") or ():
+        if isinstance(candidate, dict) and isinstance(candidate.get("content"), dict):
+            yield {"role": "assistant", "parts": candidate["content"].get("parts")}
+    for batch in body.get("generations") or ():
+        for generation in batch if isinstance(batch, list) else ():
+            if isinstance(generation, dict) and isinstance(generation.get("message"), dict):
+                yield generation["message"]
+    if isinstance(body.get("content"), list | str) and (body.get("role") == "assistant" or body.get("type") == "message" or "stop_reason" in body):
+        yield {**body, "role": "assistant"}
+
+
+def _inner_id(body: dict[str, Any]) -> str | None:
+    """A response's ID that a framework moved into its own metadata."""
+    for generation in _answers(body):
+        inner = generation.get("kwargs") if isinstance(generation.get("kwargs"), dict) else generation
+        metadata = inner.get("response_metadata") if isinstance(inner, dict) else None
+        if isinstance(metadata, dict) and text(metadata.get("id")):
+            return str(metadata["id"])
+    return None
+
+
+def _usage(body: dict[str, Any]) -> Usage | None:
+    said = first(body, "usage", "usageMetadata", "usage_metadata")
+    if not isinstance(said, dict):
+        return None
+    details = first(said, "output_tokens_details", "completion_tokens_details")
+    inputs = first(said, "input_tokens_details", "prompt_tokens_details")
+    read, written = number(said.get("cache_read_input_tokens")), number(said.get("cache_creation_input_tokens"))
+    asked = number(first(said, "input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"))
+    found = Usage(
+        input_tokens=asked if asked is None else asked + (read or 0) + (written or 0),  # this shape counts cached tokens apart
+        output_tokens=number(first(said, "output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count", "outputTokens")),
+        reasoning_tokens=number(details.get("reasoning_tokens")) if isinstance(details, dict) else number(said.get("thoughts_token_count")),
+        cached_input_tokens=number(inputs.get("cached_tokens")) if isinstance(inputs, dict) else read,
+    )
+    return None if found == Usage() else found

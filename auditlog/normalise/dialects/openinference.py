@@ -1,0 +1,260 @@
+"""Owns the vocabulary of OpenInference: flattened `llm.*` messages, `input.value` and `output.value`, span kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from auditlog.item import Item, Span
+from auditlog.normalise import shapes
+from auditlog.normalise.bodies import request_of, response_of
+from auditlog.normalise.values import Memo, attributes, count, decimal, first, structure, text, where_of
+from auditlog.vocabulary import (
+    AgentRun,
+    Call,
+    Fact,
+    Happening,
+    Message,
+    ModelCall,
+    Part,
+    Received,
+    Result,
+    Text,
+    Tool,
+    ToolRun,
+    Usage,
+    Where,
+)  # fmt: skip
+
+NAME = "openinference"
+KIND = "openinference.span.kind"
+
+
+def recognises(item: Item) -> bool:
+    """By its span kind; where the sender's attribute limit dropped that, by keys that nobody else writes."""
+    if not isinstance(item, Span):
+        return False
+    return any(key == KIND or key.startswith(("llm.input_messages.", "llm.output_messages.", "llm.token_count.")) for key, _, _ in item.attributes)
+
+
+def translate(received: Received, memo: Memo) -> list[Fact]:
+    item = received.item
+    if not isinstance(item, Span):
+        return []
+    said = attributes(item.attributes)
+    kind = str(said.get(KIND) or "").upper()
+    where, error = where_of(received), _error(item)
+    if kind == "LLM" or not kind:
+        return list(_model_calls(where, said, error, memo))
+    if kind == "TOOL":
+        return [_tool_run(where, said, error)]
+    if kind == "RETRIEVER":
+        documents = list(_numbered(nested(said, "retrieval.documents.")))
+        return [Happening(where, "retrieval", str(said.get("input.value") or ""), {"query": said.get("input.value"), "documents": documents})]
+    if kind == "GUARDRAIL":
+        return [Happening(where, "guardrail", str(said.get("output.value") or ""), {"input": said.get("input.value"), "output": said.get("output.value")})]
+    if kind in ("EMBEDDING", "RERANKER", "EVALUATOR", "PROMPT"):
+        return []
+    return [_agent_run(where, said, error, memo)]
+
+
+def _error(item: Span) -> str | None:
+    if item.status is None or item.status[0] != 2:
+        return None
+    for event in item.events:
+        if event.name == "exception":
+            found = first(attributes(event.attributes), "exception.message", "exception.type")
+            if isinstance(found, str):
+                return found
+    return item.status[1] or "error"
+
+
+# -- flattened keys ------------------------------------------------------------------------------------------------------------
+
+
+def nested(said: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """`llm.input_messages.0.message.role` becomes {"0": {"message": {"role": ...}}}."""
+    out: dict[str, Any] = {}
+    size = len(prefix)
+    for key, value in said.items():
+        if key.startswith(prefix):
+            *path, last = key[size:].split(".")
+            here = out
+            for step in path:
+                deeper = here.setdefault(step, {})
+                if not isinstance(deeper, dict):
+                    break  # a key that is both a value and a prefix: the value stands
+                here = deeper
+            else:
+                here.setdefault(last, value)
+    return out
+
+
+def _numbered(found: Any) -> Iterator[Any]:
+    if isinstance(found, dict):
+        for key in sorted((k for k in found if k.isdigit()), key=int):
+            yield found[key]
+
+
+def _messages(said: dict[str, Any], prefix: str) -> tuple[Message, ...]:
+    found = (_message(m.get("message", m)) for m in _numbered(nested(said, prefix)) if isinstance(m, dict))
+    return tuple(m for m in found if m.parts)
+
+
+def _message(sent: Any) -> Message:
+    if not isinstance(sent, dict):
+        return Message("user", ())
+    role = shapes.role_of(sent.get("role"), "user")
+    calls = [c for c in (_call(t) for t in _numbered(sent.get("tool_calls"))) if c is not None]
+    out = list(_contents(sent, calls))
+    name = text(first(sent, "name", "function_call_name"))
+    if role == "tool":
+        answer: Any = sent.get("content") if sent.get("content") is not None else "\n".join(p.text for p in out if isinstance(p, Text))
+        return Message("tool", (Result(answer, text(sent.get("tool_call_id")), name),))
+    if text(sent.get("function_call_name")):
+        found, raw = shapes.arguments(sent.get("function_call_arguments_json"))
+        calls.append(Call(str(sent["function_call_name"]), None, found, raw))
+    placed = {c.call_id for c in out if isinstance(c, Call) and c.call_id}
+    out += [c for c in calls if c.call_id is None or c.call_id not in placed]
+    return Message(role, tuple(out), text(sent.get("name")))
+
+
+def _contents(sent: dict[str, Any], calls: list[Call]) -> Iterator[Part]:
+    """The numbered contents in their order; the plain content only where they do not repeat it."""
+    listed = list(_numbered(sent.get("contents")))
+    texts = []
+    for element in listed:
+        inner = element.get("message_content", element) if isinstance(element, dict) else {}
+        holder = element.get("tool_call") if isinstance(element, dict) and isinstance(element.get("tool_call"), dict) else inner.get("tool_call")
+        kind = str(inner.get("type") or "").lower()
+        if kind in ("tool_use", "tool_call") or isinstance(holder, dict):
+            call = _call(inner if isinstance(inner.get("tool_call"), dict) else {"tool_call": holder}) if isinstance(holder, dict) else None
+            if call is not None and any(c.call_id == call.call_id and c.name == call.name for c in calls):
+                yield call
+        elif kind in shapes.REASONINGS:
+            yield from _reasoning(inner)
+        elif isinstance(inner.get("text"), str):
+            texts.append(inner["text"])
+            if inner["text"]:
+                yield Text(inner["text"])
+        elif inner:
+            found = shapes.part({**inner, "type": kind or "unknown"})
+            if found is not None:
+                yield found
+    content = sent.get("content")
+    structured = structure(content)
+    if isinstance(structured, list) and structured and all(isinstance(p, dict) and "type" in p for p in structured) and not listed:
+        yield from (p for p in shapes.parts(structured) if not isinstance(p, Call))  # a list of parts written as JSON text
+    elif isinstance(content, str) and content.strip() and "".join(texts) != content and content not in texts:
+        yield Text(content)
+
+
+def _reasoning(inner: dict[str, Any]) -> Iterator[Part]:
+    found = list(shapes.parts([{**inner, "type": "reasoning"}]))
+    yield from found if found else ()
+
+
+def _call(sent: Any) -> Call | None:
+    inner = sent.get("tool_call", sent) if isinstance(sent, dict) else None
+    if not isinstance(inner, dict):
+        return None
+    function = inner.get("function") if isinstance(inner.get("function"), dict) else {}
+    name = text(first(function, "name")) if isinstance(function, dict) else None
+    if name is None:
+        return None
+    found, raw = shapes.arguments(function.get("arguments") if isinstance(function, dict) else None)
+    return Call(name, text(inner.get("id")), found, raw)
+
+
+# -- facts ---------------------------------------------------------------------------------------------------------------------
+
+
+def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> Iterator[Fact]:
+    """Two facts about one call: what the flattened attributes say, and what the raw request and response say beside them."""
+    parameters = structure(said.get("llm.invocation_parameters"))
+    heard = _messages(said, "llm.input_messages.")
+    definitions = [first(t.get("tool", {}), "json_schema", "name") for t in _numbered(nested(said, "llm.tools.")) if isinstance(t, dict) and isinstance(t.get("tool"), dict)]
+    yield ModelCall(
+        where=where, requested_model=text(first(said, "llm.request.model_name")), response_model=text(first(said, "llm.response.model_name", "llm.model_name")),
+        provider=text(first(said, "llm.provider", "llm.system")), parameters=_scalars(parameters), usage=_usage(said),
+        finish_reason=text(said.get("llm.finish_reason")), input=heard, output=_messages(said, "llm.output_messages."),
+        tools=shapes.tools(definitions) if definitions else None, agent=text(first(said, "agent.name", "llm.agent.name")), error=error,
+        cost_usd=decimal(said.get("llm.cost.total")),
+    )  # fmt: skip
+    asked = request_of(structure(said.get("input.value")), memo)
+    beside = request_of(parameters, memo)
+    told = response_of(structure(said.get("output.value")), memo)
+    yield ModelCall(
+        where=where, requested_model=asked.model, response_id=told.response_id, usage=told.usage, finish_reason=told.finish_reason,
+        response_model=told.model, tools=asked.tools if asked.tools is not None else beside.tools if beside.tools is not None else told.tools,
+        system=asked.system or told.system, input=asked.messages, output=told.messages,
+    )  # fmt: skip
+
+
+def _scalars(value: Any) -> dict[str, Any]:
+    """Parameters of the request, without the bulk that libraries put beside them (tools, instructions)."""
+    if not isinstance(value, dict):
+        return {}
+    return {k: v for k, v in value.items() if not isinstance(v, list | dict) and not (isinstance(v, str) and len(v) > 200)}
+
+
+def _usage(said: dict[str, Any]) -> Usage | None:
+    p = "llm.token_count."
+    found = Usage(
+        input_tokens=count(said, p + "prompt"),
+        output_tokens=count(said, p + "completion"),
+        reasoning_tokens=count(said, p + "completion_details.reasoning"),
+        cached_input_tokens=count(said, p + "prompt_details.cache_read"),
+        cache_write_tokens=count(said, p + "prompt_details.cache_write"),
+    )
+    return None if found == Usage() else found
+
+
+def _tool_run(where: Where, said: dict[str, Any], error: str | None) -> ToolRun:
+    name = text(said.get("tool.name")) or where.name
+    schema = structure(first(said, "tool.json_schema", "tool.parameters"))
+    found, raw = _tool_arguments(said, schema)
+    answer = said.get("output.value")
+    message = structure(answer)
+    call_id = text(first(said, "tool_call.id", "tool.id"))
+    if isinstance(message, dict):
+        inner = shapes.message(message, "tool") if shapes.is_serialised(message) else None
+        result = next((p for p in inner.parts if isinstance(p, Result)), None) if inner is not None else None
+        if result is not None:
+            answer, call_id = result.result, call_id or result.call_id
+            error = error or (str(result.result) if result.failed else None)
+    is_schema = isinstance(schema, dict) and ("properties" in schema or schema.get("type") == "object")
+    return ToolRun(
+        where=where, name=name, call_id=call_id, arguments=found, arguments_raw=raw, result=answer, returned=answer is not None, error=error,
+        agent=text(said.get("agent.name")), tool=Tool(name, text(said.get("tool.description")), schema if is_schema else None),
+    )  # fmt: skip
+
+
+def _tool_arguments(said: dict[str, Any], schema: Any) -> tuple[Any, str | None]:
+    """Arguments are under `input.value`; some senders write them under `tool.parameters`, where others write the schema."""
+    sent = said.get("input.value")
+    if isinstance(schema, dict) and schema and "properties" not in schema and schema.get("type") != "object":
+        return schema, text(said.get("tool.parameters"))
+    found, raw = shapes.arguments(sent)
+    if isinstance(found, dict) and set(found) == {"args", "kwargs"} and isinstance(found["kwargs"], dict) and not found["args"]:
+        return found["kwargs"], raw
+    return found, raw
+
+
+def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> AgentRun:
+    """An agent's own input and output are messages only where they are plain text: frameworks also write their state there."""
+    asked, answered = said.get("input.value"), said.get("output.value")
+    heard = _messages(said, "llm.input_messages.")
+    agent = str(said.get(KIND) or "").upper() == "AGENT"
+    return AgentRun(
+        where=where, name=text(said.get("agent.name")), error=error,
+        input=heard or (_plain_message(asked, said.get("input.mime_type"), "user") if agent else ()),
+        output=_messages(said, "llm.output_messages.") or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else ()),
+    )  # fmt: skip
+
+
+def _plain_message(value: Any, mime: Any, role: Any) -> tuple[Message, ...]:
+    if not isinstance(value, str) or not value.strip() or (mime is not None and "json" in str(mime)) or structure(value) is not None:
+        return ()
+    return (Message(role, (Text(value),)),)
+

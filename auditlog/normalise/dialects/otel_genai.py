@@ -1,0 +1,268 @@
+"""Owns the vocabulary of OpenTelemetry's GenAI conventions: span attributes, span events and log events, old and new forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from auditlog.item import Item, Log, Span
+from auditlog.normalise import shapes
+from auditlog.normalise.values import Memo, attributes, count, decimal, first, plain, structure, text, where_of
+from auditlog.vocabulary import (
+    AgentRun,
+    Call,
+    Fact,
+    Happening,
+    Message,
+    MessageRecord,
+    ModelCall,
+    Received,
+    Result,
+    Role,
+    Text,
+    Tool,
+    ToolRun,
+    Usage,
+    Where,
+)  # fmt: skip
+
+NAME = "otel_genai"
+MODEL_OPERATIONS = frozenset(("chat", "text_completion", "generate_content", "completion", "responses", "message", "messages"))
+NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "retrieval", "image_generation", "create_agent"))
+DETAILS = frozenset(("gen_ai.client.inference.operation.details", "gen_ai.client.operation.details"))
+MESSAGE_EVENTS: dict[str, tuple[Role, Literal["input", "output"]]] = {
+    "gen_ai.system.message": ("system", "input"),
+    "gen_ai.developer.message": ("system", "input"),
+    "gen_ai.user.message": ("user", "input"),
+    "gen_ai.assistant.message": ("assistant", "input"),
+    "gen_ai.tool.message": ("tool", "input"),
+    "gen_ai.choice": ("assistant", "output"),
+}
+CONTENT_EVENTS: dict[str, tuple[str, Role, Literal["input", "output"]]] = {
+    "gen_ai.content.prompt": ("gen_ai.prompt", "user", "input"),
+    "gen_ai.content.completion": ("gen_ai.completion", "assistant", "output"),
+}
+
+
+def event_name(item: Log) -> str:
+    if item.event_name:
+        return item.event_name
+    return next((value for key, _, value in item.attributes if key == "event.name" and isinstance(value, str)), "")
+
+
+def recognises(item: Item) -> bool:
+    if isinstance(item, Span):
+        return any(key.startswith("gen_ai.") for key, _, _ in item.attributes) or any(e.name.startswith("gen_ai.") for e in item.events)
+    return isinstance(item, Log) and event_name(item).startswith("gen_ai.")
+
+
+def translate(received: Received, memo: Memo) -> list[Fact]:
+    item = received.item
+    if isinstance(item, Span):
+        return list(_span(item, where_of(received), memo))
+    return list(_log(item, where_of(received), memo)) if isinstance(item, Log) else []
+
+
+# -- spans ---------------------------------------------------------------------------------------------------------------------
+
+
+def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
+    said = attributes(item.attributes)
+    operation = str(said.get("gen_ai.operation.name") or "").lower()
+    error = _error(item, said)
+    if _is_tool(operation, said):
+        yield _tool_run(item, where, said, error, memo)
+        return
+    heard = list(_span_messages(item, said, memo))
+    if operation in MODEL_OPERATIONS or (not operation and _looks_like_a_call(said)):
+        call = model_call(where, said, error, memo)
+        call.input += tuple(m for direction, m in heard if direction == "input")
+        call.output += tuple(m for direction, m in heard if direction == "output")
+        yield call
+    elif operation in NO_CONVERSATION:
+        return
+    else:
+        yield AgentRun(
+            where=where, name=text(first(said, "gen_ai.agent.name", "gen_ai.workflow.name")), version=text(said.get("gen_ai.agent.version")),
+            system=system_texts(said.get("gen_ai.system_instructions"), memo), tools=offered(said.get("gen_ai.tool.definitions")), error=error,
+            input=shapes.messages(said.get("gen_ai.input.messages"), memo) + tuple(m for d, m in heard if d == "input"),
+            output=shapes.messages(said.get("gen_ai.output.messages"), memo, "assistant") + tuple(m for d, m in heard if d == "output"),
+        )  # fmt: skip
+
+
+def _is_tool(operation: str, said: dict[str, Any]) -> bool:
+    return operation == "execute_tool" or (not operation and "gen_ai.tool.name" in said and "gen_ai.request.model" not in said)
+
+
+def _looks_like_a_call(said: dict[str, Any]) -> bool:
+    return "gen_ai.response.id" in said or ("gen_ai.request.model" in said and first(said, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens") is not None)
+
+
+def _error(item: Span, said: dict[str, Any]) -> str | None:
+    """What went wrong, in the sender's words: the exception's message, else the status, else the type."""
+    for event in item.events:
+        if event.name == "exception":
+            told = attributes(event.attributes)
+            message = first(told, "exception.message", "exception.type")
+            if isinstance(message, str):
+                return message
+    if item.status is not None and item.status[0] == 2:
+        return item.status[1] or text(said.get("error.type")) or "error"
+    return text(said.get("error.type"))
+
+
+def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> ModelCall:
+    """A call from the attributes of a span, a log record or a span event: they carry the same keys."""
+    finish = first(said, "gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "gen_ai.completion.finish_reason")
+    return ModelCall(
+        where=where, requested_model=text(said.get("gen_ai.request.model")), response_model=text(said.get("gen_ai.response.model")),
+        response_id=text(said.get("gen_ai.response.id")), provider=text(first(said, "gen_ai.provider.name", "gen_ai.system")),
+        parameters={k.removeprefix("gen_ai.request."): v for k, v in said.items() if k.startswith("gen_ai.request.") and k != "gen_ai.request.model"},
+        usage=usage(said), finish_reason=",".join(map(str, finish)) if isinstance(finish, list) else text(finish),
+        system=system_texts(said.get("gen_ai.system_instructions"), memo),
+        tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.request.tools")), agent=text(said.get("gen_ai.agent.name")), error=error,
+        input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo),
+        output=shapes.messages(first(said, "gen_ai.output.messages", "gen_ai.output_messages"), memo, "assistant"),
+        cost_usd=decimal(first(said, "operation.cost", "gen_ai.usage.cost")),
+    )  # fmt: skip
+
+
+def usage(said: dict[str, Any]) -> Usage | None:
+    p = "gen_ai.usage."
+    found = Usage(
+        input_tokens=count(said, p + "input_tokens", p + "prompt_tokens"),
+        output_tokens=count(said, p + "output_tokens", p + "completion_tokens"),
+        reasoning_tokens=count(said, p + "reasoning.output_tokens", p + "reasoning_tokens", p + "details.reasoning_tokens", p + "output_tokens.reasoning"),
+        cached_input_tokens=count(
+            said, p + "cache_read.input_tokens", p + "cache_read_input_tokens", p + "details.cache_read_tokens", p + "cached_input_tokens", p + "input_tokens.cached"
+        ),
+        cache_write_tokens=count(said, p + "cache_creation.input_tokens", p + "cache_write.input_tokens", p + "cache_creation_input_tokens"),
+    )
+    return None if found == Usage() else found
+
+
+def offered(value: Any) -> tuple[Tool, ...] | None:
+    return None if value is None else shapes.tools(value)
+
+
+def system_texts(value: Any, memo: Memo) -> tuple[str, ...]:
+    """One text per system instruction; the parts of one instruction are one text."""
+    if value is None:
+        return ()
+    said = ["\n".join(p.text for p in m.parts if isinstance(p, Text)) for m in shapes.messages(value, memo, "system")]
+    return tuple(s for s in said if s)
+
+
+# -- tools ---------------------------------------------------------------------------------------------------------------------
+
+
+def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> ToolRun:
+    found, raw = shapes.arguments(first(said, "gen_ai.tool.call.arguments", "gen_ai.tool.arguments", "tool_arguments"))
+    answer = first(said, "gen_ai.tool.call.result", "gen_ai.tool.result", "gen_ai.tool.output", "tool_response")
+    for event in item.events:
+        told = attributes(event.attributes)
+        if event.name == "gen_ai.tool.message" and found is None and raw is None:
+            found, raw = shapes.arguments(told.get("content"))
+        elif event.name == "gen_ai.choice" and answer is None:
+            answer = told.get("message")
+        elif event.name in DETAILS:
+            found, raw, answer = _from_details(told, found, raw, answer, memo)
+    status = str(said.get("gen_ai.tool.status") or "").lower()
+    if error is None and status in ("error", "failed", "failure"):
+        error = status
+    name = text(said.get("gen_ai.tool.name")) or item.name.removeprefix("execute_tool").strip() or item.name
+    schema = structure(said.get("gen_ai.tool.json_schema"))
+    return ToolRun(
+        where=where, name=name, call_id=text(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")), arguments=found, arguments_raw=raw,
+        result=answer, returned=answer is not None, error=error, agent=text(said.get("gen_ai.agent.name")),
+        tool=Tool(name, text(said.get("gen_ai.tool.description")), schema) if schema is not None or "gen_ai.tool.description" in said else None,
+    )  # fmt: skip
+
+
+def _from_details(told: dict[str, Any], found: Any, raw: str | None, answer: Any, memo: Memo) -> tuple[Any, str | None, Any]:
+    for message in shapes.messages(told.get("gen_ai.input.messages"), memo):
+        for part in message.parts:
+            if isinstance(part, Call) and found is None and raw is None:
+                found, raw = part.arguments, part.arguments_raw
+    for message in shapes.messages(told.get("gen_ai.output.messages"), memo, "tool"):
+        for part in message.parts:
+            if isinstance(part, Result) and answer is None:
+                answer = part.result
+    return found, raw, answer
+
+
+# -- messages in events --------------------------------------------------------------------------------------------------------
+
+
+def _span_messages(item: Span, said: dict[str, Any], memo: Memo) -> Iterator[tuple[str, Message]]:
+    for event in item.events:
+        told = attributes(event.attributes)
+        if event.name in MESSAGE_EVENTS:
+            found = _event_message(event.name, told, memo)
+            if found is not None:
+                yield found[0], found[1]
+        elif event.name in CONTENT_EVENTS:
+            key, role, direction = CONTENT_EVENTS[event.name]
+            yield from ((direction, m) for m in shapes.messages(told.get(key), memo, role))
+        elif event.name in DETAILS:
+            yield from (("input", Message("system", (Text(s),))) for s in system_texts(told.get("gen_ai.system_instructions"), memo))
+            yield from (("input", m) for m in shapes.messages(told.get("gen_ai.input.messages"), memo))
+            yield from (("output", m) for m in shapes.messages(told.get("gen_ai.output.messages"), memo, "assistant"))
+    listed = structure(said.get("events"))
+    if isinstance(listed, list):  # the same events as one attribute
+        for told in listed:
+            if isinstance(told, dict) and told.get("event.name") in MESSAGE_EVENTS:
+                found = _event_message(told["event.name"], told, memo)
+                if found is not None:
+                    yield found[0], found[1]
+
+
+def _event_message(name: str, told: dict[str, Any], memo: Memo) -> tuple[Literal["input", "output"], Message] | None:
+    role, direction = MESSAGE_EVENTS[name]
+    inner = told.get("message") if direction == "output" and told.get("message") is not None else None
+    if isinstance(inner, dict):
+        body = {**inner}
+    elif isinstance(inner, str):
+        body = {"content": inner}
+    else:
+        body = {k: v for k, v in told.items() if k not in ("event.name", "gen_ai.system", "gen_ai.message.index", "finish_reason", "index")}
+    content = structure(body.get("content"))
+    if isinstance(content, list) and content and all(isinstance(p, dict) for p in content):
+        body["content"] = content  # attributes of events hold only text, so lists of parts are written as JSON
+    if isinstance(body.get("tool_calls"), str):
+        body["tool_calls"] = structure(body["tool_calls"])
+    body["role"] = role if role != "assistant" else body.get("role", role)
+    if role == "assistant":
+        body.pop("id", None)
+    found = shapes.message(body, role)
+    if found is None or not found.parts:
+        return None
+    return direction, found
+
+
+# -- logs ----------------------------------------------------------------------------------------------------------------------
+
+
+def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
+    name = event_name(item)
+    body = plain(*item.body) if item.body is not None else None
+    structured = structure(body)
+    told: dict[str, Any] = structured if isinstance(structured, dict) else {}
+    if name in DETAILS:
+        said = {**told, **attributes(item.attributes)}
+        yield model_call(where, said, text(said.get("error.type")), memo)
+    elif name in MESSAGE_EVENTS:
+        said = told or ({"content": body} if isinstance(body, str) else {})
+        if not said:
+            said = {k: v for k, v in attributes(item.attributes).items() if k in ("content", "message", "tool_calls", "role", "id", "index")}
+        found = _event_message(name, said, memo)
+        if found is not None:
+            yield MessageRecord(where, found[1], found[0], text(said.get("finish_reason")))
+    elif name == "gen_ai.evaluation.result":
+        said = attributes(item.attributes)
+        yield Happening(
+            where=where, kind="feedback", text=str(first(said, "gen_ai.evaluation.explanation", "gen_ai.evaluation.score.label") or ""),
+            detail={k.removeprefix("gen_ai.evaluation."): v for k, v in said.items() if k.startswith("gen_ai.evaluation.")},
+            about=text(said.get("gen_ai.response.id")),
+        )  # fmt: skip
+
