@@ -4,6 +4,7 @@ Everything is canonical MessagePack, so that a digest can be recomputed by any i
 
     skeleton  [FORMAT, fields.VERSION, event ID, structure, [field, commitment, ...]]
     structure [item, head, names, extra]     names: [key, code, key, code, ...], one pair per attribute, as sent
+                                             (a key of fields.INTERNED as its place there)
     vals      [FORMAT, prefix, seed, field, entries, field, entries, ...]
 
 An attribute takes the next entry of its field. An entry is a value in place, or Ext(1, SHA-256) of a long one, or, for a
@@ -181,20 +182,20 @@ class Packer:
         names: list[Any] = []
         entries = sheet.entries
         for key, kind, value in attributes:
-            where, rank = _field_of(key)
+            where, rank, name = _field_of(key)
             if field:
                 where = field
             elif rank < sheet.rank and kind == STRING and value:
                 sheet.session, sheet.rank = value, rank
             if (kind == STRING and len(value) < LONG) or kind == INT or kind == BOOL or kind == DOUBLE:
-                names += (key, kind)
+                names += (name, kind)
                 known = entries[where]
                 if known is None:
                     entries[where] = [value]
                 else:
                     known.append(value)
             else:
-                names += (key, self._value(where, kind, value, sheet))
+                names += (name, self._value(where, kind, value, sheet))
         return names
 
     def _value(self, field: int, kind: int, value: Any, sheet: _Sheet) -> Any:

@@ -14,6 +14,7 @@ import psycopg
 from auditlog.item import Context, Item
 from auditlog.proof import canonical
 from auditlog.store import fields, unpack
+from auditlog.store.content import decode
 from auditlog.store.pack import SHARED_PREFIX, content_key
 
 _COLUMNS: Final = "trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at, skeleton, vals"
@@ -142,6 +143,6 @@ class Reader:
 
     def _bytes(self, bucket: int, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
         rows = self._conn.execute(
-            f"SELECT content_key, bytes FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (keys,)  # noqa: S608 - an integer
+            f"SELECT content_key, codec, bytes FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (keys,)  # noqa: S608 - an integer
         ).fetchall()
-        return [(bytes(key), bytes(data)) for key, data in rows]
+        return [(bytes(key), decode(codec, bytes(data))) for key, codec, data in rows]

@@ -37,7 +37,7 @@ class Parsed(NamedTuple):
 def parse(skeleton: bytes, vals: bytes) -> Parsed:
     """Takes both halves apart. Raises FormatError."""
     try:
-        form, _version, event_id, structure, listing = _decode(skeleton)
+        form, version, event_id, structure, listing = _decode(skeleton)
         raws = _raws(vals)
         vals_form, prefix, seed = (_decode(raw) for raw in raws[:3])
         names = [_decode(raw) for raw in raws[3::2]]
@@ -46,6 +46,8 @@ def parse(skeleton: bytes, vals: bytes) -> Parsed:
         raise FormatError(f"skeleton or values cannot be read: {error}") from error
     if form != FORMAT or vals_form != FORMAT:
         raise FormatError(f"format {form}/{vals_form} is not {FORMAT}: written by another version")
+    if version != fields.VERSION:
+        raise FormatError(f"the table of fields is version {version}, this program knows {fields.VERSION}")
     if isinstance(seed, bytes):
         every = canonical.salts(seed)
         salts = {field: canonical.salt_of(every, field) for field in names}
@@ -105,7 +107,8 @@ class _Builder:
         self._gone = parsed.commitments.keys() - parsed.entries.keys()
 
     def attributes(self, names: list[Any], field: int = 0) -> list[items.Attribute]:
-        return [(key, *self.value(field or fields.field_of(key)[0], code)) for key, code in zip(names[::2], names[1::2], strict=True)]
+        keys = [fields.key_of(name) for name in names[::2]]
+        return [(key, *self.value(field or fields.field_of(key)[0], code)) for key, code in zip(keys, names[1::2], strict=True)]
 
     def take(self, field: int, default: Any = None) -> Any:
         return default if field in self._gone else next(self._entries[field])

@@ -21,6 +21,7 @@ from auditlog.errors import Problem
 from auditlog.item import Item
 from auditlog.proof import merkle
 from auditlog.store import partitions
+from auditlog.store.content import Compressor
 from auditlog.store.pack import SHARED_PREFIX, Packed, Packer, content_key
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _INSERT_CONTENT: Final = (
-    "INSERT INTO content (bucket, content_key, bytes) SELECT %b, k, b FROM unnest(%b::bytea[], %b::bytea[]) AS t (k, b) ON CONFLICT DO NOTHING"
+    "INSERT INTO content (bucket, content_key, codec, bytes) "
+    "SELECT %b, k, c, b FROM unnest(%b::bytea[], %b::smallint[], %b::bytea[]) AS t (k, c, b) ON CONFLICT DO NOTHING"
 )
 _OPEN: Final = "SELECT nextval('batch_no_seq'), generation, state FROM bucket WHERE bucket = %s FOR SHARE"
 _INSERT_BATCH: Final = (
@@ -85,6 +87,7 @@ class Writer:
         self._conn: psycopg.Connection[Any] | None = None
         self._system_id = 0
         self._packer = Packer()
+        self._compressor = Compressor()
         self._known: dict[tuple[int, int, bytes], set[bytes]] = {}  # (project, bucket, prefix): SHA-256 of committed content
         self._known_count = 0
         self._generation: dict[int, int] = {}
@@ -168,7 +171,8 @@ class Writer:
         content, learned = self._missing(project, bucket.number, fresh)
         if content:
             keys = sorted(content)  # sorted, as events are: two writers with the same content never wait for each other in a circle
-            conn.execute(_INSERT_CONTENT, (bucket.number, keys, [content[key] for key in keys]))
+            packed = [self._compressor.encode(content[key]) for key in keys]
+            conn.execute(_INSERT_CONTENT, (bucket.number, keys, [codec for codec, _ in packed], [data for _, data in packed]))
         if fresh:
             with conn.cursor().copy(_COPY_EVENTS) as copy:
                 copy.write(_rows(fresh, bucket.number, batch_no, project.project_id, received_at))

@@ -1,0 +1,140 @@
+"""Owns the checks that packing loses nothing, names the same item the same way, and commits to every field."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auditlog import item as items
+from auditlog.item import Context, Item, Span
+from auditlog.proof import canonical
+from auditlog.store import fields, unpack
+from auditlog.store.pack import Packed, Packer
+from tests.item_strategies import any_item
+
+SECRET = b"s" * 32
+
+
+def content_of(packed: list[Packed]) -> dict[bytes, bytes]:
+    return {sha: data for event in packed for sha, data in [*event.longs, *event.shared]}
+
+
+def span(attributes: list[items.Attribute], **more: object) -> Span:
+    return Span(Context(), b"t" * 16, b"s" * 8, "chat", 1, 2, attributes, **more)  # type: ignore[arg-type]
+
+
+def conversation(turns: int, separators: tuple[str, str] = (", ", ": ")) -> str:
+    return json.dumps([{"role": "user", "content": f"message {n} " + "x" * 400} for n in range(turns)], separators=separators)
+
+
+@settings(max_examples=300)
+@given(st.lists(any_item, min_size=1, max_size=4))
+def test_every_item_comes_back_equal_and_intact(batch: list[Item]) -> None:
+    packed = Packer().pack(batch, SECRET)
+    content = content_of(packed)
+    for item, event in zip(batch, packed, strict=True):
+        parsed = unpack.parse(event.skeleton, event.vals)
+        assert unpack.build(parsed, content) == item
+        assert set(unpack.check(parsed).values()) <= {"intact"}
+        assert canonical.digest(event.skeleton) == event.digest
+
+
+@given(st.lists(any_item, min_size=1, max_size=3))
+def test_a_resend_gets_the_same_ids_and_other_digests(batch: list[Item]) -> None:
+    packer = Packer()
+    first, second = packer.pack(batch, SECRET), packer.pack(batch, SECRET)
+    assert [(e.trace_key, e.event_id) for e in first] == [(e.trace_key, e.event_id) for e in second]
+    for one, other in zip(first, second, strict=True):  # another seed: a digest tells nothing about the values
+        assert (one.digest != other.digest) == bool(unpack.parse(one.skeleton, one.vals).commitments)
+    assert {e.event_id for e in first}.isdisjoint(e.event_id for e in packer.pack(batch, b"other" * 6 + b"xx"))
+
+
+def test_identical_items_of_one_request_are_two_events() -> None:
+    packed = Packer().pack([span([]), span([])], SECRET)
+    assert packed[0].event_id != packed[1].event_id
+
+
+def test_a_conversation_that_grows_costs_what_was_said_once() -> None:
+    packer, seen, size = Packer(), set(), []
+    for turns in range(1, 101):
+        [event] = packer.pack([span([("gen_ai.input.messages", items.STRING, conversation(turns))])], SECRET)
+        size.append(len(event.vals) + sum(len(data) for sha, data in event.longs if sha not in seen))
+        seen |= {sha for sha, _ in event.longs}
+    assert max(size) < 2_500  # one message of 430 bytes, one reference to it, now and then a node; the prompt itself is 43 KB
+    assert sum(size[50:]) < 1.2 * sum(size[:50])
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_both_usual_separators_are_cut(separators: tuple[str, str]) -> None:
+    [event] = Packer().pack([span([("gen_ai.input.messages", items.STRING, conversation(3, separators))])], SECRET)
+    assert len(event.longs) == 3
+
+
+@pytest.mark.parametrize("broken", ['[{"a": NaN}, ' + "1," * 200 + "1]", '["\\ud800"' + ', "x"' * 100 + "", "[" * 500])
+def test_what_cannot_be_cut_exactly_stays_whole(broken: str) -> None:
+    item = span([("gen_ai.input.messages", items.STRING, broken)])
+    [event] = Packer().pack([item], SECRET)
+    assert unpack.build(unpack.parse(event.skeleton, event.vals), content_of([event])) == item
+
+
+def test_a_log_without_a_trace_is_kept_with_its_session() -> None:
+    def log(session: str) -> items.Log:
+        return items.Log(Context(), 1, 1, None, [("session.id", items.STRING, session)] if session else [])
+
+    a, b, c, d = Packer().pack([log("s-1"), log("s-1"), log("s-2"), log("")], SECRET)
+    assert a.trace_key == b.trace_key != c.trace_key
+    assert d.trace_key == d.event_id
+
+
+def test_an_item_without_a_time_is_undated() -> None:
+    [event] = Packer().pack([items.Log(Context(), 0, 0, None, [])], SECRET)
+    assert event.occurred_ns is None
+
+
+def test_erasing_a_field_leaves_the_rest_and_forgets_the_value() -> None:
+    secret_value = "417"
+    item = span([("customer.id", items.STRING, secret_value), ("gen_ai.request.model", items.STRING, "m")])
+    [event] = Packer().pack([item], SECRET)
+    erased = unpack.erase(event.vals, fields.IDENTITY)
+    parsed = unpack.parse(event.skeleton, erased)
+    verdicts = unpack.check(parsed)
+    assert verdicts.pop(fields.IDENTITY) == "withheld"
+    assert set(verdicts.values()) == {"intact"}
+    built = unpack.build(parsed, {})
+    assert isinstance(built, Span)
+    assert built.attributes == [("customer.id", items.WITHHELD, None), ("gen_ai.request.model", items.STRING, "m")]
+    assert guesses_that_fit(event.skeleton, event.vals) == [secret_value]  # before: whoever has the values can check a guess
+    assert guesses_that_fit(event.skeleton, erased) == []
+    assert guesses_that_fit(event.skeleton, unpack.erase(erased, fields.OTHER)) == []
+
+
+def guesses_that_fit(skeleton: bytes, vals: bytes) -> list[str]:
+    """Which of the thousand three-digit values an attacker with both halves can tell to be the erased one: with every salt
+    that is left, and with every salt that the remaining bytes would give as a seed."""
+    parsed = unpack.parse(skeleton, vals)
+    blobs = [bytes(raw) for raw in msgspec.msgpack.decode(vals, type=list[msgspec.Raw])]
+    tries = [*parsed.salts.values(), b"", bytes(16)]
+    for blob in [skeleton, vals, *blobs]:
+        for start in range(len(blob) - 15):
+            tries.append(blob[start : start + 16])
+            tries.append(canonical.salt_of(canonical.salts(blob[start : start + 16]), fields.IDENTITY))
+    committed = parsed.commitments[fields.IDENTITY]
+    guesses = {f"{n:03}": msgspec.msgpack.encode([f"{n:03}"]) for n in range(1000)}
+    return [guess for guess, entries in guesses.items() if any(canonical.commitment(salt, entries) == committed for salt in set(tries))]
+
+
+def test_a_changed_value_is_noticed() -> None:
+    [event] = Packer().pack([span([("amount", items.INT, 400)])], SECRET)
+    parsed = unpack.parse(event.skeleton, event.vals)
+    forged = parsed._replace(entries=parsed.entries | {fields.OTHER: msgspec.msgpack.encode(["chat", "", 40])})
+    assert unpack.check(forged)[fields.OTHER] == "changed"
+    added = parsed._replace(entries=parsed.entries | {fields.REASONING: msgspec.msgpack.encode(["because"])})
+    assert unpack.check(added)[fields.REASONING] == "changed"
+
+
+@pytest.mark.parametrize("skeleton, vals", [(b"", b""), (b"\xc1", b"\x90"), (msgspec.msgpack.encode([9, 1, b"", [], []]), msgspec.msgpack.encode([9, b"", b""]))])
+def test_a_form_of_another_version_is_refused_with_a_word(skeleton: bytes, vals: bytes) -> None:
+    with pytest.raises(unpack.FormatError):
+        unpack.parse(skeleton, vals)
