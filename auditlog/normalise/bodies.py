@@ -89,7 +89,9 @@ def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for generation in batch if isinstance(batch, list) else ():
             if isinstance(generation, dict) and isinstance(generation.get("message"), dict):
                 yield generation["message"]
-    if isinstance(body.get("content"), list | str) and (body.get("role") == "assistant" or body.get("type") == "message" or "stop_reason" in body):
+    if isinstance(body.get("content"), list | str) and (
+        body.get("role") == "assistant" or body.get("type") == "message" or "stop_reason" in body
+    ):
         yield {**body, "role": "assistant"}
 
 
@@ -113,7 +115,9 @@ def _usage(body: dict[str, Any]) -> Usage | None:
     asked = number(first(said, "input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"))
     found = Usage(
         input_tokens=asked if asked is None else asked + (read or 0) + (written or 0),  # this shape counts cached tokens apart
-        output_tokens=number(first(said, "output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count", "outputTokens")),
+        output_tokens=number(
+            first(said, "output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count", "outputTokens")
+        ),
         reasoning_tokens=number(details.get("reasoning_tokens")) if isinstance(details, dict) else number(said.get("thoughts_token_count")),
         cached_input_tokens=number(inputs.get("cached_tokens")) if isinstance(inputs, dict) else read,
     )

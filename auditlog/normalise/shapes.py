@@ -22,13 +22,19 @@ ROLES: dict[str, Role] = {
     "tool": "tool", "function": "tool", "tool_response": "tool", "tool-response": "tool", "tool_call_response": "tool",
 }  # fmt: skip
 TEXTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
-REASONINGS = frozenset(("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning"))
-CALLS = frozenset(("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function"))
+REASONINGS = frozenset(
+    ("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning")
+)
+CALLS = frozenset(
+    ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
+)
 RESULTS = frozenset(
     ("tool_call_response", "tool_result", "tool-result", "function_call_output", "tool_response", "toolresult", "custom_tool_call_output",
      "web_search_tool_result", "mcp_tool_result", "function_response")
 )  # fmt: skip
-MEDIA = frozenset(("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media"))
+MEDIA = frozenset(
+    ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
+)
 
 
 # -- messages ------------------------------------------------------------------------------------------------------------------
@@ -51,7 +57,9 @@ def messages(value: Any, memo: Memo, default: Role = "user") -> tuple[Message, .
         return ()
     if value and all(isinstance(v, dict) and _is_part(v) and "role" not in v for v in value) and not any(_is_item(v) for v in value):
         return (Message(default, tuple(parts(value))),)
-    found_all = (message(v, default) if isinstance(v, dict) else Message(default, (Text(v),)) if isinstance(v, str) else None for v in value)
+    found_all = (
+        message(v, default) if isinstance(v, dict) else Message(default, (Text(v),)) if isinstance(v, str) else None for v in value
+    )
     return tuple(m for m in found_all if m is not None and m.parts)
 
 
@@ -82,7 +90,9 @@ def _raw_list(value: str, memo: Memo, default: Role) -> tuple[Message, ...] | No
 
 def _is_item(value: dict[str, Any]) -> bool:
     """An item of a list in which calls and results stand beside messages instead of inside them."""
-    return value.get("type") in ("function_call", "function_call_output", "message", "reasoning") and ("call_id" in value or "summary" in value or "content" in value)
+    return value.get("type") in ("function_call", "function_call_output", "message", "reasoning") and (
+        "call_id" in value or "summary" in value or "content" in value
+    )
 
 
 def role_of(value: Any, default: Role) -> Role:
@@ -196,7 +206,13 @@ def parts(content: Any) -> list[Part]:
 
 def _is_part(value: dict[str, Any]) -> bool:
     kind = str(value.get("type", "")).lower()
-    return kind in TEXTS or kind in REASONINGS or kind in CALLS or kind in RESULTS or any(k in value for k in ("toolUse", "toolResult", "reasoningContent", "text"))
+    return (
+        kind in TEXTS
+        or kind in REASONINGS
+        or kind in CALLS
+        or kind in RESULTS
+        or any(k in value for k in ("toolUse", "toolResult", "reasoningContent", "text"))
+    )
 
 
 def part(value: dict[str, Any]) -> Part | None:
@@ -232,7 +248,14 @@ def _reasoning(value: dict[str, Any]) -> Iterable[Part]:
         inner = value["reasoningContent"].get("reasoningText", value["reasoningContent"])
         value = inner if isinstance(inner, dict) else {"text": inner}
     found = False
-    for key, form in (("summary", "summary"), ("content", "full"), ("thinking", "full"), ("text", "full"), ("reasoning", "full"), ("reasoning_content", "full")):
+    for key, form in (
+        ("summary", "summary"),
+        ("content", "full"),
+        ("thinking", "full"),
+        ("text", "full"),
+        ("reasoning", "full"),
+        ("reasoning_content", "full"),
+    ):
         for said in _texts(value.get(key)):
             found = True
             yield Reasoning(said, _form(form))
@@ -280,7 +303,10 @@ def _call(value: dict[str, Any]) -> Call | None:
     name = text(first(holder, "name", "toolName", "tool_name")) or text(first(value, "name", "toolName", "tool_name"))
     if name is None:
         return None
-    sent = next((h[k] for h in (holder, value) for k in ("arguments", "input", "args", "parameters", "arguments_json") if h.get(k) is not None), None)
+    sent = next(
+        (h[k] for h in (holder, value) for k in ("arguments", "input", "args", "parameters", "arguments_json") if h.get(k) is not None),
+        None,
+    )
     found, raw = arguments(sent)
     call_id = text(first(value, "call_id", "tool_call_id", "toolCallId", "toolUseId", "id"))
     other = text(value.get("id"))
@@ -299,7 +325,14 @@ def _result(value: dict[str, Any]) -> Result:
 
 
 def _media(kind: str, value: dict[str, Any]) -> Media:
-    holder = next((value[k] for k in ("source", "inline_data", "inlineData", "file_data", "image_url", "input_audio", "file") if isinstance(value.get(k), dict)), value)
+    holder = next(
+        (
+            value[k]
+            for k in ("source", "inline_data", "inlineData", "file_data", "image_url", "input_audio", "file")
+            if isinstance(value.get(k), dict)
+        ),
+        value,
+    )
     uri = first(holder, "uri", "url", "file_uri", "fileUri", "file_id", "image_url")
     return Media(
         media_type=str(first(holder, "media_type", "mime_type", "mimeType", "modality", "format") or kind),
@@ -339,7 +372,17 @@ def _tool(value: Any) -> Tool | None:
     name = text(first(value, "name", "title", "type"))
     if name is None:
         return None
-    schema = first(value, "parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema", "json_schema", "args_schema", "inputs")
+    schema = first(
+        value,
+        "parameters",
+        "input_schema",
+        "inputSchema",
+        "parameters_json_schema",
+        "parametersJsonSchema",
+        "json_schema",
+        "args_schema",
+        "inputs",
+    )
     schema = structure(schema) if isinstance(schema, str) else schema
     if isinstance(schema, dict) and set(schema) <= {"json", "jsonSchema"}:
         schema = next(iter(schema.values()), None)

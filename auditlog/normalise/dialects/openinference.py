@@ -34,7 +34,9 @@ def recognises(item: Item) -> bool:
     """By its span kind; where the sender's attribute limit dropped that, by keys that nobody else writes."""
     if not isinstance(item, Span):
         return False
-    return any(key == KIND or key.startswith(("llm.input_messages.", "llm.output_messages.", "llm.token_count.")) for key, _, _ in item.attributes)
+    return any(
+        key == KIND or key.startswith(("llm.input_messages.", "llm.output_messages.", "llm.token_count.")) for key, _, _ in item.attributes
+    )
 
 
 def translate(received: Received, memo: Memo) -> list[Fact]:
@@ -50,9 +52,18 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
         return [_tool_run(where, said, error)]
     if kind == "RETRIEVER":
         documents = list(_numbered(nested(said, "retrieval.documents.")))
-        return [Happening(where, "retrieval", str(said.get("input.value") or ""), {"query": said.get("input.value"), "documents": documents})]
+        return [
+            Happening(where, "retrieval", str(said.get("input.value") or ""), {"query": said.get("input.value"), "documents": documents})
+        ]
     if kind == "GUARDRAIL":
-        return [Happening(where, "guardrail", str(said.get("output.value") or ""), {"input": said.get("input.value"), "output": said.get("output.value")})]
+        return [
+            Happening(
+                where,
+                "guardrail",
+                str(said.get("output.value") or ""),
+                {"input": said.get("input.value"), "output": said.get("output.value")},
+            )
+        ]
     if kind in ("EMBEDDING", "RERANKER", "EVALUATOR", "PROMPT"):
         return []
     return [_agent_run(where, said, error, memo)]
@@ -125,7 +136,9 @@ def _contents(sent: dict[str, Any], calls: list[Call]) -> Iterator[Part]:
     texts = []
     for element in listed:
         inner = element.get("message_content", element) if isinstance(element, dict) else {}
-        holder = element.get("tool_call") if isinstance(element, dict) and isinstance(element.get("tool_call"), dict) else inner.get("tool_call")
+        holder = (
+            element.get("tool_call") if isinstance(element, dict) and isinstance(element.get("tool_call"), dict) else inner.get("tool_call")
+        )
         kind = str(inner.get("type") or "").lower()
         if kind in ("tool_use", "tool_call") or isinstance(holder, dict):
             call = _call(inner if isinstance(inner.get("tool_call"), dict) else {"tool_call": holder}) if isinstance(holder, dict) else None
@@ -173,7 +186,11 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
     """Two facts about one call: what the flattened attributes say, and what the raw request and response say beside them."""
     parameters = structure(said.get("llm.invocation_parameters"))
     heard = _messages(said, "llm.input_messages.")
-    definitions = [first(t.get("tool", {}), "json_schema", "name") for t in _numbered(nested(said, "llm.tools.")) if isinstance(t, dict) and isinstance(t.get("tool"), dict)]
+    definitions = [
+        first(t.get("tool", {}), "json_schema", "name")
+        for t in _numbered(nested(said, "llm.tools."))
+        if isinstance(t, dict) and isinstance(t.get("tool"), dict)
+    ]
     yield ModelCall(
         where=where, requested_model=text(first(said, "llm.request.model_name")), response_model=text(first(said, "llm.response.model_name", "llm.model_name")),
         provider=text(first(said, "llm.provider", "llm.system")), parameters=_scalars(parameters), usage=_usage(said),
@@ -257,4 +274,3 @@ def _plain_message(value: Any, mime: Any, role: Any) -> tuple[Message, ...]:
     if not isinstance(value, str) or not value.strip() or (mime is not None and "json" in str(mime)) or structure(value) is not None:
         return ()
     return (Message(role, (Text(value),)),)
-

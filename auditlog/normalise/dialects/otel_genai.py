@@ -95,7 +95,9 @@ def _is_tool(operation: str, said: dict[str, Any]) -> bool:
 
 
 def _looks_like_a_call(said: dict[str, Any]) -> bool:
-    return "gen_ai.response.id" in said or ("gen_ai.request.model" in said and first(said, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens") is not None)
+    return "gen_ai.response.id" in said or (
+        "gen_ai.request.model" in said and first(said, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens") is not None
+    )
 
 
 def _error(item: Span, said: dict[str, Any]) -> str | None:
@@ -132,11 +134,20 @@ def usage(said: dict[str, Any]) -> Usage | None:
     found = Usage(
         input_tokens=count(said, p + "input_tokens", p + "prompt_tokens"),
         output_tokens=count(said, p + "output_tokens", p + "completion_tokens"),
-        reasoning_tokens=count(said, p + "reasoning.output_tokens", p + "reasoning_tokens", p + "details.reasoning_tokens", p + "output_tokens.reasoning"),
-        cached_input_tokens=count(
-            said, p + "cache_read.input_tokens", p + "cache_read_input_tokens", p + "details.cache_read_tokens", p + "cached_input_tokens", p + "input_tokens.cached"
+        reasoning_tokens=count(
+            said, p + "reasoning.output_tokens", p + "reasoning_tokens", p + "details.reasoning_tokens", p + "output_tokens.reasoning"
         ),
-        cache_write_tokens=count(said, p + "cache_creation.input_tokens", p + "cache_write.input_tokens", p + "cache_creation_input_tokens"),
+        cached_input_tokens=count(
+            said,
+            p + "cache_read.input_tokens",
+            p + "cache_read_input_tokens",
+            p + "details.cache_read_tokens",
+            p + "cached_input_tokens",
+            p + "input_tokens.cached",
+        ),
+        cache_write_tokens=count(
+            said, p + "cache_creation.input_tokens", p + "cache_write.input_tokens", p + "cache_creation_input_tokens"
+        ),
     )
     return None if found == Usage() else found
 
@@ -254,7 +265,9 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
     elif name in MESSAGE_EVENTS:
         said = told or ({"content": body} if isinstance(body, str) else {})
         if not said:
-            said = {k: v for k, v in attributes(item.attributes).items() if k in ("content", "message", "tool_calls", "role", "id", "index")}
+            said = {
+                k: v for k, v in attributes(item.attributes).items() if k in ("content", "message", "tool_calls", "role", "id", "index")
+            }
         found = _event_message(name, said, memo)
         if found is not None:
             yield MessageRecord(where, found[1], found[0], text(said.get("finish_reason")))
@@ -265,4 +278,3 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
             detail={k.removeprefix("gen_ai.evaluation."): v for k, v in said.items() if k.startswith("gen_ai.evaluation.")},
             about=text(said.get("gen_ai.response.id")),
         )  # fmt: skip
-

@@ -117,7 +117,12 @@ def _texts(value: Any) -> list[str]:
 def _usage(value: Any) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    return Usage(number(value.get("input_tokens")), number(value.get("output_tokens")), number(value.get("reasoning_tokens")), number(value.get("cached_input_tokens")))
+    return Usage(
+        number(value.get("input_tokens")),
+        number(value.get("output_tokens")),
+        number(value.get("reasoning_tokens")),
+        number(value.get("cached_input_tokens")),
+    )
 
 
 def _tool_run(where: Where, tool: Any, agent: str | None) -> ToolRun | None:

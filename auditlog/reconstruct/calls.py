@@ -1,0 +1,307 @@
+"""Owns model calls: every report of one call, by whatever layer, becomes one call with everything known of it.
+
+Joined by: the same span (a span and its log records); the response's ID; a layer that encloses exactly one other; another
+layer that overlaps in time with equal usage. A span that encloses several calls is an agent's run, whatever it calls itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from auditlog.reconstruct.keys import arguments_key, flat
+from auditlog.reconstruct.tree import Key, Tree, key_of
+from auditlog.vocabulary import AgentRun, Call, Message, MessageRecord, ModelCall, Reasoning, Text, Tool, Usage, Where
+
+SLACK = 2_000_000_000  # nanoseconds by which clocks and flushes of two layers of one call may differ
+
+
+class Node:
+    """What is known about one span (or one loose record) as a model call."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.facts: list[ModelCall] = []
+        self.records: list[MessageRecord] = []
+        self.joined_to: Node = self
+
+    def root(self) -> Node:
+        here = self
+        while here.joined_to is not here:
+            here.joined_to = here.joined_to.joined_to
+            here = here.joined_to
+        return here
+
+    @property
+    def wheres(self) -> list[Where]:
+        return [f.where for f in self.facts] + [r.where for r in self.records]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        spans = [w for w in self.wheres if not w.log] or self.wheres
+        starts = [w.start for w in spans if w.start] or [w.end for w in spans]
+        return min(starts), max(max(w.end, w.start) for w in spans)
+
+    def said(self, field: str) -> set[Any]:
+        return {v for f in self.facts if (v := getattr(f, field)) is not None}
+
+    @property
+    def tokens(self) -> tuple[int, int] | None:
+        for fact in self.facts:
+            if fact.usage is not None and fact.usage.input_tokens is not None and fact.usage.output_tokens is not None:
+                return fact.usage.input_tokens, fact.usage.output_tokens
+        return None
+
+    @property
+    def layers(self) -> set[str]:
+        return {f.where.layer for f in self.facts if not f.where.log}
+
+
+class JoinedCall:
+    """One model call, with everything that any layer said about it."""
+
+    def __init__(self, nodes: Sequence[Node], tree: Tree) -> None:
+        self.keys = [n.key for n in nodes]
+        self.wheres = sorted((w for n in nodes for w in n.wheres), key=lambda w: (w.start, w.event_id))
+        self.event_ids = sorted({w.event_id for w in self.wheres})
+        self.received_at = min(w.received_at for w in self.wheres)
+        self.traces = sorted({w.trace_id for w in self.wheres if w.trace_id})
+        spans = [n.span for n in nodes if any(not w.log for w in n.wheres)] or [n.span for n in nodes]
+        self.start, self.end = min(s for s, _ in spans), max(e for _, e in spans)
+        facts = [(tree.depth(n.key), f) for n in nodes for f in n.facts]
+        rich = [f for _, f in sorted(facts, key=lambda p: (-_richness(p[1]), -p[0], p[1].where.event_id))]
+        deep = [f for _, f in sorted(facts, key=lambda p: (-p[0], p[1].where.log, p[1].where.event_id))]
+        records = sorted((r for n in nodes for r in n.records), key=lambda r: (r.where.start, r.where.order, r.where.event_id))
+        self.requested_model = _first(rich, "requested_model")
+        self.response_model = _first(deep, "response_model")
+        self.response_id = _first(deep, "response_id")
+        self.provider = _first(rich, "provider")
+        self.finish_reason = _first(rich, "finish_reason") or next((r.finish_reason for r in records if r.finish_reason), None)
+        self.agent: str | None = _first(rich, "agent")
+        self.error: str | None = _first(deep, "error")
+        self.cost_usd: float | None = _first(deep, "cost_usd")
+        self.parameters: dict[str, Any] = {}
+        for fact in reversed(rich):
+            self.parameters.update(fact.parameters)
+        self.usage = _usage(deep)
+        self.tools: tuple[Tool, ...] | None = max((f.tools for f in rich if f.tools is not None), key=_tools_known, default=None)
+        self.system = list(dict.fromkeys(s for f in rich for s in f.system))
+        heard = [f.input for f in rich] + [tuple(r.message for r in records if r.direction == "input")]
+        told = [f.output for f in rich] + [tuple(r.message for r in records if r.direction == "output")]
+        self.input: tuple[Message, ...] = max(heard, key=_parts, default=())
+        self.output = merge_outputs(told)
+
+    @property
+    def order(self) -> tuple[int, int, list[str]]:
+        return self.start, self.end, self.event_ids
+
+
+def _parts(messages: Iterable[Message]) -> int:
+    return sum(len(m.parts) for m in messages)
+
+
+def _richness(fact: ModelCall) -> int:
+    return 4 * _parts(fact.output) + _parts(fact.input) + len(fact.tools or ()) + 2 * len(fact.system) + (fact.usage is not None)
+
+
+def _tools_known(tools: tuple[Tool, ...]) -> tuple[int, int]:
+    return len(tools), sum(t.parameters is not None for t in tools)
+
+
+def _first(facts: Iterable[ModelCall], field: str) -> Any:
+    return next((v for f in facts if (v := getattr(f, field)) is not None), None)
+
+
+def _usage(facts: Sequence[ModelCall]) -> Usage | None:
+    """Field by field, the word of the layer closest to the provider."""
+    said = [f.usage for f in facts if f.usage is not None]
+    if not said:
+        return None
+    names = Usage.__struct_fields__
+    return Usage(**{name: next((v for u in said if (v := getattr(u, name)) is not None), None) for name in names})
+
+
+# -- what the model answered, said by several layers ---------------------------------------------------------------------------
+
+
+def merge_outputs(told: Sequence[tuple[Message, ...]]) -> list[Any]:
+    """The parts of the answer in their order: those of the richest report, and of the others only what it lacks."""
+    reports = [[p for m in messages if m.role == "assistant" for p in m.parts] for messages in told]
+    reports = sorted((r for r in reports if r), key=lambda r: -len(r))
+    out: list[Any] = list(reports[0]) if reports else []
+    for report in reports[1:]:
+        place = 0
+        for part in report:
+            at = _covered(part, out)
+            if at is None:
+                out.insert(place, part)
+                place += 1
+            else:
+                place = max(place, at + 1)
+    return _without_echo(out)
+
+
+def _covered(part: Any, out: list[Any]) -> int | None:
+    """Where in the answer this part already stands, whole, in pieces or with less known of it; None if it is new."""
+    if isinstance(part, Call):
+        for i, known in enumerate(out):
+            if isinstance(known, Call) and _same_call(part, known):
+                if known.call_id is None and part.call_id is not None:
+                    out[i] = part
+                return i
+        return None
+    if not isinstance(part, Text | Reasoning):
+        return next((i for i, known in enumerate(out) if known == part), None)
+    wanted = flat(part.text)
+    same = [i for i, known in enumerate(out) if isinstance(known, type(part))]
+    if wanted in "".join(flat(out[i].text) for i in same):
+        return max(same, default=len(out) - 1)
+    if isinstance(part, Reasoning) and not wanted:
+        return len(out) - 1
+    return None
+
+
+def _same_call(a: Call, b: Call) -> bool:
+    if a.call_id and b.call_id:
+        return a.call_id == b.call_id or a.call_id in b.other_ids or b.call_id in a.other_ids
+    return a.name == b.name and arguments_key(a.arguments, a.arguments_raw) == arguments_key(b.arguments, b.arguments_raw)
+
+
+def _without_echo(parts: list[Any]) -> list[Any]:
+    """Without the text that a library copied from the reasoning, and without an empty reasoning beside a full one."""
+    full = any(isinstance(p, Reasoning) and p.text for p in parts)
+    return [p for p in parts if not (full and isinstance(p, Reasoning) and not p.text)]
+
+
+# -- joining -------------------------------------------------------------------------------------------------------------------
+
+
+def join(
+    facts: Iterable[ModelCall], records: Iterable[MessageRecord], tree: Tree
+) -> tuple[list[JoinedCall], list[AgentRun], list[MessageRecord]]:
+    """(calls in order, spans that turned out to enclose several calls, records that belong to no call)."""
+    nodes: dict[Key, Node] = {}
+    for fact in facts:
+        nodes.setdefault(key_of(fact.where), Node(key_of(fact.where))).facts.append(fact)
+    loose = _place(records, nodes, tree)
+    _by_response(nodes.values())
+    aggregates = _by_enclosure(nodes, tree)
+    _by_overlap([n for n in nodes.values() if n.key not in aggregates])
+    groups: dict[Key, list[Node]] = defaultdict(list)
+    for node in nodes.values():
+        if node.key not in aggregates:
+            groups[node.root().key].append(node)
+    calls = sorted((JoinedCall(group, tree) for group in groups.values()), key=lambda c: c.order)
+    return calls, [_as_run(f) for key in sorted(aggregates) for f in nodes[key].facts], loose
+
+
+def _place(records: Iterable[MessageRecord], nodes: dict[Key, Node], tree: Tree) -> list[MessageRecord]:
+    """Gives each record to the call of its span. Where that span was never received, an answer among the records is a call."""
+    waiting: dict[Key, list[MessageRecord]] = defaultdict(list)
+    loose: list[MessageRecord] = []
+    for record in sorted(records, key=lambda r: (r.where.start, r.where.order, r.where.event_id)):
+        key = key_of(record.where)
+        if key in nodes:
+            nodes[key].records.append(record)
+        elif record.where.log and record.where.span_id and key not in tree.spans:
+            waiting[key].append(record)
+        else:
+            loose.append(record)
+    for key, found in waiting.items():
+        if not any(r.direction == "output" for r in found):
+            loose += found
+            continue
+        node: Node | None = None
+        for record in found:
+            if node is None or (record.direction == "input" and any(r.direction == "output" for r in node.records)):
+                node = Node((f"{key[0]}/{key[1]}", record.where.event_id))
+                nodes[node.key] = node
+            node.records.append(record)
+    return loose
+
+
+def _by_response(nodes: Iterable[Node]) -> None:
+    by_id: dict[str, list[Node]] = defaultdict(list)
+    for node in sorted(nodes, key=lambda n: (n.span, n.key)):
+        for response_id in node.said("response_id"):
+            by_id[response_id].append(node)
+    for same in by_id.values():
+        for i, node in enumerate(same):
+            for other in same[i + 1 : i + 9]:  # layers of one call are neighbours in time
+                if node.root() is not other.root() and (_overlap(node, other) or (node.tokens is not None and node.tokens == other.tokens)):
+                    other.root().joined_to = node.root()
+
+
+def _overlap(a: Node, b: Node, slack: int = SLACK) -> bool:
+    (a0, a1), (b0, b1) = a.span, b.span
+    return a0 <= b1 + slack and b0 <= a1 + slack
+
+
+def _by_enclosure(nodes: dict[Key, Node], tree: Tree) -> set[Key]:
+    """Joins a layer that encloses exactly one call to it; returns the spans that enclose several."""
+    inside: dict[Key, list[Node]] = defaultdict(list)
+    memo: dict[Key, Key | None] = {}
+    for node in nodes.values():
+        outer = tree.nearest(node.key, nodes, memo)
+        if outer is not None:
+            inside[outer].append(node)
+    aggregates: set[Key] = set()
+    for key in sorted(inside, key=lambda k: (-tree.depth(k), k)):
+        outer_node = nodes[key]
+        children = _children(inside[key], inside, aggregates)
+        roots = {c.root().key: c.root() for c in children}
+        if outer_node.root().key in roots:
+            continue  # the response's ID has already said which of them it is
+        if len(roots) == 1:
+            child = next(iter(roots.values()))
+            ids, own = child.said("response_id"), outer_node.said("response_id")
+            if not (ids and own and ids.isdisjoint(own)):
+                outer_node.root().joined_to = child
+        elif roots:
+            aggregates.add(key)
+    return aggregates
+
+
+def _children(direct: list[Node], inside: dict[Key, list[Node]], aggregates: set[Key]) -> list[Node]:
+    """The calls inside, looking through those that are themselves only wrappers around several."""
+    out: list[Node] = []
+    todo = list(direct)
+    while todo:
+        node = todo.pop()
+        if node.key in aggregates:
+            todo += inside.get(node.key, [])
+        else:
+            out.append(node)
+    return out
+
+
+def _by_overlap(nodes: Sequence[Node]) -> None:
+    """Joins two layers that saw the same call without knowing of each other: equal usage at the same time."""
+    by_tokens: dict[tuple[int, int], list[Node]] = defaultdict(list)
+    for node in sorted(nodes, key=lambda n: (n.span, n.key)):
+        if node.tokens is not None and node.tokens != (0, 0):
+            by_tokens[node.tokens].append(node)
+    for same in by_tokens.values():
+        for i, node in enumerate(same):
+            for other in same[i + 1 : i + 33]:
+                a, b = node.root(), other.root()
+                if a is b or not _overlap(node, other, 0) or node.layers & other.layers or not node.layers or not other.layers:
+                    continue
+                ids, own = node.said("response_id"), other.said("response_id")
+                if not (ids and own and ids.isdisjoint(own)):
+                    b.joined_to = a
+                    break
+
+
+def _as_run(fact: ModelCall) -> AgentRun:
+    return AgentRun(
+        where=fact.where,
+        name=fact.agent,
+        system=fact.system,
+        tools=fact.tools,
+        input=fact.input,
+        output=fact.output,
+        usage=fact.usage,
+        error=fact.error,
+    )

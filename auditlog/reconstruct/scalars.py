@@ -1,0 +1,48 @@
+"""Owns the scalar values inside a JSON value, each with its JSON pointer, within bounds that no input can exceed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+MOST = 2_000  # scalars of one value
+DEEPEST = 32
+LONGEST = 4_096  # characters of a string that is compared or indexed as a value
+
+
+def decoded(value: Any) -> Any:
+    """A text that is the JSON text of an object, an array or such a text again, as that value; anything else as it is."""
+    for _ in range(3):
+        if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"') or len(value) < 2:
+            return value
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+            return value
+    return value
+
+
+def scalars(value: Any) -> Iterator[tuple[str, Any]]:
+    """(pointer, scalar) in document order; a text inside that is itself JSON is looked into."""
+    left = [MOST]
+    yield from _walk(decoded(value), "", 0, left)
+
+
+def _walk(value: Any, pointer: str, depth: int, left: list[int]) -> Iterator[tuple[str, Any]]:
+    if left[0] <= 0 or depth > DEEPEST:
+        return
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _walk(decoded(inner), f"{pointer}/{_escaped(str(key))}", depth + 1, left)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _walk(decoded(inner), f"{pointer}/{index}", depth + 1, left)
+    elif value is not None:
+        left[0] -= 1
+        yield pointer, value
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

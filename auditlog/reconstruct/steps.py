@@ -1,0 +1,338 @@
+"""Owns the steps of a session: walks the model calls in the order in which they happened and puts each thing down once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from auditlog.reconstruct.calls import JoinedCall
+from auditlog.reconstruct.keys import arguments_key, flat
+from auditlog.vocabulary import AgentRun, Call, Failure, Form, Happening, Media, Message, MessageRecord, Reasoning, Result, Text, Where
+
+PROMPT, ANSWER, AFTER = 0, 1, 2  # phases of one call: what went in stands before what came out
+Place = tuple[int, int, int, int]  # time, ordinal of the call, phase, position
+
+
+class Step:
+    """One thing that happened, and everything that is known of it."""
+
+    def __init__(self, kind: str, place: Place, at: int, where: Iterable[Where], text: str = "") -> None:
+        self.kind, self.place, self.at, self.text = kind, place, at, text
+        self.event_ids: set[str] = set()
+        self.received_at: datetime | None = None
+        self.form: Form | None = None
+        self.call: int | None = None  # ordinal of the model call
+        self.agent: str | None = None
+        self.actor: str | None = None
+        self.tool: Tooling | None = None
+        self.detail: dict[str, Any] = {}
+        self.traces: list[str] = []  # of a user's message: in which it was first seen
+        self.from_prompt = False  # known only because a later prompt repeats it
+        self.stated_by(where)
+
+    def stated_by(self, wheres: Iterable[Where]) -> None:
+        for where in wheres:
+            self.event_ids.add(where.event_id)
+            if self.received_at is None or where.received_at < self.received_at:
+                self.received_at = where.received_at
+
+
+class Tooling:
+    """What is known of one tool call: from the model's answer, the tool's own span, the log, and the next prompt."""
+
+    def __init__(self, call: Call) -> None:
+        self.name, self.call_id = call.name, call.call_id
+        self.ids = {i for i in (call.call_id, *call.other_ids) if i}
+        self.arguments, self.arguments_raw = call.arguments, call.arguments_raw
+        self.result: Any = None
+        self.returned = False
+        self.failed = False
+        self.error: str | None = None
+        self.started = 0
+        self.ended = 0
+        self.ran = False  # an item of the tool's own was seen
+        self.refused = False
+
+    @property
+    def key(self) -> tuple[str, bytes | None]:
+        return self.name, arguments_key(self.arguments, self.arguments_raw)
+
+    def answer(self, result: Result) -> None:
+        if not self.returned and result.result is not None:
+            self.result, self.returned = result.result, True
+        self.failed = self.failed or bool(result.failed)
+
+
+class Builder:
+    """Collects the steps. The n-th occurrence of a text in a prompt is the n-th step with that text."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.known: dict[tuple[str, str], list[Step]] = defaultdict(list)
+        self.by_id: dict[str, list[Step]] = defaultdict(list)
+        self.by_key: dict[tuple[str, bytes | None], list[Step]] = defaultdict(list)
+        self.unanswered: dict[str, list[Step]] = defaultdict(list)
+        self.systems: dict[str, int] = {}  # text -> time at which it was first in force
+        self.records_seen: Counter[tuple[str, str]] = Counter()
+        self.last_answer: dict[str, int] = {}  # trace -> end of its last answer that was not a tool call
+        self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
+        self._flat: dict[str, str] = {}
+
+    # -- small things ----------------------------------------------------------------------------------------------------------
+
+    def flat(self, text: str) -> str:
+        found = self._flat.get(text)
+        if found is None:
+            found = self._flat[text] = flat(text)
+        return found
+
+    def add(self, step: Step) -> Step:
+        self.steps.append(step)
+        if step.kind != "tool_call":
+            self.known[(step.kind, self.flat(step.text))].append(step)
+        return step
+
+    def system(self, text: str, at: int) -> None:
+        if text and (text not in self.systems or at < self.systems[text]):
+            self.systems[text] = at
+
+    def add_call(self, call: Call, place: Place, at: int, wheres: Iterable[Where]) -> Step:
+        step = Step("tool_call", place, at, wheres)
+        step.tool = Tooling(call)
+        self.steps.append(step)
+        for call_id in step.tool.ids:
+            self.by_id[call_id].append(step)
+        self.by_key[step.tool.key].append(step)
+        self.unanswered[call.name].append(step)
+        return step
+
+    # -- one model call --------------------------------------------------------------------------------------------------------
+
+    def model_call(self, n: int, call: JoinedCall) -> None:
+        for text in call.system:
+            self.system(text, call.start)
+        self._prompt(n, call)
+        self._answer(n, call)
+        if not any(isinstance(p, Call) for p in call.output) and call.output:
+            for trace in call.traces:
+                self.last_answer[trace] = max(self.last_answer.get(trace, 0), call.end)
+
+    def _prompt(self, n: int, call: JoinedCall) -> None:
+        counts: Counter[Any] = Counter()
+        history = any(m.role in ("assistant", "tool") for m in call.input)
+        for position, message in enumerate(call.input):
+            place = (call.start, n, PROMPT, position)
+            if message.role == "system":
+                self.system(message_text(message), call.start)
+            elif message.role == "user":
+                self._asked(message, place, call, counts, history)
+                self._parts(message, place, call, counts, (Result,))
+            else:
+                self._parts(message, place, call, counts, (Text, Reasoning, Call, Result))
+
+    def _asked(self, message: Message, place: Place, call: JoinedCall, counts: Counter[Any], history: bool) -> None:
+        text = message_text(message)
+        if not text:
+            return
+        key = ("user_message", self.flat(text))
+        counts[key] += 1
+        known = self.known[key]
+        if len(known) >= counts[key] and (history or not self._asked_anew(known[counts[key] - 1], call)):
+            return
+        step = self.add(Step("user_message", place, call.start, call.wheres, text))
+        step.traces = call.traces
+
+    def _asked_anew(self, earlier: Step, call: JoinedCall) -> bool:
+        """The same words in a new trace, after the earlier turn was answered, without its history: asked a second time."""
+        if not earlier.traces or set(earlier.traces) & set(call.traces):
+            return False
+        return any(earlier.at <= self.last_answer.get(trace, 0) <= call.start for trace in earlier.traces)
+
+    def _parts(self, message: Message, place: Place, call: JoinedCall, counts: Counter[Any], kinds: tuple[type, ...]) -> None:
+        """The parts of one message of a prompt: known already in nearly every case; if not, a later prompt is all there is."""
+        for index, part in enumerate(message.parts):
+            if not isinstance(part, kinds):
+                continue
+            spot = (place[0], place[1], place[2], place[3] * 1000 + min(index, 999))
+            if isinstance(part, Call):
+                step = self._find_call(part, counts)
+                if step is None:
+                    step = self.add_call(part, spot, call.start, call.wheres)
+                    step.from_prompt, step.agent = True, call.agent
+                elif step.tool is not None and step.tool.arguments is None and part.arguments is not None:
+                    step.tool.arguments = part.arguments
+            elif isinstance(part, Result):
+                self._answered(part, counts)
+            elif isinstance(part, Text | Reasoning) and part.text.strip():
+                self._repeated(part, spot, call, counts)
+
+    def _repeated(self, part: Text | Reasoning, spot: Place, call: JoinedCall, counts: Counter[Any]) -> None:
+        kind = "reasoning" if isinstance(part, Reasoning) else "assistant_message"
+        key = (kind, self.flat(part.text))
+        counts[key] += 1
+        if len(self.known[key]) >= counts[key]:
+            return
+        if (kind, key[1]) in self.covered:
+            return
+        step = self.add(Step(kind, spot, call.start, call.wheres, part.text))
+        step.from_prompt, step.agent = True, call.agent
+        step.form = part.form if isinstance(part, Reasoning) else None
+
+    def _find_call(self, part: Call, counts: Counter[Any]) -> Step | None:
+        for call_id in (part.call_id, *part.other_ids):
+            if call_id and call_id in self.by_id:
+                key: Any = ("id", call_id)
+                counts[key] += 1
+                known = self.by_id[call_id]
+                return known[min(counts[key], len(known)) - 1]
+        if part.call_id and not any(s.tool is not None and not s.tool.ids for s in self.by_key.get(Tooling(part).key, ())):
+            return None
+        key = ("args", part.name, arguments_key(part.arguments, part.arguments_raw))
+        counts[key] += 1
+        same = self.by_key.get((key[1], key[2]), [])
+        if len(same) < counts[key]:
+            return None
+        step = same[counts[key] - 1]
+        if step.tool is not None and part.call_id and not step.tool.ids:
+            step.tool.call_id = part.call_id
+            step.tool.ids.add(part.call_id)
+            self.by_id[part.call_id].append(step)
+        return step
+
+    def _answered(self, part: Result, counts: Counter[Any]) -> None:
+        if part.call_id and part.call_id in self.by_id:
+            key = ("result", part.call_id)
+            counts[key] += 1
+            known = self.by_id[part.call_id]
+            tool = known[min(counts[key], len(known)) - 1].tool
+            if tool is not None:
+                tool.answer(part)
+            return
+        waiting = self.unanswered.get(part.name or "", []) if part.name else [s for same in self.unanswered.values() for s in same]
+        counts[("nameless", part.name)] += 1
+        for step in sorted(waiting, key=lambda s: s.place)[counts[("nameless", part.name)] - 1 :]:
+            if step.tool is not None and (not part.call_id or not step.tool.ids):
+                step.tool.answer(part)
+                return
+
+    def _answer(self, n: int, call: JoinedCall) -> None:
+        said: dict[str, list[str]] = defaultdict(list)
+        for position, part in enumerate(call.output):
+            place = (call.end, n, ANSWER, position)
+            step: Step | None = None
+            if isinstance(part, Reasoning):
+                step = self._new("reasoning", part.text, place, call)
+                step.form = part.form
+            elif isinstance(part, Text) and part.text.strip():
+                step = self._new("assistant_message", part.text, place, call)
+            elif isinstance(part, Media):
+                step = self.add(
+                    Step("assistant_message", place, call.end, call.wheres, f"[{part.media_type or 'media'}] {part.uri}".strip())
+                )
+            elif isinstance(part, Call):
+                step = self.add_call(part, place, call.end, call.wheres)
+            if step is not None:
+                step.call, step.agent = n, call.agent
+                if step.kind != "tool_call":
+                    said[step.kind].append(self.flat(step.text))
+        for kind, texts in said.items():  # a later prompt may join the pieces of one answer, or cut it into lines
+            self.covered.add((kind, "".join(texts)))
+            for step in self.steps[-len(call.output) :] if call.output else ():
+                if step.kind == kind and "\n" in step.text:
+                    self.covered.update((kind, self.flat(line)) for line in step.text.split("\n"))
+        if call.error:
+            step = Step("error", (call.end, n, AFTER, 0), call.end, call.wheres, call.error)
+            step.call, step.agent = n, call.agent
+            self.add(step)
+
+    def _new(self, kind: str, text: str, place: Place, call: JoinedCall) -> Step:
+        return self.add(Step(kind, place, call.end, call.wheres, text))
+
+    # -- what stands outside model calls ---------------------------------------------------------------------------------------
+
+    def record(self, record: MessageRecord) -> None:
+        """A message recorded on its own: the n-th record of a text is its n-th occurrence."""
+        where, message = record.where, record.message
+        for index, part in enumerate(message.parts):
+            place = (where.start, 1 << 30, PROMPT, where.order * 1000 + index)
+            if isinstance(part, Call):
+                if self._find_call(part, self.records_seen) is None:
+                    self.add_call(part, place, where.start, [where])
+            elif isinstance(part, Result):
+                self._answered(part, self.records_seen)
+            elif isinstance(part, Text | Reasoning) and part.text.strip():
+                self._record_text(record, part, place)
+
+    def _record_text(self, record: MessageRecord, part: Text | Reasoning, place: Place) -> None:
+        if record.message.role == "system":
+            self.system(part.text, record.where.start)
+            return
+        kind = "reasoning" if isinstance(part, Reasoning) else "user_message" if record.message.role == "user" else "assistant_message"
+        key = (kind, self.flat(part.text))
+        self.records_seen[key] += 1
+        known = self.known[key]
+        if len(known) >= self.records_seen[key]:
+            step = known[self.records_seen[key] - 1]
+            step.stated_by([record.where])
+            if record.where.start < step.at and record.where.start:
+                step.at, step.place = record.where.start, place
+            return
+        step = self.add(Step(kind, place, record.where.start, [record.where], part.text))
+        step.form = part.form if isinstance(part, Reasoning) else None
+
+    def agent_run(self, run: AgentRun) -> None:
+        """What an agent's own span says counts only where no model call said it."""
+        for text in run.system:
+            self.system(text, run.where.start)
+        for messages, time in ((run.input, run.where.start), (run.output, run.where.end or run.where.start)):
+            for index, message in enumerate(messages):
+                self._agent_message(run, message, (time, 1 << 29, PROMPT if time == run.where.start else AFTER, index))
+
+    def _agent_message(self, run: AgentRun, message: Message, place: Place) -> None:
+        if message.role == "system":
+            self.system(message_text(message), run.where.start)
+            return
+        counts: Counter[Any] = Counter()
+        for part in message.parts:
+            if isinstance(part, Result):
+                self._answered(part, counts)
+            elif isinstance(part, Call):
+                if self._find_call(part, counts) is None:
+                    self.add_call(part, place, place[0], [run.where]).agent = run.name
+            elif isinstance(part, Text | Reasoning) and part.text.strip():
+                kind = "reasoning" if isinstance(part, Reasoning) else "user_message" if message.role == "user" else "assistant_message"
+                text = self.flat(part.text)
+                if self.known.get((kind, text)) or (kind, text) in self.covered:
+                    continue
+                step = self.add(Step(kind, place, place[0], [run.where], part.text))
+                step.agent = run.name if kind != "user_message" else None
+
+    def happening(self, fact: Happening) -> None:
+        step = Step(fact.kind, (fact.where.start, 1 << 29, AFTER, fact.where.order), fact.where.start, [fact.where], fact.text)
+        step.detail, step.actor = fact.detail, fact.actor
+        self.steps.append(step)
+
+    def failures(self, facts: Sequence[Failure]) -> None:
+        """Errors that nothing else shows; one that climbs through enclosing spans is one error."""
+        told = {self.flat(s.text) for s in self.steps if s.kind == "error"}
+        told |= {self.flat(s.tool.error) for s in self.steps if s.tool is not None and s.tool.error}
+        for fact in sorted(facts, key=lambda f: (f.where.end, f.where.event_id)):
+            text = self.flat(fact.text)
+            if text in told or any(text in t or t in text for t in list(told)[:50] if t):
+                continue
+            told.add(text)
+            at = fact.where.end or fact.where.start
+            self.add(Step("error", (at, 1 << 29, AFTER, 0), at, [fact.where], fact.text))
+
+
+def message_text(message: Message) -> str:
+    """The text of a message; what is not text is named, so that nothing looks as if it had not been there."""
+    said: list[str] = []
+    for part in message.parts:
+        if isinstance(part, Text):
+            said.append(part.text)
+        elif isinstance(part, Media):
+            said.append(f"[{part.media_type or 'media'}{' ' + part.uri if part.uri else ''}]")
+    return "\n".join(s for s in said if s)

@@ -1,0 +1,219 @@
+"""Owns the timeline: from a session's stored items to what happened, each thing once, in the order in which it happened.
+
+The answer depends on the items alone: not on the order in which they arrived, nor on how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from auditlog.normalise.identity import best_session, identify
+from auditlog.normalise.read import read_all
+from auditlog.reconstruct import gaps
+from auditlog.reconstruct.calls import JoinedCall, join
+from auditlog.reconstruct.keys import canonical
+from auditlog.reconstruct.origins import Haystack, haystack, origins
+from auditlog.reconstruct.steps import Builder, Step
+from auditlog.reconstruct.tools import join_runs, outcome, place_runs
+from auditlog.reconstruct.tree import Tree
+from auditlog.vocabulary import AgentRun, Failure, Happening, Identity, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FALLBACK_RANK = 90  # names that stand in where nobody named an agent
+Fact = TypeVar("Fact")
+
+
+def timeline(
+    events: Iterable[Received], *, key: str = "", session_id: str | None = None, findings: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace."""
+    once = {event.id: event for event in sorted(events, key=lambda e: (e.received_at, e.id), reverse=True)}  # the first receipt counts
+    received = sorted(once.values(), key=lambda e: e.id)
+    readings = sorted(read_all(received), key=lambda r: (r.where.start, r.where.end, r.where.event_id))
+    session = Session(readings, [identify(e.item) for e in received])
+    return session.timeline(key, session_id, list(findings))
+
+
+def facts_of(readings: Iterable[Reading], kind: type[Fact]) -> list[Fact]:
+    return [f for r in readings for f in r.facts if isinstance(f, kind)]
+
+
+def stamp(nanoseconds: int) -> str | None:
+    """RFC 3339 in UTC with microseconds; None for what was not sent or lies outside the calendar."""
+    if not nanoseconds:
+        return None
+    try:
+        return (EPOCH + timedelta(microseconds=nanoseconds // 1000)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return None
+
+
+class Session:
+    def __init__(self, readings: list[Reading], identities: list[Identity]) -> None:
+        self.readings, self.identities = readings, identities
+        self.tree = Tree(r.where for r in readings)
+        self.calls, wrappers, loose = join(facts_of(readings, ModelCall), facts_of(readings, MessageRecord), self.tree)
+        self.runs = facts_of(readings, AgentRun) + wrappers
+        builder = Builder()
+        for n, call in enumerate(self.calls):
+            builder.model_call(n, call)
+        for record in loose:
+            builder.record(record)
+        place_runs(join_runs(facts_of(readings, ToolRun), self.tree), builder)
+        for run in sorted(self.runs, key=lambda r: (r.where.start, -r.where.end, r.where.event_id)):
+            builder.agent_run(run)
+        for happening in facts_of(readings, Happening):
+            builder.happening(happening)
+        builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
+        self.systems = builder.systems
+        self.steps = sorted(builder.steps, key=lambda s: (s.place, s.kind, sorted(s.event_ids)))
+
+    # -- the parts of the answer -----------------------------------------------------------------------------------------------
+
+    def timeline(self, key: str, session_id: str | None, findings: list[dict[str, Any]]) -> dict[str, Any]:
+        traces = sorted({r.where.trace_id for r in self.readings if r.where.trace_id})
+        declared = best_session(d for i in self.identities for d in i.sessions)
+        times = [t for r in self.readings for t in (r.where.start, r.where.end) if t]
+        start, end = (min(times), max(times)) if times else (0, 0)
+        agents = self.agents()
+        found = gaps.find_gaps(self.readings, self.calls, self.steps, bool(self.systems), any(c.tools for c in self.calls), self.tree)
+        return {
+            "key": key,
+            "session_id": session_id
+            if session_id is not None
+            else declared
+            if declared is not None
+            else f"trace:{traces[0]}"
+            if traces
+            else None,
+            "trace_ids": traces,
+            "agent": agents[0] if agents else {"name": None, "version": None},
+            "agents": agents,
+            "user_ids": self.subjects("users"),
+            "customer_ids": self.subjects("customers"),
+            "started_at": stamp(start),
+            "ended_at": stamp(end),
+            "totals": self.totals(start, end),
+            "system_prompts": [
+                {"text": text, "first_step": self.step_at(at)} for text, at in sorted(self.systems.items(), key=lambda p: (p[1], p[0]))
+            ],
+            "tools_offered": self.tools_offered(),
+            "steps": self.shown_steps(),
+            "model_calls": [shown_call(n, call) for n, call in enumerate(self.calls)],
+            "completeness": gaps.verdict(found, self.calls, self.steps),
+            "findings": findings,
+        }
+
+    def subjects(self, kind: str) -> list[str]:
+        best: dict[str, int] = {}
+        for identity in self.identities:
+            for declared in getattr(identity, kind):
+                best[declared.value] = min(declared.rank, best.get(declared.value, declared.rank))
+        return sorted(best, key=lambda value: (best[value], value))
+
+    def agents(self) -> list[dict[str, Any]]:
+        """The outermost agent first. Names that only stand in are shown where there is no other."""
+        started: dict[str, int] = {}
+        for run in self.runs:
+            if run.name and run.where.start < started.get(run.name, 1 << 64):
+                started[run.name] = run.where.start
+        best: dict[str, tuple[int, str | None]] = {}
+        for identity in self.identities:
+            for agent in identity.agents:
+                rank, version = best.get(agent.name, (agent.rank, agent.version))
+                best[agent.name] = min(rank, agent.rank), min((v for v in (version, agent.version) if v), default=None)
+        named = {name: found for name, found in best.items() if found[0] < FALLBACK_RANK}
+        chosen = named or best
+        ordered = sorted(chosen, key=lambda name: (chosen[name][0] >= 20, started.get(name, 1 << 64), chosen[name][0], name))
+        versions = {version for _, version in best.values() if version}
+        return [
+            {"name": n, "version": chosen[n][1] or (next(iter(versions)) if len(versions) == 1 == len(chosen) else None)} for n in ordered
+        ]
+
+    def totals(self, start: int, end: int) -> dict[str, Any]:
+        """Sums over model calls alone: agents' and roots' spans repeat the same tokens. None: no call told."""
+        out: dict[str, Any] = {"model_calls": len(self.calls), "tool_calls": sum(s.tool is not None for s in self.steps)}
+        for name in ("input_tokens", "output_tokens", "reasoning_tokens"):
+            told = [v for c in self.calls if c.usage is not None and (v := getattr(c.usage, name)) is not None]
+            out[name] = sum(told) if told else None
+        costs = [c.cost_usd for c in self.calls if c.cost_usd is not None]
+        out["cost_usd"] = round(sum(costs), 9) if costs else None
+        out["seconds"] = round((end - start) / 1e9, 6) if start else 0.0
+        return out
+
+    def step_at(self, at: int) -> int:
+        """The first step at or after a time."""
+        return next((n for n, s in enumerate(self.steps) if s.place[0] >= at), max(len(self.steps) - 1, 0))
+
+    def tools_offered(self) -> list[dict[str, Any]]:
+        offered: dict[tuple[str, bytes], tuple[int, Tool]] = {}
+        said = [(c.start, c.tools) for c in self.calls] + [(r.where.start, r.tools) for r in self.runs]
+        for at, tools in sorted(((at, tools) for at, tools in said if tools), key=lambda p: p[0]):
+            for tool in tools:
+                offered.setdefault((tool.name, canonical(tool.parameters)), (at, tool))
+        with_schema = {name for (name, _), (_, tool) in offered.items() if tool.parameters is not None}
+        return [
+            {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "first_step": self.step_at(at)}
+            for (name, _), (at, tool) in offered.items()
+            if tool.parameters is not None or name not in with_schema
+        ]
+
+    def shown_steps(self) -> list[dict[str, Any]]:
+        earlier: list[tuple[int, Haystack]] = []
+        system = Haystack(self.systems) if any(s.tool is not None for s in self.steps) else None
+        out: list[dict[str, Any]] = []
+        last = max((n for n, s in enumerate(self.steps) if s.tool is not None), default=-1)
+        for n, step in enumerate(self.steps):
+            shown = self.shown_step(n, step)
+            if step.tool is not None:
+                shown["tool"]["origins"] = origins(step.tool.arguments, earlier, system)
+            out.append(shown)
+            if n < last:
+                earlier.append((n, haystack(step)))
+        return out
+
+    def shown_step(self, n: int, step: Step) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "n": n,
+            "kind": step.kind,
+            "at": stamp(step.at),
+            "model_call": step.call,
+            "event_ids": sorted(step.event_ids),
+        }
+        shown["received_at"] = (
+            step.received_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if step.received_at else None
+        )
+        shown["agent"], shown["actor"] = step.agent, step.actor
+        if step.tool is None:
+            shown["text"] = step.text
+        if step.kind == "reasoning":
+            shown["form"] = step.form or "unknown"
+        if step.detail:
+            shown["detail"] = step.detail
+        tool = step.tool
+        if tool is not None:
+            shown["ended_at"] = stamp(tool.ended)
+            shown["started_at"] = stamp(tool.started)
+            shown["tool"] = {
+                "call_id": tool.call_id, "name": tool.name, "arguments": tool.arguments, "arguments_raw": tool.arguments_raw,
+                "result": tool.result, "error": tool.error, "offered": self.offered(step), "arguments_valid": None, "validation_errors": [],
+                "outcome": outcome(tool), "origins": None,
+            }  # fmt: skip
+        return shown
+
+    def offered(self, step: Step) -> bool | None:
+        """Against the tools of that very request; None where they were not recorded."""
+        tools = self.calls[step.call].tools if step.call is not None else None
+        return None if not tools or step.tool is None else any(t.name == step.tool.name for t in tools)
+
+
+def shown_call(n: int, call: JoinedCall) -> dict[str, Any]:
+    usage = call.usage
+    told = {} if usage is None else {f: v for f in usage.__struct_fields__ if (v := getattr(usage, f)) is not None}
+    return {
+        "n": n, "requested_model": call.requested_model, "response_model": call.response_model, "response_id": call.response_id,
+        "provider": call.provider, "parameters": call.parameters, "agent": call.agent, "started_at": stamp(call.start), "ended_at": stamp(call.end),
+        "usage": told, "finish_reason": call.finish_reason, "event_ids": call.event_ids,
+    }  # fmt: skip
