@@ -72,10 +72,13 @@ def unwrap(wrapped: bytes, master: bytes | None = None) -> bytes:
     """The secret again. Raises SettingError when the master key is another one than it was wrapped with."""
     wrapped = bytes(wrapped)
     if wrapped[:1] != _VERSION:
-        raise conf.SettingError("A project's secret is wrapped in a form that this version does not know: the database is newer than this code.")
+        raise conf.SettingError(
+            "A project's secret is wrapped in a form that this version does not know: the database is newer than this code."
+        )
     try:
         return AESGCM(master or master_key()).decrypt(wrapped[1 : 1 + _NONCE], wrapped[1 + _NONCE :], _PURPOSE)
     except InvalidTag:
         raise conf.SettingError(
-            f"A project's secret does not open: {MASTER_KEY} in AUDITLOG_DATA is not the one it was wrapped with. Restore that file from the backup."
+            f"A project's secret does not open: {MASTER_KEY} in AUDITLOG_DATA is not the one it was wrapped with. "
+            "Restore that file from the backup."
         ) from None

@@ -16,9 +16,9 @@ from auditlog.store import connect
 
 BASE_DIR: Final = conf.ROOT
 
-SECRET_KEY = conf.get("AUDITLOG_SECRET_KEY") or private_file(
-    conf.get("AUDITLOG_DATA") / "django.key", secrets.token_urlsafe(50).encode()
-).decode()
+SECRET_KEY = (
+    conf.get("AUDITLOG_SECRET_KEY") or private_file(conf.get("AUDITLOG_DATA") / "django.key", secrets.token_urlsafe(50).encode()).decode()
+)
 DEBUG = False
 ALLOWED_HOSTS = conf.get("AUDITLOG_ALLOWED_HOSTS")
 

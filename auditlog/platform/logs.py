@@ -1,6 +1,6 @@
 """Owns the form of a log line: one JSON object with a constant event name, identifiers as fields, never stored content.
 
-    logger.info("worker.job_done", extra={"job": 7})
+logger.info("worker.job_done", extra={"job": 7})
 """
 
 from __future__ import annotations

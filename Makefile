@@ -1,0 +1,47 @@
+# Owns the commands of a clean clone. `make help` lists them; what they must do is fixed in docs and tested by tests/platform.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make requirements"
+
+.PHONY: help run test lint chromium requirements
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## start everything in the foreground; Ctrl-C stops it
+	@exec $(BIN)/python manage.py serve
+
+test: $(STAMP) chromium lint ## the whole test suite, after the checks
+	@exec $(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff, mypy and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+chromium: ## the browser that the tests use
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing chromium for the browser tests ..."; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null; \
+	else echo "The browser tests need Chromium. Run: sudo apt-get install chromium" >&2; exit 1; fi
+
+requirements: $(STAMP) ## compile requirements*.txt from requirements*.in
+	@$(COMPILE) $(UPGRADE) requirements.in --output-file requirements.txt
+	@$(COMPILE) $(UPGRADE) requirements-dev.in --output-file requirements-dev.txt
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@python=; for name in python3.13 python3.12 python3.11 python3; do \
+	  if command -v $$name >/dev/null && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then echo "Auditlog needs Python 3.11 or newer; found: $$(python3 --version 2>&1)." >&2; exit 1; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "Python's venv is missing. Run: sudo apt-get install $$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; fi; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  echo "Creating $(VENV) with $$($$python --version) ..."; $$python -m venv --clear $(VENV) || exit 1; fi
+	@echo "Installing the pinned requirements ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --only-binary=:all: \
+	  -r requirements.txt -r requirements-dev.txt
+	@touch $@
