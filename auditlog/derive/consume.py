@@ -23,7 +23,7 @@ from auditlog.derive.keys import session_key, trace_session_key, value_digest
 log = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-ReadBatches = Callable[[Connection, Sequence[int]], Iterable[Stored]]
+ReadBatches = Callable[[Sequence[int]], Iterable[Stored]]
 
 ATTEMPTS: Final = 3
 GROUP_EVENTS: Final = 2000  # a group is closed at this many events: memory, and how long one transaction may take
@@ -43,12 +43,11 @@ class NotAlone(Exception):
 
 
 class Pass:
-    """One edition's pass. Owns its connection; after psycopg.OperationalError throw it away and make another."""
+    """One edition's pass over a connection in autocommit; after psycopg.OperationalError make another of both."""
 
     def __init__(self, conn: Connection, read: ReadBatches, state: str = "current") -> None:
         self._conn = conn
         self._read = read
-        conn.autocommit = True
         row = conn.execute(sql.EDITION, (state,)).fetchone()
         if row is None:
             raise LookupError(f"there is no edition that is {state!r}")
@@ -117,7 +116,7 @@ class Pass:
     def _consume(self, batches: Sequence[Batch]) -> None:
         numbers = [batch.batch_no for batch in batches]
         with self._conn.transaction():
-            group = gather(self._read(self._conn, numbers))
+            group = gather(self._read(numbers))
             merge(self._conn, self.edition, group)
             self._tally(batches, group)
             self._conn.execute(sql.FORGET_FAILURE, (self.edition, numbers))
@@ -202,7 +201,7 @@ def _merge_declared(conn: Connection, edition: int, traces: Sequence[TraceFacts]
             "project_id": [row[0] for row in rows],
             "trace_key": [row[1] for row in rows],
             "kind": [row[2] for row in rows],
-            "digest": [value_digest(row[3]) for row in rows],
+            "digest": [value_digest(row[0], row[2], row[3]) for row in rows],
             "value": [row[3] for row in rows],
             "rank": [row[4] for row in rows],
         },

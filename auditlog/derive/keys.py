@@ -24,9 +24,19 @@ def trace_session_key(project_id: int, trace_id: bytes) -> str:
     return _key(b"trace", project_id, trace_id)
 
 
-def value_digest(value: bytes) -> uuid.UUID:
-    """What a declared value is looked up by, exactly, whatever its length."""
-    return uuid.UUID(bytes=hashlib.blake2b(value, digest_size=16, person=b"declared").digest())
+def value_digest(project_id: int, kind: str, value: bytes) -> uuid.UUID:
+    """What a declared value is looked up by, exactly, whatever its length. A session ID's is the key of that session."""
+    if kind == "session":
+        return uuid.UUID(bytes=key_bytes(session_key(project_id, value)))
+    return uuid.UUID(bytes=hashlib.blake2b(value, digest_size=_LENGTH, person=b"declared").digest())
+
+
+def key_bytes(key: str) -> bytes:
+    """The 16 bytes that a session key spells. Raises ValueError for what is no key."""
+    data = base64.b32decode(key.upper() + "======") if len(key) == 26 and key.isascii() else b""
+    if len(data) != _LENGTH:
+        raise ValueError("not a session key")
+    return data
 
 
 def to_bytes(text: str) -> bytes:

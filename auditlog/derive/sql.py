@@ -12,7 +12,8 @@ HORIZON: Final[LiteralString] = "SELECT pg_snapshot_xmin(pg_current_snapshot()):
 # Committed batches that this edition has not consumed, in the order of their transactions. A transaction at or above the horizon
 # may still be followed by an older one that commits later; below it nothing can appear any more (reading by number loses rows).
 PENDING: Final[LiteralString] = """
-    SELECT b.batch_no, b.project_id, b.xid::text::bigint, (SELECT coalesce(sum(p.count), 0) FROM part p WHERE p.batch_no = b.batch_no)::bigint
+    SELECT b.batch_no, b.project_id, b.xid::text::bigint,
+           (SELECT coalesce(sum(p.count), 0) FROM part p WHERE p.batch_no = b.batch_no)::bigint
     FROM batch b
     WHERE b.system_id = %(system_id)s AND b.xid >= %(watermark)s::text::xid8 AND b.xid < %(horizon)s::text::xid8
       AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = %(edition)s AND d.batch_no = b.batch_no)
@@ -21,7 +22,8 @@ PENDING: Final[LiteralString] = """
 
 # The same of batches that another cluster numbered, before a restore: all of those are committed.
 PENDING_FOREIGN: Final[LiteralString] = """
-    SELECT b.batch_no, b.project_id, 0::bigint, (SELECT coalesce(sum(p.count), 0) FROM part p WHERE p.batch_no = b.batch_no)::bigint
+    SELECT b.batch_no, b.project_id, 0::bigint,
+           (SELECT coalesce(sum(p.count), 0) FROM part p WHERE p.batch_no = b.batch_no)::bigint
     FROM batch b
     WHERE b.system_id <> %(system_id)s
       AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = %(edition)s AND d.batch_no = b.batch_no)
@@ -50,10 +52,12 @@ QUARANTINED: Final[LiteralString] = """
 
 # Adds what a group of events says about traces. LEAST, GREATEST and a union: any order of arrival ends in the same row.
 TRACES: Final[LiteralString] = """
-    INSERT INTO trace (edition, project_id, trace_key, trace_id, own_key, session_key, buckets, first_at, last_at, received_first, received_last)
+    INSERT INTO trace (edition, project_id, trace_key, trace_id, own_key, session_key, buckets, first_at, last_at,
+                       received_first, received_last)
     SELECT %(edition)s, project_id, trace_key, trace_id, own_key, own_key, buckets::int[], first_at, last_at, received_first, received_last
     FROM unnest(%(project_id)s::int[], %(trace_key)s::uuid[], %(trace_id)s::bytea[], %(own_key)s::text[], %(buckets)s::text[],
-                %(first_at)s::timestamptz[], %(last_at)s::timestamptz[], %(received_first)s::timestamptz[], %(received_last)s::timestamptz[])
+                %(first_at)s::timestamptz[], %(last_at)s::timestamptz[],
+                %(received_first)s::timestamptz[], %(received_last)s::timestamptz[])
       AS new (project_id, trace_key, trace_id, own_key, buckets, first_at, last_at, received_first, received_last)
     ON CONFLICT (edition, project_id, trace_key) DO UPDATE
     SET buckets = (SELECT array_agg(DISTINCT b ORDER BY b) FROM unnest(trace.buckets || EXCLUDED.buckets) b),
@@ -64,7 +68,8 @@ TRACES: Final[LiteralString] = """
 
 DECLARED: Final[LiteralString] = """
     INSERT INTO declared (edition, project_id, trace_key, kind, digest, value, rank)
-    SELECT %(edition)s, * FROM unnest(%(project_id)s::int[], %(trace_key)s::uuid[], %(kind)s::text[], %(digest)s::uuid[], %(value)s::bytea[], %(rank)s::smallint[])
+    SELECT %(edition)s, * FROM unnest(%(project_id)s::int[], %(trace_key)s::uuid[], %(kind)s::text[], %(digest)s::uuid[],
+                                      %(value)s::bytea[], %(rank)s::smallint[])
     ON CONFLICT (edition, project_id, trace_key, kind, digest) DO UPDATE SET rank = LEAST(declared.rank, EXCLUDED.rank)
     WHERE declared.rank > EXCLUDED.rank"""
 
@@ -83,7 +88,8 @@ SESSIONS: Final[LiteralString] = """
     INSERT INTO session (edition, key, project_id, session_id, declared, traces, started_at, ended_at, sort_at, stale_since)
     SELECT t.edition, t.session_key, t.project_id, k.session_id, k.declared, count(*), min(t.first_at), max(t.last_at),
            coalesce(min(t.first_at), min(t.received_first)), now()
-    FROM unnest(%(key)s::text[], %(project_id)s::int[], %(session_id)s::bytea[], %(declared)s::bool[]) AS k (key, project_id, session_id, declared)
+    FROM unnest(%(key)s::text[], %(project_id)s::int[], %(session_id)s::bytea[], %(declared)s::bool[])
+      AS k (key, project_id, session_id, declared)
     JOIN trace t ON t.edition = %(edition)s AND t.project_id = k.project_id AND t.session_key = k.key
     GROUP BY t.edition, t.session_key, t.project_id, k.session_id, k.declared
     ON CONFLICT (edition, key) DO UPDATE
@@ -96,15 +102,10 @@ SESSION_IDS: Final[LiteralString] = "SELECT key, project_id, session_id, declare
 
 # Sessions whose summary is older than their events; one that took long to summarise waits twenty times as long for the next.
 STALE: Final[LiteralString] = """
-    SELECT key, project_id, session_id FROM session
+    SELECT key, project_id FROM session
     WHERE edition = %s AND stale_since IS NOT NULL
       AND (summarised_at IS NULL OR summarised_at + summary_seconds * 20 * interval '1 second' <= now())
     ORDER BY stale_since LIMIT %s"""
-SESSION_TRACES: Final[LiteralString] = """
-    SELECT trace_key FROM trace WHERE edition = %s AND project_id = %s AND session_key = %s ORDER BY trace_key"""
-SESSION_AGENTS: Final[LiteralString] = """
-    SELECT d.kind, d.value, min(d.rank) FROM declared d JOIN trace t USING (edition, project_id, trace_key)
-    WHERE t.edition = %s AND t.project_id = %s AND t.session_key = %s AND d.kind IN ('agent', 'agent_version') GROUP BY d.kind, d.value"""
 SUMMARISED: Final[LiteralString] = """
     UPDATE session SET stale_since = NULL, summarised_at = now(), summary_seconds = %(summary_seconds)s,
         agent_name = %(agent_name)s, agent_version = %(agent_version)s, opening = %(opening)s, totals = %(totals)s,

@@ -12,10 +12,12 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandParser
 
 from auditlog.derive.consume import NotAlone, Pass
+from auditlog.derive.projects import ProjectSecrets
 from auditlog.derive.summary import summarise
+from auditlog.derive.timeline import build
 from auditlog.errors import Problem
-from auditlog.store import reader
 from auditlog.store.connect import connect
+from auditlog.store.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Command(BaseCommand):
         while not stop.is_set():
             try:
                 with connect("derive") as conn:
-                    self._run(Pass(conn, reader.events_of_batches), conn, stop, once)
+                    self._run(conn, stop, once)
                 return
             except (psycopg.OperationalError, psycopg.errors.UndefinedTable, Problem, NotAlone) as error:
                 # Away, restarting, not migrated yet, or another process still has the lock: nothing is lost, it is tried again.
@@ -48,7 +50,10 @@ class Command(BaseCommand):
                 log.warning("derive.waiting", extra={"error_kind": type(error).__name__})
                 stop.wait(AWAY_SECONDS)
 
-    def _run(self, work: Pass, conn: psycopg.Connection[tuple[Any, ...]], stop: threading.Event, once: bool) -> None:
+    def _run(self, conn: psycopg.Connection[tuple[Any, ...]], stop: threading.Event, once: bool) -> None:
+        conn.autocommit = True
+        reader = Reader(conn, ProjectSecrets(conn))
+        work = Pass(conn, reader.events_of_batches)
         while not stop.is_set():
             busy = False
             enough = time.monotonic() + SUMMARISE_AT_LEAST_EVERY
@@ -56,7 +61,7 @@ class Command(BaseCommand):
                 busy = True
                 if time.monotonic() > enough:
                     break
-            if summarise(conn, work.edition) or busy:
+            if summarise(conn, work.edition, lambda facts: build(reader, facts)) or busy:
                 continue
             if once:
                 return

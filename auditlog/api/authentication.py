@@ -1,0 +1,89 @@
+"""Owns who calls the read API: an API key with its scopes, or a person who is logged in; and which project they see."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from auditlog import keys
+from auditlog.errors import Problem
+from auditlog.models import ApiKey
+from auditlog.web.access import project_of
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it imports this module: REST framework reads its settings there
+
+LAST_USED_EVERY: Final = timedelta(minutes=1)  # a key's last use is written at most this often: reading must not become writing
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whom a request acts for. Every query of the API starts from `project_id`."""
+
+    project_id: int
+    scopes: frozenset[str]
+    key_id: int | None = None
+
+
+def key_text(request: Request) -> str | None:
+    """The key of a request, or None where none was sent. The form is the one of ingest."""
+    authorization = request.headers.get("Authorization", "")
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer" and value.strip():
+        return str(value.strip())
+    return request.headers.get("X-Api-Key") or None
+
+
+class KeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <key>` or `x-api-key: <key>`."""
+
+    def authenticate(self, request: Request) -> tuple[None, Caller] | None:
+        text = key_text(request)
+        if text is None:
+            return None
+        row = ApiKey.objects.filter(public_id=keys.parse(text)).first()
+        if row is None or not hmac.compare_digest(bytes(row.secret_digest), keys.digest(text)):
+            raise Problem("key_unknown", "The API key is not known here. Make one under Settings, and copy the whole of it.")
+        now = timezone.now()
+        if row.revoked_at is not None and row.revoked_at <= now:
+            raise Problem("key_revoked", "The API key was revoked. Use another one, or make one under Settings.")
+        if row.expires_at is not None and row.expires_at <= now:
+            raise Problem("key_expired", "The API key has expired. Use another one, or make one under Settings.")
+        if row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY:
+            ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
+        return None, Caller(row.project_id, frozenset(row.scopes), row.pk)
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="auditlog"'
+
+
+class BrowserAuthentication(SessionAuthentication):
+    """A person who is logged in to the pages reads the API with the same rights."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        project = project_of(found[0])
+        if project is None:
+            raise Problem("scope_missing", "You are not a member of any project. Ask an administrator to add you.")
+        return found[0], Caller(project.pk, frozenset({"read"}))
+
+
+class HasScope(BasePermission):
+    """The scope that a view names (`required_scope`), which is `read` where it names none."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        caller = request.auth
+        if not isinstance(caller, Caller):
+            raise Problem("key_missing", "Send an API key as `Authorization: Bearer <key>` or `x-api-key: <key>`.")
+        scope = getattr(view, "required_scope", "read")
+        if scope not in caller.scopes:
+            raise Problem("scope_missing", f"This API key has not the scope `{scope}`. Use a key that has it.")
+        return True

@@ -1,0 +1,56 @@
+"""Owns `GET /api/v1/status`: what is waiting, in numbers. `pending_batches` is exact, the others may lag a moment."""
+
+from __future__ import annotations
+
+from typing import Any, Final, LiteralString
+
+from django.db import connection
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from auditlog.api.views import ReadView, given
+from auditlog.derive.consume import ATTEMPTS
+from auditlog.search import parameters
+
+# Committed and not consumed, above the horizon too. Batches of another cluster are looked for only until the pass has passed them.
+_PENDING: Final[LiteralString] = """
+    SELECT count(*), coalesce(extract(epoch FROM now() - min(b.received_at)), 0)
+    FROM batch b, edition e
+    WHERE e.number = %(edition)s AND b.project_id = %(project_id)s
+      AND (b.xid >= e.watermark::text::xid8 OR e.system_id <> (SELECT system_identifier FROM pg_control_system()))
+      AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = e.number AND d.batch_no = b.batch_no)
+      AND NOT EXISTS (SELECT FROM derive_failure f WHERE f.edition = e.number AND f.batch_no = b.batch_no AND f.attempts >= %(attempts)s)"""
+_TALLY: Final[LiteralString] = "SELECT events, batches, quarantined FROM tally WHERE edition = %(edition)s AND project_id = %(project_id)s"
+_ASIDE: Final[LiteralString] = """
+    SELECT count(*) FROM derive_failure WHERE edition = %(edition)s AND project_id = %(project_id)s AND attempts >= %(attempts)s"""
+_STALE: Final[LiteralString] = """
+    SELECT count(*) FROM (SELECT FROM session WHERE edition = %(edition)s AND project_id = %(project_id)s
+                          AND stale_since IS NOT NULL LIMIT 1000) s"""
+
+
+class Status(ReadView):
+    def get(self, request: Request) -> Response:
+        parameters.only(given(request), ())
+        scope = self.scope(request)
+        values: dict[str, Any] = {"edition": scope.edition, "project_id": scope.project_id, "attempts": ATTEMPTS}
+        with connection.cursor() as cursor:
+
+            def row(query: LiteralString) -> tuple[Any, ...]:
+                cursor.execute(query, values)
+                return cursor.fetchone() or (0, 0, 0)
+
+            pending, lag = row(_PENDING)
+            events, batches, quarantined = row(_TALLY)
+            aside = row(_ASIDE)[0]
+            stale = row(_STALE)[0]
+        return Response(
+            {
+                "pending_batches": pending,
+                "derive_lag_seconds": round(max(float(lag), 0.0), 3),
+                "unsealed_batches": batches + pending,  # nothing seals yet, so all that there are
+                "quarantined": quarantined,
+                "events": events,
+                "failed_batches": aside,
+                "stale_summaries": stale,
+            }
+        )

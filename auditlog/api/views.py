@@ -1,0 +1,74 @@
+"""Owns what every view of the read API shares: who may call it, its answer's form, and the parameters of its address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from auditlog.api.authentication import BrowserAuthentication, Caller, HasScope, KeyAuthentication
+from auditlog.api.rendering import VerbatimJSONRenderer
+from auditlog.search import parameters
+from auditlog.search.sessions import Scope
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """There is one form of answer, so that no header and no parameter can choose another."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class ReadView(APIView):
+    """A view that reads. Its project is the caller's, always."""
+
+    authentication_classes = (KeyAuthentication, BrowserAuthentication)
+    permission_classes = (HasScope,)
+    renderer_classes = (VerbatimJSONRenderer,)
+    content_negotiation_class = AlwaysJSON
+    http_method_names = ["get", "head", "options"]
+
+    def scope(self, request: Request) -> Scope:
+        caller = request.auth
+        assert isinstance(caller, Caller)  # HasScope refuses everybody else
+        return Scope(caller.project_id)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers["Cache-Control"] = "no-store"  # evidence does not stay behind in a cache
+        return response
+
+
+def given(request: Request) -> dict[str, str]:
+    """The query string. A parameter twice is an error: nobody could tell which of the two was applied."""
+    found: dict[str, str] = {}
+    for name, values in request.query_params.lists():
+        if len(values) > 1:
+            raise parameters.invalid(name[:64], "is given twice; give it once.")
+        found[name] = values[0]
+    return found
+
+
+def listed(request: Request, results: list[Any], following: str | None) -> Response:
+    """One page of a list: {"results", "next"}."""
+    if following is None:
+        return Response({"results": results, "next": None})
+    query = request.query_params.copy()
+    query["cursor"] = following
+    return Response({"results": results, "next": request.build_absolute_uri(f"{request.path}?{query.urlencode()}")})
+
+
+def download(data: bytes, media_type: str, name: str) -> HttpResponse:
+    """Stored bytes as an attachment that no browser may interpret."""
+    response = HttpResponse(data, content_type=media_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    return response

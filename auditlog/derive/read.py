@@ -1,0 +1,118 @@
+"""Owns what the derived tables say about one session: its traces and everything that was declared in them.
+
+Plain SQL on any connection, so that the pass and the pages read the same thing.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+from typing import Any, Final, LiteralString, Protocol
+
+import msgspec
+
+from auditlog.derive.keys import key_bytes, to_text
+
+_SESSION: Final[LiteralString] = "SELECT session_id, started_at, ended_at FROM session WHERE edition = %s AND project_id = %s AND key = %s"
+_TRACES: Final[LiteralString] = """
+    SELECT trace_key, trace_id FROM trace WHERE edition = %s AND project_id = %s AND session_key = %s
+    ORDER BY coalesce(first_at, received_first), trace_key"""
+_DECLARED: Final[LiteralString] = """
+    SELECT d.kind, d.value, min(d.rank) FROM declared d
+    JOIN trace t ON t.edition = d.edition AND t.project_id = d.project_id AND t.trace_key = d.trace_key
+    WHERE t.edition = %s AND t.project_id = %s AND t.session_key = %s
+    GROUP BY d.kind, d.value ORDER BY min(d.rank), d.value"""
+# Where a key leads that is no session's any more: a trace that joined a session later, or a session ID that lost to a better one.
+_MOVED: Final[LiteralString] = """
+    SELECT session_key FROM trace WHERE edition = %(edition)s AND project_id = %(project_id)s AND own_key = %(key)s
+    UNION ALL
+    SELECT t.session_key FROM declared d
+    JOIN trace t ON t.edition = d.edition AND t.project_id = d.project_id AND t.trace_key = d.trace_key
+    WHERE d.edition = %(edition)s AND d.project_id = %(project_id)s AND d.kind = 'session' AND d.digest = %(digest)s
+    ORDER BY 1 LIMIT 1"""
+CURRENT: Final[LiteralString] = "SELECT number FROM edition WHERE state = 'current'"
+
+
+class Cursor(Protocol):
+    """A cursor of psycopg or of Django."""
+
+    def execute(self, query: Any, params: Any = ..., /) -> Any: ...
+    def fetchall(self) -> Any: ...
+    def fetchone(self) -> Any: ...
+
+
+class SessionFacts(msgspec.Struct):
+    """One session as declared: what the timeline needs besides the events, and what the API shows."""
+
+    key: str
+    project_id: int
+    session_id: str
+    trace_keys: list[uuid.UUID]
+    trace_ids: list[str]
+    user_ids: list[str]
+    customer_ids: list[str]
+    subjects: list[tuple[str, str]]  # (kind, value), user and customer included
+    agents: list[tuple[str, str | None]]  # (name, version), best declared first
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def agent(self) -> dict[str, str | None]:
+        name, version = self.agents[0] if self.agents else (None, None)
+        return {"name": name, "version": version}
+
+
+def current_edition(cursor: Cursor) -> int:
+    """The edition that readers see."""
+    cursor.execute(CURRENT)
+    row = cursor.fetchone()
+    if row is None:
+        raise LookupError("no edition is current")
+    return int(row[0])
+
+
+def session_facts(cursor: Cursor, edition: int, project_id: int, key: str) -> SessionFacts | None:
+    """What is declared about a session. None: there is none of this key in this project."""
+    cursor.execute(_SESSION, (edition, project_id, key))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    cursor.execute(_TRACES, (edition, project_id, key))
+    traces = cursor.fetchall()
+    cursor.execute(_DECLARED, (edition, project_id, key))
+    declared = [(kind, to_text(value), rank) for kind, value, rank in cursor.fetchall()]
+    subjects = [(kind, value) for kind, value, _ in declared if kind not in ("session", "agent", "agent_version")]
+    return SessionFacts(
+        key=key,
+        project_id=project_id,
+        session_id=to_text(row[0]),
+        trace_keys=[trace_key for trace_key, _ in traces],
+        trace_ids=[bytes(trace_id).hex() for _, trace_id in traces if trace_id],
+        user_ids=[value for kind, value in subjects if kind == "user"],
+        customer_ids=[value for kind, value in subjects if kind == "customer"],
+        subjects=subjects,
+        agents=_agents(declared),
+        started_at=row[1],
+        ended_at=row[2],
+    )
+
+
+def _agents(declared: list[tuple[str, str, int]]) -> list[tuple[str, str | None]]:
+    versions: dict[str, str] = {}
+    for kind, value, _ in declared:  # best rank first
+        if kind == "agent_version":
+            name, version = json.loads(value)
+            versions.setdefault(name, version)
+    return [(value, versions.get(value)) for kind, value, _ in declared if kind == "agent"]
+
+
+def moved_to(cursor: Cursor, edition: int, project_id: int, key: str) -> str | None:
+    """The session that took in what this key once named; None: it never named anything of this project."""
+    try:
+        digest = uuid.UUID(bytes=key_bytes(key))
+    except ValueError:
+        return None
+    cursor.execute(_MOVED, {"edition": edition, "project_id": project_id, "key": key, "digest": digest})
+    row = cursor.fetchone()
+    return None if row is None else str(row[0])
