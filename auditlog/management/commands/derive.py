@@ -16,6 +16,7 @@ from auditlog.derive.projects import ProjectSecrets
 from auditlog.derive.summary import summarise
 from auditlog.derive.timeline import build
 from auditlog.errors import Problem
+from auditlog.platform import process
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
 
