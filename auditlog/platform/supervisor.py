@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -116,12 +116,12 @@ class Member:
 
 
 class Supervisor:
-    def __init__(self, embedded: Embedded | None, folder: Path) -> None:
+    def __init__(self, embedded: Embedded | None, folder: Path, roles: Sequence[Role]) -> None:
         self.embedded = embedded
         self.folder = folder
         logs = folder / "logs"
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.members = [Member(role, logs) for role in roster.roles()]
+        self.members = [Member(role, logs) for role in roles]
         self._asked = 0
         self._postgres_ours = False
         self._postgres_failures: deque[float] = deque()
@@ -142,13 +142,15 @@ class Supervisor:
 
     # -- start
 
-    def start(self) -> None:
+    def start_postgres(self) -> None:
         if self.embedded is not None:
             self._postgres_ours = self.embedded.start()
             if not self._postgres_ours:
                 say("PostgreSQL of this data folder is already running; using it.")
         self._check()
-        self.command("setup", "setup")
+
+    def start_members(self) -> None:
+        """Starts every process and returns when all of them serve."""
         for member in self.members:
             member.start()
         deadline = time.monotonic() + START_PATIENCE
@@ -159,9 +161,9 @@ class Supervisor:
                 raise Stop("\n".join(f"{m.role.name} did not become ready in {START_PATIENCE:.0f} s:\n{tail(m.log)}" for m in slow))
             time.sleep(TICK)
 
-    def command(self, name: str, log_name: str) -> None:
+    def command(self, name: str) -> None:
         """Runs a management command of ours to its end; a signal meanwhile ends it and us."""
-        log = self.folder / "logs" / f"{log_name}.log"
+        log = self.folder / "logs" / f"{name}.log"
         with log.open("ab") as file:
             child = process.start((sys.executable, str(conf.ROOT / "manage.py"), name), log=file, cwd=conf.ROOT)
         try:
@@ -177,8 +179,9 @@ class Supervisor:
 
     # -- run
 
-    def run(self, while_true: Callable[[], bool] = lambda: True) -> None:
-        while while_true():
+    def run(self) -> None:
+        """Until a signal or a hopeless process ends it by raising Stop."""
+        while True:
             self.tick()
             time.sleep(TICK)
 

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         os.environ.pop("AUDITLOG_DATABASE_ROLE", None)  # ours; every child chooses its own
         folder: Path = conf.get("AUDITLOG_DATA")
         try:
-            supervisor = Supervisor(None if conf.get("DATABASE_URL") else Embedded(folder), folder)
+            supervisor = Supervisor(None if conf.get("DATABASE_URL") else Embedded(folder), folder, roster.roles())
         except PostgresError as error:
             raise CommandError(str(error)) from error
         supervisor.listen()
@@ -45,11 +45,13 @@ class Command(BaseCommand):
             raise
 
     def _serve(self, supervisor: Supervisor, folder: Path) -> None:
-        supervisor.start()
+        supervisor.start_postgres()
+        supervisor.command("setup")
+        supervisor.start_members()
         facts = first_run.read(folder) or first_run.urls()
         say(_block(facts, folder))
         if (wanted := folder / first_run.DEMO_WANTED).exists() and conf.get("AUDITLOG_DEMO"):
-            supervisor.command("demo", "demo")
+            supervisor.command("demo")
             wanted.unlink()
             say("The demo sessions are loaded.")
         supervisor.run()
