@@ -66,10 +66,14 @@ def response_of(body: Any, memo: Memo) -> Response:
         reason = choices[0].get("finish_reason")
     tools = body.get("tools")
     return Response(
-        model=text(first(body, "model", "modelVersion", "model_version")), response_id=text(first(body, "id", "response_id", "responseId")) or _inner_id(body),
-        messages=told, usage=_usage(body), finish_reason=text(reason), system=_system(body.get("instructions"), memo),
+        model=text(first(body, "model", "modelVersion", "model_version")),
+        response_id=text(first(body, "id", "response_id", "responseId")) or _inner_id(body),
+        messages=told,
+        usage=_usage(body),
+        finish_reason=text(reason),
+        system=_system(body.get("instructions"), memo),
         tools=shapes.tools(tools) if isinstance(tools, list) and tools else None,
-    )  # fmt: skip
+    )
 
 
 def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:

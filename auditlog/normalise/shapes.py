@@ -15,12 +15,29 @@ from auditlog.normalise.values import Memo, first, parsed, structure, text
 from auditlog.vocabulary import Call, Form, Media, Message, Other, Part, Reasoning, Result, Role, Text, Tool
 
 ROLES: dict[str, Role] = {
-    "system": "system", "developer": "system", "instructions": "system",
-    "user": "user", "human": "user", "customer": "user",
-    "assistant": "assistant", "ai": "assistant", "model": "assistant", "agent": "assistant", "bot": "assistant", "chatbot": "assistant",
-    "aimessagechunk": "assistant", "aimessage": "assistant", "humanmessage": "user", "systemmessage": "system", "toolmessage": "tool",
-    "tool": "tool", "function": "tool", "tool_response": "tool", "tool-response": "tool", "tool_call_response": "tool",
-}  # fmt: skip
+    "system": "system",
+    "developer": "system",
+    "instructions": "system",
+    "user": "user",
+    "human": "user",
+    "customer": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "model": "assistant",
+    "agent": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "aimessagechunk": "assistant",
+    "aimessage": "assistant",
+    "humanmessage": "user",
+    "systemmessage": "system",
+    "toolmessage": "tool",
+    "tool": "tool",
+    "function": "tool",
+    "tool_response": "tool",
+    "tool-response": "tool",
+    "tool_call_response": "tool",
+}
 TEXTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
 REASONINGS = frozenset(
     ("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning")
@@ -29,9 +46,19 @@ CALLS = frozenset(
     ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
 )
 RESULTS = frozenset(
-    ("tool_call_response", "tool_result", "tool-result", "function_call_output", "tool_response", "toolresult", "custom_tool_call_output",
-     "web_search_tool_result", "mcp_tool_result", "function_response")
-)  # fmt: skip
+    (
+        "tool_call_response",
+        "tool_result",
+        "tool-result",
+        "function_call_output",
+        "tool_response",
+        "toolresult",
+        "custom_tool_call_output",
+        "web_search_tool_result",
+        "mcp_tool_result",
+        "function_response",
+    )
+)
 MEDIA = frozenset(
     ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
 )

@@ -116,16 +116,29 @@ def where_of(received: Received) -> Where:
     item: Item = received.item
     if isinstance(item, Span):
         return Where(
-            event_id=received.id, received_at=received.received_at, trace_id=item.trace_id.hex(), span_id=item.span_id.hex(),
-            parent_id=item.parent_span_id.hex(), start=item.start, end=item.end, name=item.name,
+            event_id=received.id,
+            received_at=received.received_at,
+            trace_id=item.trace_id.hex(),
+            span_id=item.span_id.hex(),
+            parent_id=item.parent_span_id.hex(),
+            start=item.start,
+            end=item.end,
+            name=item.name,
             layer=item.context.scope[0] if item.context.scope else "",
-        )  # fmt: skip
+        )
     if isinstance(item, Log):
         at = item.time or item.observed
         return Where(
-            event_id=received.id, received_at=received.received_at, trace_id=item.trace_id.hex(), span_id=item.span_id.hex(),
-            start=at, end=at, log=True, name=item.event_name, layer=item.context.scope[0] if item.context.scope else "",
-        )  # fmt: skip
+            event_id=received.id,
+            received_at=received.received_at,
+            trace_id=item.trace_id.hex(),
+            span_id=item.span_id.hex(),
+            start=at,
+            end=at,
+            log=True,
+            name=item.event_name,
+            layer=item.context.scope[0] if item.context.scope else "",
+        )
     at = getattr(item, "time", 0)
     trace = getattr(item, "trace_id", b"")
     return Where(event_id=received.id, received_at=received.received_at, trace_id=trace.hex(), start=at, end=at)

@@ -44,9 +44,14 @@ def _of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step], numbers: dict[
         first = next((numbers[id(s)] for s in steps if s.call == n), None)
         if call.usage is not None and call.usage.reasoning_tokens and n not in reasoned:
             out.append(
-                gap("reasoning_missing", f"{call.usage.reasoning_tokens} reasoning tokens were billed for model call {n}, but its reasoning was not "
-                    "recorded. Ask the provider for reasoning summaries and let the instrumentation capture them.", first, model_call=n)
-            )  # fmt: skip
+                gap(
+                    "reasoning_missing",
+                    f"{call.usage.reasoning_tokens} reasoning tokens were billed for model call {n}, but its reasoning was not "
+                    "recorded. Ask the provider for reasoning summaries and let the instrumentation capture them.",
+                    first,
+                    model_call=n,
+                )
+            )
         if not call.output and not call.error:
             out.append(
                 gap(
@@ -101,16 +106,25 @@ def _of_items(readings: Sequence[Reading], tree: Tree) -> list[Gap]:
     if dropped:
         where = sum(1 for r in readings if r.dropped_attributes)
         out.append(
-            gap("attributes_dropped", f"The sender dropped {dropped} attributes of {where} items before sending them. Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT "
-                "(and OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT) higher than its default of 128 at the sender.", None, count=dropped)
-        )  # fmt: skip
+            gap(
+                "attributes_dropped",
+                f"The sender dropped {dropped} attributes of {where} items before sending them. Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT "
+                "(and OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT) higher than its default of 128 at the sender.",
+                None,
+                count=dropped,
+            )
+        )
     orphans = tree.orphans()
     if orphans:
         names = ", ".join(sorted({w.name for w in orphans if w.name})[:3])
         out.append(
-            gap("parent_missing", f"The parents of {len(orphans)} spans were never received ({names}). They may still be open, sampled away, or sent elsewhere.",
-                None, count=len(orphans))
-        )  # fmt: skip
+            gap(
+                "parent_missing",
+                f"The parents of {len(orphans)} spans were never received ({names}): still open, sampled away, or sent elsewhere.",
+                None,
+                count=len(orphans),
+            )
+        )
     foreign = sum(1 for r in readings if not r.understood and r.where.log)
     if foreign:
         out.append(

@@ -197,10 +197,18 @@ class Session:
             shown["ended_at"] = stamp(tool.ended)
             shown["started_at"] = stamp(tool.started)
             shown["tool"] = {
-                "call_id": tool.call_id, "name": tool.name, "arguments": tool.arguments, "arguments_raw": tool.arguments_raw,
-                "result": tool.result, "error": tool.error, "offered": self.offered(step), "arguments_valid": None, "validation_errors": [],
-                "outcome": outcome(tool), "origins": None,
-            }  # fmt: skip
+                "call_id": tool.call_id,
+                "name": tool.name,
+                "arguments": tool.arguments,
+                "arguments_raw": tool.arguments_raw,
+                "result": tool.result,
+                "error": tool.error,
+                "offered": self.offered(step),
+                "arguments_valid": None,
+                "validation_errors": [],
+                "outcome": outcome(tool),
+                "origins": None,
+            }
         return shown
 
     def offered(self, step: Step) -> bool | None:
@@ -213,7 +221,16 @@ def shown_call(n: int, call: JoinedCall) -> dict[str, Any]:
     usage = call.usage
     told = {} if usage is None else {f: v for f in usage.__struct_fields__ if (v := getattr(usage, f)) is not None}
     return {
-        "n": n, "requested_model": call.requested_model, "response_model": call.response_model, "response_id": call.response_id,
-        "provider": call.provider, "parameters": call.parameters, "agent": call.agent, "started_at": stamp(call.start), "ended_at": stamp(call.end),
-        "usage": told, "finish_reason": call.finish_reason, "event_ids": call.event_ids,
-    }  # fmt: skip
+        "n": n,
+        "requested_model": call.requested_model,
+        "response_model": call.response_model,
+        "response_id": call.response_id,
+        "provider": call.provider,
+        "parameters": call.parameters,
+        "agent": call.agent,
+        "started_at": stamp(call.start),
+        "ended_at": stamp(call.end),
+        "usage": told,
+        "finish_reason": call.finish_reason,
+        "event_ids": call.event_ids,
+    }

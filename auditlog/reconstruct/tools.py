@@ -91,9 +91,9 @@ def _agree(joined: JoinedRun, run: ToolRun) -> bool:
 def _other_layer(recent: list[JoinedRun], run: ToolRun) -> JoinedRun | None:
     """Another library's report of the same execution: same tool, same time, same arguments, a different layer."""
     for joined in reversed(recent):
-        if joined.runs[0].name == run.name and _overlap(joined, run) and _agree(joined, run):
-            if run.where.layer not in {w.layer for w in joined.wheres} and run.where.trace_id in {w.trace_id for w in joined.wheres}:
-                return joined
+        elsewhere = run.where.layer not in {w.layer for w in joined.wheres} and run.where.trace_id in {w.trace_id for w in joined.wheres}
+        if elsewhere and joined.runs[0].name == run.name and _overlap(joined, run) and _agree(joined, run):
+            return joined
     return None
 
 

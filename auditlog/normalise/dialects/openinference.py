@@ -24,7 +24,7 @@ from auditlog.vocabulary import (
     ToolRun,
     Usage,
     Where,
-)  # fmt: skip
+)
 
 NAME = "openinference"
 KIND = "openinference.span.kind"
@@ -192,20 +192,35 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
         if isinstance(t, dict) and isinstance(t.get("tool"), dict)
     ]
     yield ModelCall(
-        where=where, requested_model=text(first(said, "llm.request.model_name")), response_model=text(first(said, "llm.response.model_name", "llm.model_name")),
-        provider=text(first(said, "llm.provider", "llm.system")), parameters=_scalars(parameters), usage=_usage(said),
-        finish_reason=text(said.get("llm.finish_reason")), input=heard, output=_messages(said, "llm.output_messages."),
-        tools=shapes.tools(definitions) if definitions else None, agent=text(first(said, "agent.name", "llm.agent.name")), error=error,
+        where=where,
+        requested_model=text(first(said, "llm.request.model_name")),
+        response_model=text(first(said, "llm.response.model_name", "llm.model_name")),
+        provider=text(first(said, "llm.provider", "llm.system")),
+        parameters=_scalars(parameters),
+        usage=_usage(said),
+        finish_reason=text(said.get("llm.finish_reason")),
+        input=heard,
+        output=_messages(said, "llm.output_messages."),
+        tools=shapes.tools(definitions) if definitions else None,
+        agent=text(first(said, "agent.name", "llm.agent.name")),
+        error=error,
         cost_usd=decimal(said.get("llm.cost.total")),
-    )  # fmt: skip
+    )
     asked = request_of(structure(said.get("input.value")), memo)
     beside = request_of(parameters, memo)
     told = response_of(structure(said.get("output.value")), memo)
     yield ModelCall(
-        where=where, requested_model=asked.model, response_id=told.response_id, usage=told.usage, finish_reason=told.finish_reason,
-        response_model=told.model, tools=asked.tools if asked.tools is not None else beside.tools if beside.tools is not None else told.tools,
-        system=asked.system or told.system, input=asked.messages, output=told.messages,
-    )  # fmt: skip
+        where=where,
+        requested_model=asked.model,
+        response_id=told.response_id,
+        usage=told.usage,
+        finish_reason=told.finish_reason,
+        response_model=told.model,
+        tools=asked.tools if asked.tools is not None else beside.tools if beside.tools is not None else told.tools,
+        system=asked.system or told.system,
+        input=asked.messages,
+        output=told.messages,
+    )
 
 
 def _scalars(value: Any) -> dict[str, Any]:
@@ -242,9 +257,17 @@ def _tool_run(where: Where, said: dict[str, Any], error: str | None) -> ToolRun:
             error = error or (str(result.result) if result.failed else None)
     is_schema = isinstance(schema, dict) and ("properties" in schema or schema.get("type") == "object")
     return ToolRun(
-        where=where, name=name, call_id=call_id, arguments=found, arguments_raw=raw, result=answer, returned=answer is not None, error=error,
-        agent=text(said.get("agent.name")), tool=Tool(name, text(said.get("tool.description")), schema if is_schema else None),
-    )  # fmt: skip
+        where=where,
+        name=name,
+        call_id=call_id,
+        arguments=found,
+        arguments_raw=raw,
+        result=answer,
+        returned=answer is not None,
+        error=error,
+        agent=text(said.get("agent.name")),
+        tool=Tool(name, text(said.get("tool.description")), schema if is_schema else None),
+    )
 
 
 def _tool_arguments(said: dict[str, Any], schema: Any) -> tuple[Any, str | None]:
@@ -264,10 +287,13 @@ def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo
     heard = _messages(said, "llm.input_messages.")
     agent = str(said.get(KIND) or "").upper() == "AGENT"
     return AgentRun(
-        where=where, name=text(said.get("agent.name")), error=error,
+        where=where,
+        name=text(said.get("agent.name")),
+        error=error,
         input=heard or (_plain_message(asked, said.get("input.mime_type"), "user") if agent else ()),
-        output=_messages(said, "llm.output_messages.") or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else ()),
-    )  # fmt: skip
+        output=_messages(said, "llm.output_messages.")
+        or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else ()),
+    )
 
 
 def _plain_message(value: Any, mime: Any, role: Any) -> tuple[Message, ...]:

@@ -24,7 +24,7 @@ from auditlog.vocabulary import (
     ToolRun,
     Usage,
     Where,
-)  # fmt: skip
+)
 
 NAME = "otel_genai"
 MODEL_OPERATIONS = frozenset(("chat", "text_completion", "generate_content", "completion", "responses", "message", "messages"))
@@ -83,11 +83,15 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
         return
     else:
         yield AgentRun(
-            where=where, name=text(first(said, "gen_ai.agent.name", "gen_ai.workflow.name")), version=text(said.get("gen_ai.agent.version")),
-            system=system_texts(said.get("gen_ai.system_instructions"), memo), tools=offered(said.get("gen_ai.tool.definitions")), error=error,
+            where=where,
+            name=text(first(said, "gen_ai.agent.name", "gen_ai.workflow.name")),
+            version=text(said.get("gen_ai.agent.version")),
+            system=system_texts(said.get("gen_ai.system_instructions"), memo),
+            tools=offered(said.get("gen_ai.tool.definitions")),
+            error=error,
             input=shapes.messages(said.get("gen_ai.input.messages"), memo) + tuple(m for d, m in heard if d == "input"),
             output=shapes.messages(said.get("gen_ai.output.messages"), memo, "assistant") + tuple(m for d, m in heard if d == "output"),
-        )  # fmt: skip
+        )
 
 
 def _is_tool(operation: str, said: dict[str, Any]) -> bool:
@@ -117,16 +121,24 @@ def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo
     """A call from the attributes of a span, a log record or a span event: they carry the same keys."""
     finish = first(said, "gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "gen_ai.completion.finish_reason")
     return ModelCall(
-        where=where, requested_model=text(said.get("gen_ai.request.model")), response_model=text(said.get("gen_ai.response.model")),
-        response_id=text(said.get("gen_ai.response.id")), provider=text(first(said, "gen_ai.provider.name", "gen_ai.system")),
-        parameters={k.removeprefix("gen_ai.request."): v for k, v in said.items() if k.startswith("gen_ai.request.") and k != "gen_ai.request.model"},
-        usage=usage(said), finish_reason=",".join(map(str, finish)) if isinstance(finish, list) else text(finish),
+        where=where,
+        requested_model=text(said.get("gen_ai.request.model")),
+        response_model=text(said.get("gen_ai.response.model")),
+        response_id=text(said.get("gen_ai.response.id")),
+        provider=text(first(said, "gen_ai.provider.name", "gen_ai.system")),
+        parameters={
+            k.removeprefix("gen_ai.request."): v for k, v in said.items() if k.startswith("gen_ai.request.") and k != "gen_ai.request.model"
+        },
+        usage=usage(said),
+        finish_reason=",".join(map(str, finish)) if isinstance(finish, list) else text(finish),
         system=system_texts(said.get("gen_ai.system_instructions"), memo),
-        tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.request.tools")), agent=text(said.get("gen_ai.agent.name")), error=error,
+        tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.request.tools")),
+        agent=text(said.get("gen_ai.agent.name")),
+        error=error,
         input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo),
         output=shapes.messages(first(said, "gen_ai.output.messages", "gen_ai.output_messages"), memo, "assistant"),
         cost_usd=decimal(first(said, "operation.cost", "gen_ai.usage.cost")),
-    )  # fmt: skip
+    )
 
 
 def usage(said: dict[str, Any]) -> Usage | None:
@@ -184,10 +196,19 @@ def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None,
     name = text(said.get("gen_ai.tool.name")) or item.name.removeprefix("execute_tool").strip() or item.name
     schema = structure(said.get("gen_ai.tool.json_schema"))
     return ToolRun(
-        where=where, name=name, call_id=text(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")), arguments=found, arguments_raw=raw,
-        result=answer, returned=answer is not None, error=error, agent=text(said.get("gen_ai.agent.name")),
-        tool=Tool(name, text(said.get("gen_ai.tool.description")), schema) if schema is not None or "gen_ai.tool.description" in said else None,
-    )  # fmt: skip
+        where=where,
+        name=name,
+        call_id=text(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")),
+        arguments=found,
+        arguments_raw=raw,
+        result=answer,
+        returned=answer is not None,
+        error=error,
+        agent=text(said.get("gen_ai.agent.name")),
+        tool=Tool(name, text(said.get("gen_ai.tool.description")), schema)
+        if schema is not None or "gen_ai.tool.description" in said
+        else None,
+    )
 
 
 def _from_details(told: dict[str, Any], found: Any, raw: str | None, answer: Any, memo: Memo) -> tuple[Any, str | None, Any]:
@@ -274,7 +295,9 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
     elif name == "gen_ai.evaluation.result":
         said = attributes(item.attributes)
         yield Happening(
-            where=where, kind="feedback", text=str(first(said, "gen_ai.evaluation.explanation", "gen_ai.evaluation.score.label") or ""),
+            where=where,
+            kind="feedback",
+            text=str(first(said, "gen_ai.evaluation.explanation", "gen_ai.evaluation.score.label") or ""),
             detail={k.removeprefix("gen_ai.evaluation."): v for k, v in said.items() if k.startswith("gen_ai.evaluation.")},
             about=text(said.get("gen_ai.response.id")),
-        )  # fmt: skip
+        )

@@ -10,7 +10,7 @@ import msgspec
 
 from auditlog.item import Item, Rest
 from auditlog.normalise import shapes
-from auditlog.normalise.values import Memo, number, text
+from auditlog.normalise.values import Memo, first, number, text
 from auditlog.vocabulary import (
     AgentRun,
     Fact,
@@ -60,10 +60,17 @@ def members(item: Rest) -> dict[str, Any]:
 
 def where_of(item: Rest, said: dict[str, Any], received: Received) -> Where:
     return Where(
-        event_id=received.id, received_at=received.received_at, trace_id=item.trace_id.hex(), span_id=str(said.get("id") or ""),
-        parent_id=str(said.get("parent_id") or ""), start=item.time, end=_nanoseconds(said.get("ended_at")) or item.time, layer="rest",
-        name=str(said.get("kind") or ""), order=number(said.get("sequence")) or 0,
-    )  # fmt: skip
+        event_id=received.id,
+        received_at=received.received_at,
+        trace_id=item.trace_id.hex(),
+        span_id=str(said.get("id") or ""),
+        parent_id=str(said.get("parent_id") or ""),
+        start=item.time,
+        end=_nanoseconds(said.get("ended_at")) or item.time,
+        layer="rest",
+        name=str(said.get("kind") or ""),
+        order=number(said.get("sequence")) or 0,
+    )
 
 
 def _nanoseconds(value: Any) -> int:
@@ -87,10 +94,18 @@ def _facts(item: Rest, received: Received, memo: Memo) -> Iterator[Fact]:
         told = (Message("assistant", thoughts), *told)
     if kind == "model_call":
         yield ModelCall(
-            where=where, requested_model=text(said.get("model")), response_model=text(said.get("response_model")), usage=_usage(said.get("usage")),
-            response_id=text(said.get("response_id")), system=system, tools=tools, input=heard, output=told, agent=name,
+            where=where,
+            requested_model=text(said.get("model")),
+            response_model=text(said.get("response_model")),
+            usage=_usage(said.get("usage")),
+            response_id=text(said.get("response_id")),
+            system=system,
+            tools=tools,
+            input=heard,
+            output=told,
+            agent=name,
             error=text(said.get("error")),
-        )  # fmt: skip
+        )
         return
     if kind in ("prompt", "agent"):
         version = text(agent.get("version")) if isinstance(agent, dict) else None
@@ -132,18 +147,29 @@ def _tool_run(where: Where, tool: Any, agent: str | None) -> ToolRun | None:
     error = tool.get("error")
     shown = error if isinstance(error, str) or error is None else msgspec.json.encode(error).decode()
     return ToolRun(
-        where=where, name=str(tool["name"]), call_id=text(tool.get("call_id")), arguments=found, arguments_raw=raw, result=tool.get("result"),
-        returned=tool.get("result") is not None, error=shown or None, agent=agent,
-    )  # fmt: skip
+        where=where,
+        name=str(tool["name"]),
+        call_id=text(tool.get("call_id")),
+        arguments=found,
+        arguments_raw=raw,
+        result=tool.get("result"),
+        returned=tool.get("result") is not None,
+        error=shown or None,
+        agent=agent,
+    )
 
 
 def _happening(where: Where, kind: str, said: dict[str, Any]) -> Happening:
     found = said.get(kind)
-    detail = dict(found) if isinstance(found, dict) else {} if found is None else {kind: found}
+    detail: dict[str, Any] = found if isinstance(found, dict) else {} if found is None else {kind: found}
     if isinstance(said.get("attributes"), dict) and not detail:
         detail = dict(said["attributes"])
-    shown = next((v for k in ("reason", "text", "query", "decision", "message") if isinstance(v := detail.get(k), str) and v), "")
+    shown = text(first(detail, "reason", "text", "query", "decision", "message")) or text(said.get("text"))
     return Happening(
-        where=where, kind=cast(HappeningKind, kind), text=shown or str(said.get("text") or ""), detail=detail, actor=text(detail.get("by")),
+        where=where,
+        kind=cast(HappeningKind, kind),
+        text=shown or "",
+        detail=detail,
+        actor=text(detail.get("by")),
         about=text(said.get("about")),
-    )  # fmt: skip
+    )

@@ -1,0 +1,238 @@
+"""Owns actions: one row per tool call of a timeline, with every scalar of its arguments and result, where it stands, and amounts.
+
+An amount is a number beside a currency, or under a key that says so ("amount_usd", "total"), or a text like "$400.00".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+import msgspec
+
+from auditlog.reconstruct.scalars import LONGEST, decoded, scalars
+
+CURRENCIES = frozenset(
+    [
+        *(
+            "AED",
+            "ARS",
+            "AUD",
+            "BGN",
+            "BRL",
+            "CAD",
+            "CHF",
+            "CLP",
+            "CNY",
+            "COP",
+            "CZK",
+            "DKK",
+            "EGP",
+            "EUR",
+            "GBP",
+            "HKD",
+            "HUF",
+            "IDR",
+            "ILS",
+        ),
+        *(
+            "INR",
+            "ISK",
+            "JPY",
+            "KES",
+            "KRW",
+            "MAD",
+            "MXN",
+            "MYR",
+            "NGN",
+            "NOK",
+            "NZD",
+            "PEN",
+            "PHP",
+            "PKR",
+            "PLN",
+            "QAR",
+            "RON",
+            "RSD",
+            "RUB",
+        ),
+        *("SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "VND", "ZAR"),
+    ]
+)
+SIGNS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₽": "RUB", "₫": "VND", "₪": "ILS"}
+AMOUNT_WORDS = frozenset(
+    (
+        "amount",
+        "amt",
+        "total",
+        "subtotal",
+        "price",
+        "sum",
+        "cost",
+        "fee",
+        "balance",
+        "payment",
+        "paid",
+        "refund",
+        "credit",
+        "debit",
+        "charge",
+    )
+)
+# Words that turn a number under such a key into something else: "payment_count", "refund_id".
+NOT_MONEY = frozenset(
+    ("id", "ids", "count", "number", "no", "days", "day", "months", "percent", "pct", "rate", "index", "page", "pages", "items", "quantity")
+)
+MINOR = frozenset(("cents", "cent", "minor", "pence"))
+SURE = frozenset(("amount", "amt", "total", "subtotal", "price", "balance"))
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+WRITTEN = re.compile(
+    r"^\s*(?P<before>[$€£¥₹₩₺₽₫₪]|[A-Z]{3})?\s*(?P<number>-?[0-9][0-9,' ]*(?:\.[0-9]+)?)\s*(?P<after>[$€£¥₹₩₺₽₫₪]|[A-Z]{3})?\s*$"
+)
+MOST_DIGITS = 18
+
+Side = Literal["arguments", "result"]
+
+
+class Value(msgspec.Struct, frozen=True):
+    """One scalar of an action, as text, with the JSON pointer at which it stands."""
+
+    side: Side
+    pointer: str
+    text: str
+
+
+class Amount(msgspec.Struct, frozen=True):
+    side: Side
+    pointer: str
+    amount: Decimal
+    currency: str | None  # None: the sender did not say which
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One tool call as a row of search."""
+
+    step: int
+    tool: str
+    call_id: str | None
+    at: str | None
+    outcome: str
+    values: tuple[Value, ...]
+    amounts: tuple[Amount, ...]
+    event_ids: tuple[str, ...]
+
+
+def actions(timeline: dict[str, Any]) -> list[Action]:
+    """The tool calls of a timeline, in its order."""
+    return [action(step) for step in timeline["steps"] if step["kind"] == "tool_call"]
+
+
+def action(step: dict[str, Any]) -> Action:
+    tool = step["tool"]
+    sides: tuple[tuple[Side, Any], ...] = (("arguments", _arguments(tool)), ("result", tool.get("result")))
+    return Action(
+        step=step["n"],
+        tool=tool["name"],
+        call_id=tool.get("call_id"),
+        at=step.get("at"),
+        outcome=tool["outcome"],
+        values=tuple(v for side, value in sides for v in values(side, value)),
+        amounts=tuple(a for side, value in sides for a in amounts(side, value)),
+        event_ids=tuple(step["event_ids"]),
+    )
+
+
+def _arguments(tool: dict[str, Any]) -> Any:
+    return tool["arguments"] if tool.get("arguments") is not None else tool.get("arguments_raw")
+
+
+def values(side: Side, value: Any) -> Iterator[Value]:
+    """Each scalar once per place; a text too long to be a value (a document, a letter) is for full text, not for this."""
+    for pointer, scalar in scalars(value):
+        if isinstance(scalar, str) and (not scalar.strip() or len(scalar) > LONGEST):
+            continue
+        yield Value(side, pointer, spelled(scalar))
+
+
+def spelled(scalar: Any) -> str:
+    """A number has one spelling, whatever the sender's: 400, 400.0 and 4e2 are found by "400"."""
+    if isinstance(scalar, bool):
+        return "true" if scalar else "false"
+    if isinstance(scalar, int | float):
+        number = _decimal(scalar)
+        return str(scalar) if number is None else format(number.normalize(), "f")
+    return str(scalar)
+
+
+def amounts(side: Side, value: Any) -> Iterator[Amount]:
+    for pointer, holder in objects(decoded(value), ""):
+        beside = currency_beside(holder)
+        for key, inner in holder.items():
+            found = _amount(str(key), inner, beside)
+            if found is not None:
+                yield Amount(side, f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}", *found)
+
+
+def objects(value: Any, pointer: str, depth: int = 0) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Every JSON object inside a value, within bounds."""
+    if depth > 12:
+        return
+    if isinstance(value, dict):
+        yield pointer, value
+        for key, inner in value.items():
+            if isinstance(inner, dict | list | str):
+                yield from objects(decoded(inner), f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}", depth + 1)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value[:500]):
+            if isinstance(inner, dict | list):
+                yield from objects(inner, f"{pointer}/{index}", depth + 1)
+
+
+def currency_beside(holder: dict[str, Any]) -> str | None:
+    for key, value in holder.items():
+        if isinstance(value, str) and "currency" in str(key).lower() and value.strip().upper() in CURRENCIES:
+            return value.strip().upper()
+    return None
+
+
+def _amount(key: str, value: Any, beside: str | None) -> tuple[Decimal, str | None] | None:
+    said = [w.lower() for w in WORDS.findall(key)]
+    if NOT_MONEY & set(said):
+        return None
+    in_key = next((w.upper() for w in said if w.upper() in CURRENCIES), None)
+    number, written = _number(value)
+    if number is None:
+        return None
+    currency = written or in_key or beside
+    named = bool(AMOUNT_WORDS & set(said))
+    if not (written or in_key or (named and (beside or SURE & set(said)))):
+        return None
+    return (number / 100 if MINOR & set(said) else number), currency
+
+
+def _number(value: Any) -> tuple[Decimal | None, str | None]:
+    """(number, the currency written with it); a bare number in a text is no amount unless it is spelled as one."""
+    if isinstance(value, bool):
+        return None, None
+    if isinstance(value, int | float):
+        return _decimal(value), None
+    if not isinstance(value, str) or len(value) > 40:
+        return None, None
+    found = WRITTEN.match(value)
+    if found is None:
+        return None, None
+    sign = found["before"] or found["after"] or ""
+    currency = SIGNS.get(sign, sign if sign in CURRENCIES else None)
+    if sign and currency is None:
+        return None, None
+    return _decimal(re.sub(r"[,' ]", "", found["number"])), currency
+
+
+def _decimal(value: Any) -> Decimal | None:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and number.adjusted() < MOST_DIGITS else None
