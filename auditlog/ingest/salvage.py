@@ -200,7 +200,7 @@ _HALF: Final = rb"[dD][89a-fA-F][0-9a-fA-F]{2}"
 _LONE: Final = re.compile(rb"((?:[^\\]++|\\[^u]|\\u(?:(?![dD][89a-fA-F])|" + _PAIR + rb"))*+)(?:\\u(" + _HALF + rb")|\Z)")
 
 
-class _Hidden:
+class Hidden:
     """The body without halves of surrogate pairs, and the way back to the bytes that were sent."""
 
     def __init__(self, body: bytes) -> None:
@@ -251,7 +251,7 @@ _decode_log: Final[Callable[[Any], from_json.JLog]] = msgspec.json.Decoder(from_
 
 def json(body: bytes, signal: int) -> Salvaged:
     out = _Collector(signal, "json")
-    hidden = _Hidden(body)
+    hidden = Hidden(body)
     try:
         if signal == SPAN:
             groups = msgspec.json.decode(hidden.body, type=_Traces).resource_spans
@@ -264,7 +264,7 @@ def json(body: bytes, signal: int) -> Salvaged:
     return out.result()
 
 
-def _json_group(group: msgspec.Raw, hidden: _Hidden, out: _Collector) -> None:
+def _json_group(group: msgspec.Raw, hidden: Hidden, out: _Collector) -> None:
     try:
         parts = msgspec.json.decode(group, type=_Group)
         resource = None if parts.resource is None else msgspec.json.decode(hidden.sent(parts.resource), type=from_json.JResource | None)
@@ -278,7 +278,7 @@ def _json_group(group: msgspec.Raw, hidden: _Hidden, out: _Collector) -> None:
         _json_part(part, resource, parts.schema_url, hidden, out)
 
 
-def _json_part(part: msgspec.Raw, resource: from_json.JResource | None, schema_url: str | None, hidden: _Hidden, out: _Collector) -> None:
+def _json_part(part: msgspec.Raw, resource: from_json.JResource | None, schema_url: str | None, hidden: Hidden, out: _Collector) -> None:
     try:
         parts = msgspec.json.decode(part, type=_Part)
         scope = None if parts.scope is None else msgspec.json.decode(hidden.sent(parts.scope), type=from_json.JScope | None)
