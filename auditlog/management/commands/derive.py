@@ -55,6 +55,7 @@ class Command(BaseCommand):
         conn.autocommit = True
         reader = Reader(conn, ProjectSecrets(conn))
         work = Pass(conn, reader.events_of_batches)
+        process.ready()
         while not stop.is_set():
             busy = False
             enough = time.monotonic() + SUMMARISE_AT_LEAST_EVERY
