@@ -56,7 +56,7 @@ def summary(facts: read.SessionFacts, timeline: dict[str, Any]) -> dict[str, Any
         "verdict": completeness.get("verdict"),
         "gaps": len(completeness.get("gaps") or ()),
         "findings": json.dumps(clean(timeline.get("findings") or [])),
-        "last_action": json.dumps(clean(actions.notable(timeline["steps"]))),
+        "last_action": json.dumps(clean(actions.notable(timeline))),
         "error": "",
     }
 

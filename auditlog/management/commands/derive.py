@@ -56,6 +56,7 @@ class Command(BaseCommand):
         reader = Reader(conn, ProjectSecrets(conn))
         work = Pass(conn, reader.events_of_batches)
         process.ready()
+        process.ready()
         while not stop.is_set():
             busy = False
             enough = time.monotonic() + SUMMARISE_AT_LEAST_EVERY
