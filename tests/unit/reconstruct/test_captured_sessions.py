@@ -1,0 +1,63 @@
+"""Real captured sessions: each gives back what really happened, whatever the order of arrival and however often."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from tests.corpus import arrived, case, items, names, shuffled, timelines
+from tests.scoring import Score, score
+
+# What each source gives back at least: (recall, precision). A source rises here with its vocabulary, and never falls.
+FLOOR = {
+    "otel_genai_event_only": (1.0, 1.0),
+    "otel_genai_span_only": (1.0, 1.0),
+    "openinference": (1.0, 1.0),
+}
+
+
+def by_source() -> dict[str, list[str]]:
+    out: dict[str, list[str]] = defaultdict(list)
+    for name in names():
+        out[name.split("/")[0]].append(name)
+    return out
+
+
+def scored(source: str) -> Score:
+    total = Score()
+    for name in by_source()[source]:
+        total.add(score(case(name), timelines(arrived(items(name)))))
+    return total
+
+
+@pytest.mark.parametrize("source", sorted(FLOOR))
+def test_a_source_gives_back_what_its_payload_carries(source: str) -> None:
+    found = scored(source)
+    assert found.facts > 0
+    assert found.recall >= FLOOR[source][0], found.missing
+    assert found.precision >= FLOOR[source][1], found.extra
+
+
+def told(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A timeline without its times of receipt, which do depend on arrival."""
+    return [{**t, "steps": [{k: v for k, v in s.items() if k != "received_at"} for s in t["steps"]]} for t in shown]
+
+
+@pytest.mark.parametrize("name", names())
+def test_order_of_arrival_and_repetition_change_nothing(name: str) -> None:
+    events = arrived(items(name))
+    expected = told(timelines(events))
+    for seed in (1, 2):
+        assert told(timelines(shuffled(events, seed))) == expected
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n.endswith("refund")])
+def test_every_step_names_the_items_that_state_it(name: str) -> None:
+    events = arrived(items(name))
+    known = {e.id for e in events}
+    for shown in timelines(events):
+        for step in shown["steps"]:
+            assert step["event_ids"]
+            assert set(step["event_ids"]) <= known
