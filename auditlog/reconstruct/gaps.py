@@ -21,7 +21,6 @@ def gap(code: str, message: str, step: int | None = None, **more: Any) -> Gap:
 def find_gaps(
     readings: Sequence[Reading], calls: Sequence[JoinedCall], steps: Sequence[Step], systems: bool, tools: bool, tree: Tree
 ) -> list[Gap]:
-    numbers = {id(step): n for n, step in enumerate(steps)}
     out: list[Gap] = []
     if calls and not systems:
         out.append(
@@ -31,17 +30,18 @@ def find_gaps(
         out.append(
             gap("tools_missing", "No tool definitions were recorded, so calls cannot be checked. Record the tools offered in each request.")
         )
-    out += _of_calls(calls, steps, numbers)
+    out += _of_calls(calls, steps)
     out += _of_steps(steps)
     out += _of_items(readings, tree)
     return out
 
 
-def _of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step], numbers: dict[int, int]) -> list[Gap]:
+def _of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step]) -> list[Gap]:
     out: list[Gap] = []
     reasoned = {s.call for s in steps if s.kind == "reasoning" and s.text.strip()}
+    firsts = {s.call: n for n, s in reversed(list(enumerate(steps)))}
     for n, call in enumerate(calls):
-        first = next((numbers[id(s)] for s in steps if s.call == n), None)
+        first = firsts.get(n)
         if call.usage is not None and call.usage.reasoning_tokens and n not in reasoned:
             out.append(
                 gap(

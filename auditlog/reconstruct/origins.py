@@ -7,7 +7,7 @@ about where it came from and is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from auditlog.reconstruct.scalars import LONGEST, scalars
@@ -49,31 +49,62 @@ class Haystack:
             if value is not None:
                 self.numbers.add(value)
 
-    def contains(self, wanted: Any) -> bool:
-        if isinstance(wanted, int | float):
-            return float(wanted) in self.numbers
-        text = " ".join(str(wanted).casefold().split())
-        return text in self.folded or ((number := number_of(text)) is not None and number in self.numbers)
+    def contains(self, wanted: Wanted) -> bool:
+        return (wanted.text is not None and wanted.text in self.folded) or (wanted.number is not None and wanted.number in self.numbers)
+
+
+class Wanted:
+    """One value that is looked for, and where it was found so far."""
+
+    def __init__(self, value: Any) -> None:
+        if isinstance(value, int | float):
+            self.text: str | None = None
+            self.number: float | None = float(value)
+        else:
+            self.text = " ".join(str(value).casefold().split())
+            self.number = number_of(self.text)
+        self.found: list[int] = []
+        self.searched = 0
+
+
+class Search:
+    """Looks values up in the steps so far; a value that is asked for again is only looked for in what came since."""
+
+    def __init__(self, system: Haystack) -> None:
+        self.system = system
+        self.steps: list[tuple[int, Haystack]] = []
+        self.wanted: dict[tuple[type, Any], Wanted] = {}
+
+    def add(self, n: int, step: Step) -> None:
+        self.steps.append((n, haystack(step)))
+
+    def find(self, value: Any) -> list[int]:
+        wanted = self.wanted.setdefault((type(value), value), Wanted(value))
+        while wanted.searched < len(self.steps) and len(wanted.found) < MOST_STEPS:
+            n, hay = self.steps[wanted.searched]
+            wanted.searched += 1
+            if hay.contains(wanted):
+                wanted.found.append(n)
+        return list(wanted.found)
+
+    def origins(self, arguments: Any) -> list[dict[str, Any]] | None:
+        """One entry per scalar that can have an origin; None where the arguments were not recorded."""
+        if arguments is None:
+            return None
+        out: list[dict[str, Any]] = []
+        for pointer, value in scalars(arguments):
+            if isinstance(value, bool) or (isinstance(value, str) and (len(value.strip()) < 2 or len(value) > LONGEST)):
+                continue
+            if isinstance(value, int | float) and not abs(value) < 1e300:
+                continue
+            entry: dict[str, Any] = {"pointer": pointer, "steps": self.find(value)}
+            if self.system.contains(Wanted(value)):
+                entry["system_prompt"] = True
+            out.append(entry)
+        return out
 
 
 def haystack(step: Step) -> Haystack:
     if step.tool is not None:
-        return Haystack([step.tool.result, step.tool.error])  # what came back; the arguments are where it would have to come from
+        return Haystack([step.tool.result, step.tool.error])  # what came back; its arguments are what has to come from somewhere
     return Haystack([step.text, step.detail])
-
-
-def origins(tool_arguments: Any, earlier: Sequence[tuple[int, Haystack]], system: Haystack | None = None) -> list[dict[str, Any]] | None:
-    """One entry per scalar that can have an origin; None where the arguments were not recorded."""
-    if tool_arguments is None:
-        return None
-    out: list[dict[str, Any]] = []
-    for pointer, value in scalars(tool_arguments):
-        if isinstance(value, bool) or (isinstance(value, str) and (len(value.strip()) < 2 or len(value) > LONGEST)):
-            continue
-        if isinstance(value, int | float) and not abs(value) < 1e300:
-            continue
-        entry: dict[str, Any] = {"pointer": pointer, "steps": [n for n, hay in earlier if hay.contains(value)][:MOST_STEPS]}
-        if system is not None and system.contains(value):
-            entry["system_prompt"] = True
-        out.append(entry)
-    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -79,6 +80,7 @@ class Builder:
         self.last_answer: dict[str, int] = {}  # trace -> end of its last answer that was not a tool call
         self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
         self._flat: dict[str, str] = {}
+        self._prompts: dict[tuple[int, ...], tuple[tuple[Message, ...], Counter[Any]]] = {}
 
     # -- small things ----------------------------------------------------------------------------------------------------------
 
@@ -120,9 +122,9 @@ class Builder:
                 self.last_answer[trace] = max(self.last_answer.get(trace, 0), call.end)
 
     def _prompt(self, n: int, call: JoinedCall) -> None:
-        counts: Counter[Any] = Counter()
+        counts, known = self._continued(call.input)
         history = any(m.role in ("assistant", "tool") for m in call.input)
-        for position, message in enumerate(call.input):
+        for position, message in enumerate(call.input[known:], known):
             place = (call.start, n, PROMPT, position)
             if message.role == "system":
                 self.system(message_text(message), call.start)
@@ -131,6 +133,14 @@ class Builder:
                 self._parts(message, place, call, counts, (Result,))
             else:
                 self._parts(message, place, call, counts, (Text, Reasoning, Call, Result))
+        self._prompts[_opening(call.input)] = (call.input, counts)
+
+    def _continued(self, messages: tuple[Message, ...]) -> tuple[Counter[Any], int]:
+        """(what was counted, how many messages are done) where a prompt extends an earlier one: a long conversation stays linear."""
+        before, counts = self._prompts.get(_opening(messages), ((), Counter()))
+        if len(before) > len(messages) or not all(map(operator.is_, before, messages)):
+            return Counter(), 0
+        return counts, len(before)
 
     def _asked(self, message: Message, place: Place, call: JoinedCall, counts: Counter[Any], history: bool) -> None:
         text = message_text(message)
@@ -325,6 +335,11 @@ class Builder:
             told.add(text)
             at = fact.where.end or fact.where.start
             self.add(Step("error", (at, 1 << 29, AFTER, 0), at, [fact.where], fact.text))
+
+
+def _opening(messages: tuple[Message, ...]) -> tuple[int, ...]:
+    """What tells one conversation's prompts from another's: their first messages, which a memo keeps as the same objects."""
+    return tuple(id(m) for m in messages[:2])
 
 
 def message_text(message: Message) -> str:

@@ -14,7 +14,7 @@ from auditlog.normalise.read import read_all
 from auditlog.reconstruct import gaps
 from auditlog.reconstruct.calls import JoinedCall, join
 from auditlog.reconstruct.keys import canonical
-from auditlog.reconstruct.origins import Haystack, haystack, origins
+from auditlog.reconstruct.origins import Haystack, Search
 from auditlog.reconstruct.steps import Builder, Step
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
 from auditlog.reconstruct.tree import Tree
@@ -161,17 +161,16 @@ class Session:
         ]
 
     def shown_steps(self) -> list[dict[str, Any]]:
-        earlier: list[tuple[int, Haystack]] = []
-        system = Haystack(self.systems) if any(s.tool is not None for s in self.steps) else None
+        search = Search(Haystack(self.systems))
         out: list[dict[str, Any]] = []
         last = max((n for n, s in enumerate(self.steps) if s.tool is not None), default=-1)
         for n, step in enumerate(self.steps):
             shown = self.shown_step(n, step)
             if step.tool is not None:
-                shown["tool"]["origins"] = origins(step.tool.arguments, earlier, system)
+                shown["tool"]["origins"] = search.origins(step.tool.arguments)
             out.append(shown)
             if n < last:
-                earlier.append((n, haystack(step)))
+                search.add(n, step)
         return out
 
     def shown_step(self, n: int, step: Step) -> dict[str, Any]:
