@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Reported(NamedTuple):
+class Reported(msgspec.Struct):
     """One event in quarantine, as a REST answer names it."""
 
     index: int
@@ -114,13 +114,12 @@ def otlp_refusal(problem: Problem, media: str) -> Answer:
 
 
 def rest_success(good: int, reported: Sequence[Reported], written: Written | None) -> Answer:
-    body: dict[str, Any] = {"accepted": 0, "duplicates": 0, "quarantined": reported[:_MOST_REPORTED], "batch": None}
+    body: dict[str, Any] = {"accepted": 0, "duplicates": 0, "quarantined": list(reported[:_MOST_REPORTED]), "batch": None}
     if written is not None:
         # Of a batch with both quarantined and repeated events the store does not say which were which: the quarantined count as new.
         body["accepted"] = max(0, min(good, written.stored - len(reported)))
         body["duplicates"] = good - body["accepted"]
         body["batch"] = {"id": str(written.batch_no), "root": written.root.hex(), "count": written.count}
-    body["quarantined"] = [entry._asdict() for entry in reported[:_MOST_REPORTED]]
     if len(reported) > _MOST_REPORTED:
         body["quarantined_total"] = len(reported)  # the list is cut short, and says so
     return Answer(200, [("content-type", JSON), *_receipt_header(written)], msgspec.json.encode(body))

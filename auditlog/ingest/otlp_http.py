@@ -1,0 +1,176 @@
+"""Owns ingest over HTTP as an RSGI application: head, body, a thread for the work, answer. `python -m auditlog.ingest.otlp_http`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psycopg
+
+from auditlog import conf
+from auditlog.errors import Problem
+from auditlog.ingest import outcome, receive, server
+from auditlog.ingest.auth import Caller, Keys
+from auditlog.ingest.compression import too_large
+from auditlog.store.connect import connect
+from auditlog.store.writer import Writer
+
+logger = logging.getLogger("auditlog.ingest.otlp_http")  # run as a program, __name__ would be __main__
+
+THREADS: Final = 2  # per process: one works while the other waits for its COMMIT; more cost CPU per span
+ANSWER_WITHIN: Final = 7.0  # seconds for the work; the whole patience of an exporter is about ten, retries included
+_HELD_BODIES: Final = 4  # bodies of the largest size that a process holds at once, in bytes; more are answered 503
+_DRAIN: Final = 4  # a refused body is read up to this many times the limit, so that the sender sees the answer instead of EPIPE
+
+
+def writer_connection() -> psycopg.Connection[Any]:
+    """A connection for a Writer whose statements end before the sender gives up."""
+    connection = connect("ingest", tcp_user_timeout=8000)
+    connection.execute(
+        "SELECT set_config('statement_timeout', '7s', false), set_config('lock_timeout', '5s', false), "
+        "set_config('idle_in_transaction_session_timeout', '30s', false)"
+    )
+    connection.commit()
+    return connection
+
+
+class Ingest:
+    """The RSGI application of the ingest paths. One per process."""
+
+    def __init__(self, keys: Keys | None = None) -> None:
+        self._keys = keys or Keys()
+        self._limit = int(conf.get("AUDITLOG_MAX_BODY"))
+        self._body_timeout = float(conf.get("AUDITLOG_BODY_TIMEOUT"))
+        self._held = 0
+        self._writers = threading.local()
+        self._work = ThreadPoolExecutor(THREADS, thread_name_prefix="ingest")
+        self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        await self.answer(scope, protocol)
+
+    async def answer(self, scope: Any, protocol: Any) -> None:
+        content_type = scope.headers.get("content-type")
+        media = receive.answer_media(scope.path, content_type)
+        body = _Body(self, scope.headers.get("content-length"), protocol)
+        try:
+            result = await self._result(scope, body)
+        except Exception as error:  # the last line of defence, as in receive: 503 and not 500
+            problem = receive.as_problem(error)
+            logger.info("ingest.refused", extra={"code": problem.code, "http": problem.kind.http})
+            result = receive.refuse(problem, media, rest_form=scope.path.startswith(receive.REST_PATH))
+            await body.drain()
+        finally:
+            body.release()
+        protocol.response_bytes(result.status, result.headers, result.body)
+
+    async def _result(self, scope: Any, body: _Body) -> outcome.Answer:
+        head = receive.admit(scope.method, scope.path, scope.headers.get)
+        caller = await self._caller(head.key)
+        content = await body.read()
+        future = self._work.submit(self._receive, caller, head, content, datetime.now(UTC))
+        try:
+            # Cancelled at the time-out while it waits for a thread, it is never begun; begun, it may still commit: a resend is a duplicate.
+            return await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_WITHIN)
+        except TimeoutError:
+            raise Problem("overloaded", "The store did not take the batch in time; send it again.") from None
+
+    async def _caller(self, key: str) -> Caller:
+        caller = self._keys.remembered(key, "ingest")
+        if caller is not None:
+            return caller
+        loop = asyncio.get_running_loop()
+        return await asyncio.wait_for(loop.run_in_executor(self._look_ups, self._keys.check, key, "ingest"), ANSWER_WITHIN)
+
+    def _receive(self, caller: Caller, head: receive.Admitted, body: bytes, received_at: datetime) -> outcome.Answer:
+        writer = getattr(self._writers, "writer", None)
+        if writer is None:
+            writer = self._writers.writer = Writer(writer_connection)
+        return receive.receive(writer, caller, head, body, self._limit, received_at)
+
+    def hold(self, size: int) -> None:
+        """Counts bytes that this process holds for requests. Raises Problem when it is enough."""
+        if self._held + size > self._limit * _HELD_BODIES:
+            raise Problem("overloaded", "The service holds as many bodies as it may; send the batch again.")
+        self._held += size
+
+    def let_go(self, size: int) -> None:
+        self._held -= size
+
+
+class _Body:
+    """The body of one request: read with a time-out and a cap, whole or not at all."""
+
+    def __init__(self, owner: Ingest, length: str | None, protocol: Any) -> None:
+        self._owner = owner
+        self._length = int(length) if length is not None and length.isascii() and length.isdigit() else None
+        self._chunks = aiter(protocol)  # once: Granian gives the body only once, and `async for` would ask again
+        self._held = 0
+        self._seen = 0
+        self._ended = False
+
+    async def read(self) -> bytes:
+        """The body. Raises Problem: too large, too slow, or shorter than announced."""
+        limit = self._owner._limit
+        if self._length is not None and self._length > limit:
+            raise too_large(limit)
+        parts: list[bytes] = []
+        empty = 0
+        try:
+            async with server.arriving(self._owner._body_timeout):
+                while (chunk := await self._next()) is not None:
+                    size = len(chunk)
+                    if not size:
+                        empty += 1
+                        continue
+                    self._seen += size
+                    if self._seen > limit:
+                        raise too_large(limit)
+                    self._owner.hold(size)
+                    self._held += size
+                    parts.append(chunk)
+        except TimeoutError:
+            self._ended = True  # nothing more comes, there is nothing to drain
+            raise Problem("overloaded", "The body did not arrive in time; send the batch again.") from None
+        self._ended = True
+        # Granian reports a body that broke off like one that ended, but for one more empty chunk (HTTP/1; a contract test watches it).
+        if empty > 1 or (self._length is not None and self._seen != self._length):
+            raise Problem("body_truncated", f"The body ended after {self._seen} bytes, before it was complete. Send it again whole.")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _next(self) -> bytes | None:
+        try:
+            # Not anext(self._chunks, None): with the awaitables of Granian 2.8 that form crashes CPython 3.11 (segmentation fault).
+            return await self._chunks.__anext__()  # type: ignore[no-any-return]
+        except StopAsyncIteration:
+            return None
+
+    async def drain(self) -> None:
+        """Reads on after a refusal, up to a bound: a sender whose writing fails never reads the answer, and would repeat for ever."""
+        if self._ended:
+            return
+        most = self._owner._limit * _DRAIN
+        try:
+            async with server.arriving(self._owner._body_timeout):
+                while (chunk := await self._next()) is not None:
+                    self._seen += len(chunk)
+                    if self._seen > most:
+                        return
+        except TimeoutError:
+            return
+
+    def release(self) -> None:
+        self._owner.let_go(self._held)
+        self._held = 0
+
+
+def main() -> None:
+    server.serve(Ingest, conf.get("AUDITLOG_OTLP_HTTP"), conf.get("AUDITLOG_WORKERS"))
+
+
+if __name__ == "__main__":
+    main()
