@@ -48,6 +48,8 @@ def attributes(pairs: Iterable[Any]) -> list[Attribute]:
     append = out.append
     for pair in pairs:
         key = pair.key
+        if not key and pair.key_strindex:
+            raise _reference()
         any_value = pair.value
         text = any_value.string_value
         if text:
@@ -57,16 +59,12 @@ def attributes(pairs: Iterable[Any]) -> list[Attribute]:
         if kind == EMPTY and not pair.HasField("value"):
             kind = ABSENT
         append((key, kind, value))
-    if pairs and not all([pair[0] for pair in out]):
-        _refuse_references(pairs)
     return out
 
 
-def _refuse_references(pairs: Iterable[Any]) -> None:
+def _reference() -> Problem:
     """A key given as a number of the profiles dictionary means nothing in a span or log record: quarantined rather than guessed."""
-    for pair in pairs:
-        if pair.key_strindex:
-            raise Problem("field_invalid", "An attribute's key is a reference (key_strindex), which only profiles may use; send its text.")
+    return Problem("field_invalid", "An attribute's key is a reference (key_strindex), which only profiles may use; send its text.")
 
 
 def _value(any_value: Any, depth: int) -> Value:
@@ -97,7 +95,7 @@ def _pair(pair: Any, depth: int) -> Attribute:
     if kind == EMPTY and not pair.HasField("value"):
         kind = ABSENT
     if pair.key_strindex:
-        _refuse_references((pair,))
+        raise _reference()
     return pair.key, kind, value
 
 

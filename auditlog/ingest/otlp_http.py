@@ -59,7 +59,7 @@ class Ingest:
         body = _Body(self, scope.headers.get("content-length"), protocol)
         try:
             result = await self._result(scope, body)
-        except Exception as error:  # the last line of defence, as in receive: 503 and not 500
+        except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: 503 and not 500
             problem = receive.as_problem(error)
             logger.info("ingest.refused", extra={"code": problem.code, "http": problem.kind.http})
             result = receive.refuse(problem, media, rest_form=scope.path.startswith(receive.REST_PATH))

@@ -88,7 +88,7 @@ def receive(store: Store, caller: Caller, head: Admitted, body: bytes, limit: in
         # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
         written = keep(store, caller, found, OTLP_HTTP_JSON if is_json else OTLP_HTTP_PROTOBUF, received_at)
         return outcome.otlp_success(head.signal, head.media, found.rejected, remark(found, body), written)
-    except Exception as error:  # the last line of defence: an exporter drops what is answered 500, and repeats what is answered 503
+    except Exception as error:  # noqa: BLE001, the last line of defence: an exporter drops what is answered 500, and repeats what is answered 503
         return refuse(as_problem(error), head.media, rest_form=head.signal == REST)
 
 

@@ -1,0 +1,154 @@
+"""Owns OTLP over gRPC: TraceService, LogsService and health, on the same path as HTTP. `python -m auditlog.ingest.otlp_grpc`."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final, NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from auditlog import conf
+from auditlog.errors import Problem
+from auditlog.ingest import outcome, receive, server
+from auditlog.ingest.auth import Keys, key_text
+from auditlog.ingest.compression import too_large
+from auditlog.ingest.decode import decode_request
+from auditlog.ingest.otlp_http import writer_connection
+from auditlog.item import LOG, SPAN
+from auditlog.platform import process
+from auditlog.store.writer import Writer, Written
+
+logger = logging.getLogger("auditlog.ingest.otlp_grpc")
+
+SERVICES: Final = {
+    "opentelemetry.proto.collector.trace.v1.TraceService": SPAN,
+    "opentelemetry.proto.collector.logs.v1.LogsService": LOG,
+}
+THREADS: Final = 16  # calls that may wait; the work itself is bounded by WRITERS
+WRITERS: Final = 2
+WRITER_WITHIN: Final = 4.0  # seconds that a call may wait for a writer
+STOP_WITHIN: Final = 5.0
+_HEALTH_EVERY: Final = 1.0
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Exporter:
+    """The Export method of both services. Bytes in, bytes out: grpcio would answer INTERNAL to what it cannot decode itself."""
+
+    def __init__(self, keys: Keys, limit: int) -> None:
+        self._keys = keys
+        self._limit = limit
+        self._writers: queue.SimpleQueue[Writer] = queue.SimpleQueue()
+        for _ in range(WRITERS):
+            self._writers.put(Writer(writer_connection))
+
+    def handler(self, kind: int) -> grpc.RpcMethodHandler[bytes, bytes]:
+        def export(body: bytes, context: grpc.ServicerContext) -> bytes:
+            return self._export(kind, body, context)
+
+        return grpc.unary_unary_rpc_method_handler(export)
+
+    def _export(self, kind: int, body: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+            caller = self._keys.check(key_text(metadata.get), "ingest")
+            if len(body) > self._limit:
+                raise too_large(self._limit)
+            found = decode_request(body, kind, "protobuf")
+            # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
+            written = self._with_writer(lambda writer: receive.keep(writer, caller, found, receive.OTLP_GRPC, datetime.now(UTC)))
+            if written is not None:
+                context.set_trailing_metadata(((outcome.RECEIPT, outcome.receipt(written)),))
+            return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected, receive.remark(found, body))
+        except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: UNAVAILABLE is repeated, UNKNOWN is not
+            problem = receive.as_problem(error)
+        logger.info("ingest.refused", extra={"code": problem.code, "grpc": problem.kind.grpc})
+        refuse(problem, context)
+
+    def _with_writer(self, work: Callable[[Writer], Written | None]) -> Written | None:
+        try:
+            writer = self._writers.get(timeout=WRITER_WITHIN)
+        except queue.Empty:
+            raise Problem("overloaded", "The store is busy with other batches; send this one again.") from None
+        try:
+            return work(writer)
+        finally:
+            self._writers.put(writer)
+
+
+def refuse(problem: Problem, context: grpc.ServicerContext) -> NoReturn:
+    """Aborts with the status, its details, and for what may be repeated RetryInfo in both places where clients look for it."""
+    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", outcome.status(problem).SerializeToString())]
+    if problem.retry_after:
+        trailers.append(("google.rpc.retryinfo-bin", outcome.retry_info(problem).SerializeToString()))
+    context.set_trailing_metadata(tuple(trailers))
+    raise context.abort(_CODES[problem.kind.grpc], f"{problem.code}: {problem.message}")
+
+
+class Health(threading.Thread):
+    """Says SERVING while the database takes writes, NOT_SERVING while not: load balancers then choose another."""
+
+    def __init__(self, servicer: health.HealthServicer) -> None:
+        super().__init__(name="health", daemon=True)
+        self._servicer = servicer
+        self._writer = Writer(writer_connection)
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            alive = self._writer.alive()
+            status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
+            for name in ("", *SERVICES):
+                self._servicer.set(name, status)
+            self.stopping.wait(_HEALTH_EVERY)
+        self._writer.close()
+
+
+def build(address: tuple[str, int], keys: Keys | None = None) -> tuple[grpc.Server, Health]:
+    limit = int(conf.get("AUDITLOG_MAX_BODY"))
+    exporter = Exporter(keys or Keys(), limit)
+    service = grpc.server(
+        ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
+        options=[
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # two servers would share the port without a word
+        ],
+    )
+    for name, kind in SERVICES.items():
+        service.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": exporter.handler(kind)}),))
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
+    host, port = address
+    try:
+        service.add_insecure_port(f"{f'[{host}]' if ':' in host else host}:{port}")
+    except RuntimeError:
+        sys.exit(f"{host}:{port} cannot be used: another process has it; end that one, or set AUDITLOG_OTLP_GRPC.")
+    return service, Health(servicer)
+
+
+def main() -> None:
+    server.configure_logging()
+    server.tune()
+    service, checks = build(conf.get("AUDITLOG_OTLP_GRPC"))
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    service.start()
+    checks.start()
+    process.ready()
+    asked.wait()
+    checks.stopping.set()
+    service.stop(STOP_WITHIN).wait()  # no new calls; those in flight end
+
+
+if __name__ == "__main__":
+    main()

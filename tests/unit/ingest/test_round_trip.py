@@ -1,0 +1,111 @@
+"""Owns the proof that decoding loses nothing, from protobuf and from OTLP/JSON, whatever was sent."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auditlog import otlp_json
+from auditlog.ingest.decode import decode, decode_request
+from auditlog.item import LOG, SPAN, Log, Span, Unreadable
+from tests.strategies import as_request, log_requests, logs, singles, spans, trace_requests
+
+MARK = "MARK"  # broken later, byte for byte
+
+
+@settings(max_examples=150, deadline=None)
+@given(trace_requests())
+def test_every_span_is_decoded_to_what_was_sent(request: Any) -> None:
+    items = decode(request.SerializeToString(), SPAN, "protobuf")
+    assert [as_request(item) for item in items if isinstance(item, Span)] == singles(request, SPAN)
+
+
+@settings(max_examples=150, deadline=None)
+@given(log_requests())
+def test_every_log_record_is_decoded_to_what_was_sent(request: Any) -> None:
+    items = decode(request.SerializeToString(), LOG, "protobuf")
+    assert [as_request(item) for item in items if isinstance(item, Log)] == singles(request, LOG)
+
+
+@settings(max_examples=150, deadline=None)
+@given(trace_requests())
+def test_a_span_written_as_json_is_read_as_the_same_span(request: Any) -> None:
+    for item in decode(request.SerializeToString(), SPAN, "protobuf"):
+        document = otlp_json.document(item)
+        assert document is not None
+        assert repr(decode(document, SPAN, "json")) == repr([item])  # repr, because NaN is not equal to itself
+
+
+@settings(max_examples=150, deadline=None)
+@given(log_requests())
+def test_a_log_record_written_as_json_is_read_as_the_same_log_record(request: Any) -> None:
+    for item in decode(request.SerializeToString(), LOG, "protobuf"):
+        document = otlp_json.document(item)
+        assert document is not None
+        assert repr(decode(document, LOG, "json")) == repr([item])
+
+
+def _broken(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    copy.attributes.add(key="broken").value.string_value = MARK
+    return copy
+
+
+broken_spans = spans | spans.map(_broken)
+broken_logs = logs | logs.map(_broken)
+
+
+def _is_broken(message: Any) -> bool:
+    return any(pair.value.string_value == MARK for pair in message.attributes)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(broken_spans, min_size=1, max_size=5), trace_requests())
+def test_a_span_with_invalid_utf8_is_kept_as_its_bytes_and_its_neighbours_are_decoded(members: list[Any], request: Any) -> None:
+    part = request.resource_spans.add().scope_spans.add(spans=members)
+    messages = [one for group in request.resource_spans for inner in group.scope_spans for one in inner.spans]
+    body = request.SerializeToString().replace(MARK.encode(), b"\xff\xfe\xfd\xfc")
+    found = decode_request(body, SPAN, "protobuf")
+    assert len(part.spans) == len(members)
+    assert len(found.items) == len(messages)
+    assert found.rejected == sum(map(_is_broken, messages))
+    expected = singles(request, SPAN)
+    for index, (item, message) in enumerate(zip(found.items, messages, strict=True)):
+        if isinstance(item, Unreadable):
+            assert item.raw == message.SerializeToString().replace(MARK.encode(), b"\xff\xfe\xfd\xfc")
+            assert (item.index, item.signal, item.encoding) == (index, SPAN, "protobuf")
+        else:
+            assert isinstance(item, Span)
+            assert as_request(item) == expected[index]
+            assert not _is_broken(message)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(logs, st.booleans()), min_size=1, max_size=5))
+def test_a_log_record_with_half_a_surrogate_pair_is_kept_as_its_bytes_and_its_neighbours_are_decoded(
+    members: list[tuple[Any, bool]],
+) -> None:
+    documents = []
+    for message, broken in members:
+        item = decode(_request_of(_broken(message) if broken else message), LOG, "protobuf")[0]
+        document = otlp_json.document(item)
+        assert document is not None
+        start = document.index(b'"logRecords":[') + len(b'"logRecords":[')
+        documents.append(document[start : document.rindex(b"]}]}]}")].replace(MARK.encode(), b"\\ud800x\\udc00"))
+    body = b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + b",".join(documents) + b"]}]}]}"
+    found = decode_request(body, LOG, "json")
+    assert [isinstance(item, Unreadable) for item in found.items] == [broken for _, broken in members]
+    for item, sent in zip(found.items, documents, strict=True):
+        if isinstance(item, Unreadable):
+            assert item.raw == sent
+        else:
+            assert repr(item) == repr(decode(b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + sent + b"]}]}]}", LOG, "json")[0])
+
+
+def _request_of(message: Any) -> bytes:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    request = ExportLogsServiceRequest()
+    request.resource_logs.add().scope_logs.add(log_records=[message])
+    return bytes(request.SerializeToString())
