@@ -57,6 +57,8 @@ def _system(value: Any, memo: Memo) -> tuple[str, ...]:
 
 
 def response_of(body: Any, memo: Memo) -> Response:
+    if isinstance(body, list):
+        return Response(messages=tuple(m for m in shapes.messages(body, memo, "assistant") if m.role == "assistant"))
     if not isinstance(body, dict):
         return Response()
     told = tuple(m for m in (shapes.message(v, "assistant") for v in _answers(body)) if m is not None and m.parts and m.role == "assistant")
@@ -93,10 +95,20 @@ def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for generation in batch if isinstance(batch, list) else ():
             if isinstance(generation, dict) and isinstance(generation.get("message"), dict):
                 yield generation["message"]
-    if isinstance(body.get("content"), list | str) and (
+    if isinstance(body.get("thought"), str) and body.get("role") is None and "content" in body:
+        yield from _with_thought(body)
+    elif isinstance(body.get("content"), list | str) and (
         body.get("role") == "assistant" or body.get("type") == "message" or "stop_reason" in body
     ):
         yield {**body, "role": "assistant"}
+
+
+def _with_thought(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A result with `thought` beside its `content`: beside calls it is what the model said with them, beside a text its reasoning."""
+    if isinstance(body["content"], list):
+        yield {"role": "assistant", "content": body["thought"], "tool_calls": body["content"]}
+    else:
+        yield {"role": "assistant", "content": body["content"], "reasoning_content": body["thought"]}
 
 
 def _inner_id(body: dict[str, Any]) -> str | None:
@@ -126,3 +138,21 @@ def _usage(body: dict[str, Any]) -> Usage | None:
         cached_input_tokens=number(inputs.get("cached_tokens")) if isinstance(inputs, dict) else read,
     )
     return None if found == Usage() else found
+
+
+def last_answer(found: Any) -> tuple[Message, ...]:
+    """The answer at the end of a framework's state, where that state is serialised messages; nothing of any other value."""
+    while isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    for key in ("outputs", "update", "messages"):
+        while isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and key in found[0]:
+            found = found[0]
+        if isinstance(found, dict) and isinstance(found.get(key), list | dict):
+            found = found[key]
+    while isinstance(found, list) and found and isinstance(found[-1], dict) and isinstance(found[-1].get("update"), dict):
+        found = found[-1]["update"].get("messages")
+    last = found[-1] if isinstance(found, list) and found else None
+    if not isinstance(last, dict) or not shapes.is_serialised(last):
+        return ()
+    message = shapes.message(last, "assistant")
+    return (message,) if message is not None and message.role == "assistant" else ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from auditlog.item import Item, Span
-from auditlog.normalise.dialects import openinference, otel_genai, plain, rest
+from auditlog.normalise.dialects import openinference, otel_genai, plain, rest, traceloop
 from auditlog.normalise.values import Memo, where_of
 from auditlog.vocabulary import Fact, Reading, Received
 
@@ -17,7 +17,7 @@ class Dialect(NamedTuple):
     translate: Callable[[Received, Memo], list[Fact]]
 
 
-DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in (otel_genai, openinference, rest))
+DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in (otel_genai, openinference, traceloop, rest))
 
 
 def read(received: Received, memo: Memo | None = None) -> Reading:

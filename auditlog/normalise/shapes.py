@@ -32,6 +32,8 @@ ROLES: dict[str, Role] = {
     "humanmessage": "user",
     "systemmessage": "system",
     "toolmessage": "tool",
+    "tool-call": "assistant",
+    "tool_call": "assistant",
     "tool": "tool",
     "function": "tool",
     "tool_response": "tool",
@@ -165,7 +167,16 @@ def is_serialised(value: dict[str, Any]) -> bool:
     """Whether an object is a message that a library wrote down whole, and not any JSON that happens to be a tool's answer."""
     if isinstance(value.get("data"), dict) or isinstance(value.get("kwargs"), dict):
         return _unwrapped(value) is not value
-    return str(value.get("type", value.get("role", ""))).lower() in ("tool", "tool_result", "toolmessage") and "content" in value
+    return str(value.get("type", value.get("role", ""))).lower() in ("tool", "tool_result", "toolmessage", "ai") and "content" in value
+
+
+def answer_of(value: Any) -> Result | None:
+    """The tool's answer inside a message that a library wrote down whole; None where the value is the answer itself."""
+    found = structure(value)
+    if not isinstance(found, dict) or not is_serialised(found):
+        return None
+    inner = message(found, "tool")
+    return next((p for p in inner.parts if isinstance(p, Result)), None) if inner is not None else None
 
 
 def _reasoning_beside(value: dict[str, Any]) -> Iterable[Part]:
@@ -223,7 +234,7 @@ def parts(content: Any) -> list[Part]:
         if isinstance(element, str):
             out += [Text(element)] if element else []
         elif isinstance(element, dict):
-            if str(element.get("type", "")).lower() in REASONINGS or "reasoningContent" in element:
+            if kind_of(element) in REASONINGS or "reasoningContent" in element:
                 out += _reasoning(element)
             else:
                 found = part(element)
@@ -242,9 +253,14 @@ def _is_part(value: dict[str, Any]) -> bool:
     )
 
 
+def kind_of(value: dict[str, Any]) -> str:
+    found = value.get("type") or value.get("kind") or value.get("part_kind") or ""
+    return str(found).lower()
+
+
 def part(value: dict[str, Any]) -> Part | None:
     """One part of a message; None where it is empty."""
-    kind = str(value.get("type", "")).lower()
+    kind = kind_of(value)
     if kind in REASONINGS or "reasoningContent" in value or (value.get("thought") is True and "text" in value):
         found = list(_reasoning(value))
         return found[0] if found else None
@@ -259,7 +275,7 @@ def part(value: dict[str, Any]) -> Part | None:
         said = first(value, "text", "content", "refusal")
         if isinstance(said, dict):
             said = first(said, "value", "text")
-        return Text(said) if isinstance(said, str) else None
+        return _written_down(said) or Text(said) if isinstance(said, str) else None
     if kind in MEDIA or any(k in value for k in ("inline_data", "inlineData", "file_data", "image")):
         return _media(kind, value)
     if kind == "message" or (not kind and "content" in value):
@@ -268,9 +284,20 @@ def part(value: dict[str, Any]) -> Part | None:
     return Other(kind or "unknown", value)
 
 
+def _written_down(said: str) -> Part | None:
+    """A part that a library wrote into a text as JSON because it did not know its kind; any other text is just text."""
+    if not said.startswith('{"') or len(said) < 20:
+        return None
+    inner = structure(said)
+    if not isinstance(inner, dict) or kind_of(inner) not in REASONINGS | CALLS | RESULTS:
+        return None
+    found = part(inner)
+    return found if not isinstance(found, Other) else None
+
+
 def _reasoning(value: dict[str, Any]) -> Iterable[Part]:
     """Each text of a reasoning part, with the form in which the provider gave it away."""
-    kind = str(value.get("type", "")).lower()
+    kind = kind_of(value)
     if isinstance(value.get("reasoningContent"), dict):
         inner = value["reasoningContent"].get("reasoningText", value["reasoningContent"])
         value = inner if isinstance(inner, dict) else {"text": inner}

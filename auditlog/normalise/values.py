@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -109,6 +109,31 @@ def count(said: Mapping[str, Any], *keys: str) -> int | None:
         if found is not None:
             return found
     return None
+
+
+def nested(said: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """`llm.input_messages.0.message.role` becomes {"0": {"message": {"role": ...}}}."""
+    out: dict[str, Any] = {}
+    size = len(prefix)
+    for key, value in said.items():
+        if key.startswith(prefix):
+            *path, last = key[size:].split(".")
+            here = out
+            for step in path:
+                deeper = here.setdefault(step, {})
+                if not isinstance(deeper, dict):
+                    break  # a key that is both a value and a prefix: the value stands
+                here = deeper
+            else:
+                here.setdefault(last, value)
+    return out
+
+
+def numbered(found: Any) -> Iterator[Any]:
+    """The values under "0", "1", ... in their numeric order."""
+    if isinstance(found, dict):
+        for key in sorted((k for k in found if k.isdigit()), key=int):
+            yield found[key]
 
 
 def where_of(received: Received) -> Where:

@@ -25,6 +25,7 @@ class Node:
         self.facts: list[ModelCall] = []
         self.records: list[MessageRecord] = []
         self.joined_to: Node = self
+        self.shared = False  # its span encloses other calls, too: then only log records tell when this one was
 
     def root(self) -> Node:
         here = self
@@ -39,7 +40,7 @@ class Node:
 
     @property
     def span(self) -> tuple[int, int]:
-        spans = [w for w in self.wheres if not w.log] or self.wheres
+        spans = [w for w in self.wheres if w.log == self.shared] or self.wheres
         starts = [w.start for w in spans if w.start] or [w.end for w in spans]
         return min(starts), max(max(w.end, w.start) for w in spans)
 
@@ -52,6 +53,14 @@ class Node:
             if fact.usage is not None and fact.usage.input_tokens is not None and fact.usage.output_tokens is not None:
                 return fact.usage.input_tokens, fact.usage.output_tokens
         return None
+
+    def agrees(self, fact: ModelCall) -> bool:
+        ids = self.said("response_id")
+        if ids and fact.response_id is not None:
+            return fact.response_id in ids
+        if not fact.where.log or self.tokens is None or fact.usage is None or fact.usage.input_tokens is None:
+            return True
+        return self.tokens == (fact.usage.input_tokens, fact.usage.output_tokens)
 
     @property
     def layers(self) -> set[str]:
@@ -67,7 +76,7 @@ class JoinedCall:
         self.event_ids = sorted({w.event_id for w in self.wheres})
         self.received_at = min(w.received_at for w in self.wheres)
         self.traces = sorted({w.trace_id for w in self.wheres if w.trace_id})
-        spans = [n.span for n in nodes if any(not w.log for w in n.wheres)] or [n.span for n in nodes]
+        spans = [n.span for n in nodes if n.shared or any(not w.log for w in n.wheres)] or [n.span for n in nodes]
         self.start, self.end = min(s for s, _ in spans), max(e for _, e in spans)
         facts = [(tree.depth(n.key), f) for n in nodes for f in n.facts]
         rich = [f for _, f in sorted(facts, key=lambda p: (-_richness(p[1]), -p[0], p[1].where.event_id))]
@@ -91,6 +100,10 @@ class JoinedCall:
         told = [f.output for f in rich] + [tuple(r.message for r in records if r.direction == "output")]
         self.input: tuple[Message, ...] = max(heard, key=_parts, default=())
         self.output = merge_outputs(told)
+
+    def stated_by(self, where: Where) -> None:
+        self.wheres.append(where)
+        self.event_ids = sorted({*self.event_ids, where.event_id})
 
     @property
     def order(self) -> tuple[int, int, list[str]]:
@@ -154,6 +167,10 @@ def _covered(part: Any, out: list[Any]) -> int | None:
     if not isinstance(part, Text | Reasoning):
         return next((i for i, known in enumerate(out) if known == part), None)
     wanted = flat(part.text)
+    for i, known in enumerate(out):  # one layer knows that it was reasoning, the other took it for text: the first knows more
+        if isinstance(known, Text | Reasoning) and wanted and flat(known.text) == wanted:
+            out[i] = part if isinstance(part, Reasoning) else known
+            return i
     same = [i for i, known in enumerate(out) if isinstance(known, type(part))]
     if wanted in "".join(flat(out[i].text) for i in same):
         return max(same, default=len(out) - 1)
@@ -182,8 +199,8 @@ def join(
 ) -> tuple[list[JoinedCall], list[AgentRun], list[MessageRecord]]:
     """(calls in order, spans that turned out to enclose several calls, records that belong to no call)."""
     nodes: dict[Key, Node] = {}
-    for fact in facts:
-        nodes.setdefault(key_of(fact.where), Node(key_of(fact.where))).facts.append(fact)
+    for fact in sorted(facts, key=lambda f: (f.where.log, f.where.start, f.where.event_id)):
+        _node_for(fact, nodes).facts.append(fact)
     loose = _place(records, nodes, tree)
     _by_response(nodes.values())
     aggregates = _by_enclosure(nodes, tree)
@@ -194,6 +211,17 @@ def join(
             groups[node.root().key].append(node)
     calls = sorted((JoinedCall(group, tree) for group in groups.values()), key=lambda c: c.order)
     return calls, [_as_run(f) for key in sorted(aggregates) for f in nodes[key].facts], loose
+
+
+def _node_for(fact: ModelCall, nodes: dict[Key, Node]) -> Node:
+    """The node of the fact's span. Records that contradict what is known of it report another call within the same span."""
+    key = key_of(fact.where)
+    node = nodes.setdefault(key, Node(key))
+    if node.facts and not node.agrees(fact):
+        node.shared = True
+        other = (key[0], f"{key[1]}#{fact.response_id or fact.usage}")
+        node = nodes.setdefault(other, Node(other))
+    return node
 
 
 def _place(records: Iterable[MessageRecord], nodes: dict[Key, Node], tree: Tree) -> list[MessageRecord]:
@@ -305,3 +333,23 @@ def _as_run(fact: ModelCall) -> AgentRun:
         usage=fact.usage,
         error=fact.error,
     )
+
+
+def enrich(calls: Sequence[JoinedCall], runs: Sequence[AgentRun], tree: Tree) -> None:
+    """A span around exactly one call, whose own output repeats that call's answer, may know more of the answer."""
+    telling = {key_of(r.where): r for r in runs if r.output}
+    inside: dict[Key, list[JoinedCall]] = defaultdict(list)
+    memo: dict[Key, Key | None] = {}
+    for call in calls:
+        outer = {found for key in call.keys if (found := tree.nearest(key, telling, memo)) is not None}
+        for key in outer:
+            inside[key].append(call)
+    for key, enclosed in inside.items():
+        if len(enclosed) != 1:
+            continue
+        told = telling[key].output
+        parts = [p for m in told for p in m.parts]
+        call = enclosed[0]
+        if not call.output or any(_covered(p, list(call.output)) is not None for p in parts):
+            call.output = merge_outputs([(Message("assistant", tuple(call.output)),), told])
+            call.stated_by(telling[key].where)

@@ -13,6 +13,7 @@ from auditlog.reconstruct.keys import arguments_key, flat
 from auditlog.vocabulary import AgentRun, Call, Failure, Form, Happening, Media, Message, MessageRecord, Reasoning, Result, Text, Where
 
 PROMPT, ANSWER, AFTER = 0, 1, 2  # phases of one call: what went in stands before what came out
+UNIQUE = 12  # characters from which a call's ID is taken to be unique; shorter ones ("call_0") are counted per answer by some
 Place = tuple[int, int, int, int]  # time, ordinal of the call, phase, position
 
 
@@ -66,21 +67,43 @@ class Tooling:
         self.failed = self.failed or bool(result.failed)
 
 
+class Prompt(Counter[Any]):
+    """What was seen so far of one prompt: how often each thing, and its calls in order, to be paired with results by position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Step] = []
+        self.seen: set[int] = set()
+        self.paired: set[int] = set()
+        self.result_ids: set[str] = set()
+
+    def next_unanswered(self, part: Result) -> Step | None:
+        """The first call of this prompt that no result has answered: IDs of other kinds, or none, are matched by position."""
+        for step in self.calls:
+            tool = step.tool
+            if tool is None or id(step) in self.paired or tool.ids & self.result_ids or (part.name and part.name != tool.name):
+                continue
+            self.paired.add(id(step))
+            return step
+        return None
+
+
 class Builder:
     """Collects the steps. The n-th occurrence of a text in a prompt is the n-th step with that text."""
 
-    def __init__(self) -> None:
+    def __init__(self, prompt_call_ids: set[str]) -> None:
         self.steps: list[Step] = []
         self.known: dict[tuple[str, str], list[Step]] = defaultdict(list)
         self.by_id: dict[str, list[Step]] = defaultdict(list)
         self.by_key: dict[tuple[str, bytes | None], list[Step]] = defaultdict(list)
         self.unanswered: dict[str, list[Step]] = defaultdict(list)
+        self.prompt_call_ids = prompt_call_ids
         self.systems: dict[str, int] = {}  # text -> time at which it was first in force
-        self.records_seen: Counter[tuple[str, str]] = Counter()
+        self.records_seen = Prompt()
         self.last_answer: dict[str, int] = {}  # trace -> end of its last answer that was not a tool call
         self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
         self._flat: dict[str, str] = {}
-        self._prompts: dict[tuple[int, ...], tuple[tuple[Message, ...], Counter[Any]]] = {}
+        self._prompts: dict[tuple[int, ...], tuple[tuple[Message, ...], Prompt]] = {}
 
     # -- small things ----------------------------------------------------------------------------------------------------------
 
@@ -123,6 +146,7 @@ class Builder:
 
     def _prompt(self, n: int, call: JoinedCall) -> None:
         counts, known = self._continued(call.input)
+        counts.result_ids.update(p.call_id for m in call.input[known:] for p in m.parts if isinstance(p, Result) and p.call_id)
         history = any(m.role in ("assistant", "tool") for m in call.input)
         for position, message in enumerate(call.input[known:], known):
             place = (call.start, n, PROMPT, position)
@@ -135,14 +159,14 @@ class Builder:
                 self._parts(message, place, call, counts, (Text, Reasoning, Call, Result))
         self._prompts[_opening(call.input)] = (call.input, counts)
 
-    def _continued(self, messages: tuple[Message, ...]) -> tuple[Counter[Any], int]:
+    def _continued(self, messages: tuple[Message, ...]) -> tuple[Prompt, int]:
         """(what was counted, how many messages are done) where a prompt extends an earlier one: a long conversation stays linear."""
-        before, counts = self._prompts.get(_opening(messages), ((), Counter()))
+        before, counts = self._prompts.get(_opening(messages), ((), Prompt()))
         if len(before) > len(messages) or not all(map(operator.is_, before, messages)):
-            return Counter(), 0
+            return Prompt(), 0
         return counts, len(before)
 
-    def _asked(self, message: Message, place: Place, call: JoinedCall, counts: Counter[Any], history: bool) -> None:
+    def _asked(self, message: Message, place: Place, call: JoinedCall, counts: Prompt, history: bool) -> None:
         text = message_text(message)
         if not text:
             return
@@ -160,7 +184,7 @@ class Builder:
             return False
         return any(earlier.at <= self.last_answer.get(trace, 0) <= call.start for trace in earlier.traces)
 
-    def _parts(self, message: Message, place: Place, call: JoinedCall, counts: Counter[Any], kinds: tuple[type, ...]) -> None:
+    def _parts(self, message: Message, place: Place, call: JoinedCall, counts: Prompt, kinds: tuple[type, ...]) -> None:
         """The parts of one message of a prompt: known already in nearly every case; if not, a later prompt is all there is."""
         for index, part in enumerate(message.parts):
             if not isinstance(part, kinds):
@@ -173,16 +197,20 @@ class Builder:
                     step.from_prompt, step.agent = True, call.agent
                 elif step.tool is not None and step.tool.arguments is None and part.arguments is not None:
                     step.tool.arguments = part.arguments
+                counts.calls.append(step)
+                counts.seen.add(id(step))
             elif isinstance(part, Result):
                 self._answered(part, counts)
             elif isinstance(part, Text | Reasoning) and part.text.strip():
                 self._repeated(part, spot, call, counts)
 
-    def _repeated(self, part: Text | Reasoning, spot: Place, call: JoinedCall, counts: Counter[Any]) -> None:
+    def _repeated(self, part: Text | Reasoning, spot: Place, call: JoinedCall, counts: Prompt) -> None:
         kind = "reasoning" if isinstance(part, Reasoning) else "assistant_message"
         key = (kind, self.flat(part.text))
         counts[key] += 1
         if len(self.known[key]) >= counts[key]:
+            return
+        if kind == "reasoning" and self._was_reasoning(part, key[1]):
             return
         if (kind, key[1]) in self.covered:
             return
@@ -190,42 +218,54 @@ class Builder:
         step.from_prompt, step.agent = True, call.agent
         step.form = part.form if isinstance(part, Reasoning) else None
 
-    def _find_call(self, part: Call, counts: Counter[Any]) -> Step | None:
+    def _was_reasoning(self, part: Text | Reasoning, text: str) -> bool:
+        """A later prompt knows that what was taken for an answer was reasoning."""
+        taken = self.known.get(("assistant_message", text))
+        if not taken:
+            return False
+        step = taken.pop(0)
+        step.kind, step.form = "reasoning", part.form if isinstance(part, Reasoning) else None
+        self.known[("reasoning", text)].append(step)
+        return True
+
+    def _find_call(self, part: Call, counts: Prompt) -> Step | None:
         for call_id in (part.call_id, *part.other_ids):
             if call_id and call_id in self.by_id:
                 key: Any = ("id", call_id)
                 counts[key] += 1
                 known = self.by_id[call_id]
                 return known[min(counts[key], len(known)) - 1]
-        if part.call_id and not any(s.tool is not None and not s.tool.ids for s in self.by_key.get(Tooling(part).key, ())):
-            return None
-        key = ("args", part.name, arguments_key(part.arguments, part.arguments_raw))
-        counts[key] += 1
-        same = self.by_key.get((key[1], key[2]), [])
-        if len(same) < counts[key]:
-            return None
-        step = same[counts[key] - 1]
-        if step.tool is not None and part.call_id and not step.tool.ids:
-            step.tool.call_id = part.call_id
-            step.tool.ids.add(part.call_id)
-            self.by_id[part.call_id].append(step)
-        return step
+        for step in self.by_key.get(Tooling(part).key, ()):
+            tool = step.tool
+            if tool is None or id(step) in counts.seen or (part.call_id and tool.ids & self.prompt_call_ids):
+                continue  # a prompt names that call by its own ID: this is another one with the same arguments
+            if part.call_id:
+                tool.call_id = tool.call_id or part.call_id
+                tool.ids.add(part.call_id)
+                self.by_id[part.call_id].append(step)
+            return step
+        return None
 
-    def _answered(self, part: Result, counts: Counter[Any]) -> None:
+    def _answered(self, part: Result, counts: Prompt) -> None:
         if part.call_id and part.call_id in self.by_id:
-            key = ("result", part.call_id)
-            counts[key] += 1
+            counts["result", part.call_id] += 1
             known = self.by_id[part.call_id]
-            tool = known[min(counts[key], len(known)) - 1].tool
+            tool = known[min(counts["result", part.call_id], len(known)) - 1].tool
             if tool is not None:
                 tool.answer(part)
             return
-        waiting = self.unanswered.get(part.name or "", []) if part.name else [s for same in self.unanswered.values() for s in same]
-        counts[("nameless", part.name)] += 1
-        for step in sorted(waiting, key=lambda s: s.place)[counts[("nameless", part.name)] - 1 :]:
-            if step.tool is not None and (not part.call_id or not step.tool.ids):
-                step.tool.answer(part)
-                return
+        step = counts.next_unanswered(part)
+        if step is None:
+            waiting = self.unanswered.get(part.name or "", []) if part.name else [s for same in self.unanswered.values() for s in same]
+            open_calls = sorted((s for s in waiting if s.tool is not None and not s.tool.returned), key=lambda s: s.place)
+            step = next((s for s in open_calls if s.tool is not None and (not part.call_id or not s.tool.ids)), None)
+        if step is None or step.tool is None:
+            return
+        step.tool.answer(part)
+        if part.call_id:
+            step.tool.call_id = part.call_id  # what the result names is the call's ID; the other was the ID of an item
+            step.tool.ids.add(part.call_id)
+            self.by_id[part.call_id].append(step)
 
     def _answer(self, n: int, call: JoinedCall) -> None:
         said: dict[str, list[str]] = defaultdict(list)
@@ -241,7 +281,7 @@ class Builder:
                 step = self.add(
                     Step("assistant_message", place, call.end, call.wheres, f"[{part.media_type or 'media'}] {part.uri}".strip())
                 )
-            elif isinstance(part, Call):
+            elif isinstance(part, Call) and not self._left_over(part):
                 step = self.add_call(part, place, call.end, call.wheres)
             if step is not None:
                 step.call, step.agent = n, call.agent
@@ -257,6 +297,12 @@ class Builder:
             step.call, step.agent = n, call.agent
             self.add(step)
 
+    def _left_over(self, part: Call) -> bool:
+        """A call of an earlier answer that a library left on this one: the same ID, and one that nobody numbers from zero."""
+        if not part.call_id or len(part.call_id) < UNIQUE:
+            return False
+        return any(s.tool is not None and s.tool.key == Tooling(part).key for s in self.by_id.get(part.call_id, ()))
+
     def _new(self, kind: str, text: str, place: Place, call: JoinedCall) -> Step:
         return self.add(Step(kind, place, call.end, call.wheres, text))
 
@@ -268,8 +314,9 @@ class Builder:
         for index, part in enumerate(message.parts):
             place = (where.start, 1 << 30, PROMPT, where.order * 1000 + index)
             if isinstance(part, Call):
-                if self._find_call(part, self.records_seen) is None:
-                    self.add_call(part, place, where.start, [where])
+                step = self._find_call(part, self.records_seen) or self.add_call(part, place, where.start, [where])
+                step.stated_by([where])
+                self.records_seen.seen.add(id(step))
             elif isinstance(part, Result):
                 self._answered(part, self.records_seen)
             elif isinstance(part, Text | Reasoning) and part.text.strip():
@@ -304,7 +351,7 @@ class Builder:
         if message.role == "system":
             self.system(message_text(message), run.where.start)
             return
-        counts: Counter[Any] = Counter()
+        counts = Prompt()
         for part in message.parts:
             if isinstance(part, Result):
                 self._answered(part, counts)

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from auditlog.normalise.identity import best_session, identify
 from auditlog.normalise.read import read_all
 from auditlog.reconstruct import gaps
-from auditlog.reconstruct.calls import JoinedCall, join
+from auditlog.reconstruct.calls import JoinedCall, enrich, join
 from auditlog.reconstruct.keys import canonical
 from auditlog.reconstruct.origins import Haystack, Search
 from auditlog.reconstruct.steps import Builder, Step
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
-from auditlog.reconstruct.tree import Tree
-from auditlog.vocabulary import AgentRun, Failure, Happening, Identity, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun
+from auditlog.reconstruct.tree import Tree, key_of
+from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Identity, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FALLBACK_RANK = 90  # names that stand in where nobody named an agent
@@ -56,7 +56,8 @@ class Session:
         self.tree = Tree(r.where for r in readings)
         self.calls, wrappers, loose = join(facts_of(readings, ModelCall), facts_of(readings, MessageRecord), self.tree)
         self.runs = facts_of(readings, AgentRun) + wrappers
-        builder = Builder()
+        enrich(self.calls, self.runs, self.tree)
+        builder = Builder({p.call_id for c in self.calls for m in c.input for p in m.parts if isinstance(p, Call) and p.call_id})
         for n, call in enumerate(self.calls):
             builder.model_call(n, call)
         for record in loose:
@@ -153,6 +154,14 @@ class Session:
         for at, tools in sorted(((at, tools) for at, tools in said if tools), key=lambda p: p[0]):
             for tool in tools:
                 offered.setdefault((tool.name, canonical(tool.parameters)), (at, tool))
+        if not offered:  # a tool that ran was there, even where no request says so
+            for run in sorted(facts_of(self.readings, ToolRun), key=lambda r: (r.where.start, r.where.event_id)):
+                if run.tool is not None:
+                    offered.setdefault((run.tool.name, canonical(run.tool.parameters)), (run.where.start, run.tool))
+        known = {r.tool.name: r.tool for r in facts_of(self.readings, ToolRun) if r.tool is not None and r.tool.parameters is not None}
+        for (name, _), (at, tool) in list(offered.items()):
+            if tool.parameters is None and name in known:  # the request names the tool, its own span knows its schema
+                offered[(name, canonical(known[name].parameters))] = (at, known[name])
         with_schema = {name for (name, _), (_, tool) in offered.items() if tool.parameters is not None}
         return [
             {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "first_step": self.step_at(at)}
@@ -210,9 +219,20 @@ class Session:
             }
         return shown
 
+    def around(self, call: JoinedCall) -> tuple[Tool, ...] | None:
+        """What the agent around the call says it could use, where the call itself does not say."""
+        said = {key_of(r.where): r.tools for r in self.runs if r.tools}
+        for key in call.keys:
+            outer = key if key in said else self.tree.nearest(key, said, {})
+            if outer is not None:
+                return said[outer]
+        return None
+
     def offered(self, step: Step) -> bool | None:
         """Against the tools of that very request; None where they were not recorded."""
         tools = self.calls[step.call].tools if step.call is not None else None
+        if not tools and step.call is not None:
+            tools = self.around(self.calls[step.call])
         return None if not tools or step.tool is None else any(t.name == step.tool.name for t in tools)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from auditlog.item import Item, Span
 from auditlog.normalise import shapes
-from auditlog.normalise.bodies import request_of, response_of
-from auditlog.normalise.values import Memo, attributes, count, decimal, first, structure, text, where_of
+from auditlog.normalise.bodies import last_answer, request_of, response_of
+from auditlog.normalise.values import Memo, attributes, count, decimal, first, nested, numbered, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
     Call,
@@ -51,7 +51,7 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     if kind == "TOOL":
         return [_tool_run(where, said, error)]
     if kind == "RETRIEVER":
-        documents = list(_numbered(nested(said, "retrieval.documents.")))
+        documents = list(numbered(nested(said, "retrieval.documents.")))
         return [
             Happening(where, "retrieval", str(said.get("input.value") or ""), {"query": said.get("input.value"), "documents": documents})
         ]
@@ -83,32 +83,8 @@ def _error(item: Span) -> str | None:
 # -- flattened keys ------------------------------------------------------------------------------------------------------------
 
 
-def nested(said: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """`llm.input_messages.0.message.role` becomes {"0": {"message": {"role": ...}}}."""
-    out: dict[str, Any] = {}
-    size = len(prefix)
-    for key, value in said.items():
-        if key.startswith(prefix):
-            *path, last = key[size:].split(".")
-            here = out
-            for step in path:
-                deeper = here.setdefault(step, {})
-                if not isinstance(deeper, dict):
-                    break  # a key that is both a value and a prefix: the value stands
-                here = deeper
-            else:
-                here.setdefault(last, value)
-    return out
-
-
-def _numbered(found: Any) -> Iterator[Any]:
-    if isinstance(found, dict):
-        for key in sorted((k for k in found if k.isdigit()), key=int):
-            yield found[key]
-
-
 def _messages(said: dict[str, Any], prefix: str) -> tuple[Message, ...]:
-    found = (_message(m.get("message", m)) for m in _numbered(nested(said, prefix)) if isinstance(m, dict))
+    found = (_message({**m, **m["message"]} if isinstance(m.get("message"), dict) else m) for m in numbered(nested(said, prefix)))
     return tuple(m for m in found if m.parts)
 
 
@@ -116,9 +92,14 @@ def _message(sent: Any) -> Message:
     if not isinstance(sent, dict):
         return Message("user", ())
     role = shapes.role_of(sent.get("role"), "user")
-    calls = [c for c in (_call(t) for t in _numbered(sent.get("tool_calls"))) if c is not None]
+    calls = [c for c in (_call(t) for t in numbered(sent.get("tool_calls"))) if c is not None]
     out = list(_contents(sent, calls))
     name = text(first(sent, "name", "function_call_name"))
+    if text(sent.get("thought")):  # said beside calls; beside a text it is the reasoning, and then the raw response says so
+        out.insert(0, Text(sent["thought"]))
+    answers = [shapes.part({"type": "tool_result", **a}) for v in numbered(sent.get("function")) if isinstance(a := structure(v), dict)]
+    if answers:
+        return Message("tool", tuple(a for a in answers if a is not None))
     if role == "tool":
         answer: Any = sent.get("content") if sent.get("content") is not None else "\n".join(p.text for p in out if isinstance(p, Text))
         return Message("tool", (Result(answer, text(sent.get("tool_call_id")), name),))
@@ -132,7 +113,7 @@ def _message(sent: Any) -> Message:
 
 def _contents(sent: dict[str, Any], calls: list[Call]) -> Iterator[Part]:
     """The numbered contents in their order; the plain content only where they do not repeat it."""
-    listed = list(_numbered(sent.get("contents")))
+    listed = list(numbered(sent.get("contents")))
     texts = []
     for element in listed:
         inner = element.get("message_content", element) if isinstance(element, dict) else {}
@@ -188,7 +169,7 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
     heard = _messages(said, "llm.input_messages.")
     definitions = [
         first(t.get("tool", {}), "json_schema", "name")
-        for t in _numbered(nested(said, "llm.tools."))
+        for t in numbered(nested(said, "llm.tools."))
         if isinstance(t, dict) and isinstance(t.get("tool"), dict)
     ]
     yield ModelCall(
@@ -247,14 +228,11 @@ def _tool_run(where: Where, said: dict[str, Any], error: str | None) -> ToolRun:
     schema = structure(first(said, "tool.json_schema", "tool.parameters"))
     found, raw = _tool_arguments(said, schema)
     answer = said.get("output.value")
-    message = structure(answer)
     call_id = text(first(said, "tool_call.id", "tool.id"))
-    if isinstance(message, dict):
-        inner = shapes.message(message, "tool") if shapes.is_serialised(message) else None
-        result = next((p for p in inner.parts if isinstance(p, Result)), None) if inner is not None else None
-        if result is not None:
-            answer, call_id = result.result, call_id or result.call_id
-            error = error or (str(result.result) if result.failed else None)
+    result = shapes.answer_of(answer)
+    if result is not None:
+        answer, call_id = result.result, call_id or result.call_id
+        error = error or (str(result.result) if result.failed else None)
     is_schema = isinstance(schema, dict) and ("properties" in schema or schema.get("type") == "object")
     return ToolRun(
         where=where,
@@ -273,11 +251,12 @@ def _tool_run(where: Where, said: dict[str, Any], error: str | None) -> ToolRun:
 def _tool_arguments(said: dict[str, Any], schema: Any) -> tuple[Any, str | None]:
     """Arguments are under `input.value`; some senders write them under `tool.parameters`, where others write the schema."""
     sent = said.get("input.value")
-    if isinstance(schema, dict) and schema and "properties" not in schema and schema.get("type") != "object":
-        return schema, text(said.get("tool.parameters"))
     found, raw = shapes.arguments(sent)
-    if isinstance(found, dict) and set(found) == {"args", "kwargs"} and isinstance(found["kwargs"], dict) and not found["args"]:
+    if isinstance(found, dict) and isinstance(found.get("kwargs"), dict) and not found.get("args"):
         return found["kwargs"], raw
+    described = isinstance(schema, dict) and any(isinstance(v, dict) and "type" in v for v in schema.values())
+    if not isinstance(found, dict) and isinstance(schema, dict) and schema and not described and schema.get("type") != "object":
+        return schema, text(said.get("tool.parameters"))
     return found, raw
 
 
@@ -292,7 +271,7 @@ def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         error=error,
         input=heard or (_plain_message(asked, said.get("input.mime_type"), "user") if agent else ()),
         output=_messages(said, "llm.output_messages.")
-        or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else ()),
+        or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else last_answer(structure(answered))),
     )
 
 

@@ -87,7 +87,7 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
             name=text(first(said, "gen_ai.agent.name", "gen_ai.workflow.name")),
             version=text(said.get("gen_ai.agent.version")),
             system=system_texts(said.get("gen_ai.system_instructions"), memo),
-            tools=offered(said.get("gen_ai.tool.definitions")),
+            tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.agent.tools")),
             error=error,
             input=shapes.messages(said.get("gen_ai.input.messages"), memo) + tuple(m for d, m in heard if d == "input"),
             output=shapes.messages(said.get("gen_ai.output.messages"), memo, "assistant") + tuple(m for d, m in heard if d == "output"),
@@ -261,6 +261,8 @@ def _event_message(name: str, told: dict[str, Any], memo: Memo) -> tuple[Literal
     content = structure(body.get("content"))
     if isinstance(content, list) and content and all(isinstance(p, dict) for p in content):
         body["content"] = content  # attributes of events hold only text, so lists of parts are written as JSON
+    if told.get("tool_calls") is not None:
+        body.setdefault("tool_calls", told["tool_calls"])  # some write the calls of a choice beside its message
     if isinstance(body.get("tool_calls"), str):
         body["tool_calls"] = structure(body["tool_calls"])
     body["role"] = role if role != "assistant" else body.get("role", role)
@@ -289,6 +291,10 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
             said = {
                 k: v for k, v in attributes(item.attributes).items() if k in ("content", "message", "tool_calls", "role", "id", "index")
             }
+        content = structure(said.get("content"))
+        if isinstance(content, dict) and isinstance(content.get("tools"), list):
+            yield AgentRun(where=where, tools=shapes.tools(content["tools"]))  # what was offered, recorded as if it were a message
+            return
         found = _event_message(name, said, memo)
         if found is not None:
             yield MessageRecord(where, found[1], found[0], text(said.get("finish_reason")))
