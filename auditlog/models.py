@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from auditlog import keys
 from auditlog.derive import models as derived  # noqa: F401  (Django finds an application's models here)
+from auditlog.web import models as web  # noqa: F401  (likewise)
 
 
 class Project(models.Model):

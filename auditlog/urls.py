@@ -10,3 +10,6 @@ urlpatterns = [
     path("api/v1/", include("auditlog.api.urls")),
     path("", include("auditlog.web.urls")),
 ]
+
+handler404 = "auditlog.web.views.not_found"
+handler500 = "auditlog.web.views.broken"

@@ -11,7 +11,9 @@ _LONGEST: Final = 80  # characters of an ID that still names a thing
 
 def line(action: Action) -> dict[str, Any]:
     """One action as a line of the ledger."""
-    amount = next((found for found in action.amounts if found.side == "arguments"), None) or next(iter(action.amounts), None)
+    # Of a result only what stands at its top: the amounts inside a list that was looked up are not what the call moved.
+    own = [found for found in action.amounts if found.side == "arguments"] or [a for a in action.amounts if a.pointer.count("/") == 1]
+    amount = own[0] if own else None
     return {
         "n": action.step,
         "at": action.at,

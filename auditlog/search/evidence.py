@@ -167,3 +167,9 @@ def _traces(scope: Scope, given: dict[str, str]) -> Sequence[uuid.UUID] | None:
         by_id = set(scope.of(Trace).filter(condition).values_list("trace_key", flat=True))
         chosen = by_id if chosen is None else chosen & by_id
     return None if chosen is None else sorted(chosen)
+
+
+def session_of(scope: Scope, stored: Stored) -> str | None:
+    """Key of the session that an event belongs to; None before it was bound, and for what belongs to none."""
+    found = scope.of(Trace).filter(trace_key=stored.trace_key).values_list("session_key", flat=True).first()
+    return None if found is None else str(found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from auditlog.errors import Problem
 from auditlog.item import Item, Rest, Unreadable
-# otlp
+from auditlog.otlp_json import document
 
 
 def of(item: Item) -> tuple[bytes, str, str]:
@@ -12,4 +13,7 @@ def of(item: Item) -> tuple[bytes, str, str]:
         return item.raw, "application/octet-stream", "bin"
     if isinstance(item, Rest):
         return item.raw(), "application/json", "json"
-    return to_json(item), "application/json", "json"
+    data = document(item)
+    if data is None:
+        raise Problem("internal", "This item has no form as JSON. It is kept as it was sent.")
+    return data, "application/json", "json"

@@ -1,5 +1,13 @@
-"""Owns the URLs of the web."""
+"""Owns the addresses of the pages."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from auditlog.web import login, views
+
+urlpatterns = [
+    path("", views.search, name="search"),
+    path("login", login.Login.as_view(), name="login"),
+    path("logout", login.Logout.as_view(), name="logout"),
+    path("sessions/<str:key>", views.session, name="session"),
+    path("events/<str:public_id>", views.event, name="event"),
+]

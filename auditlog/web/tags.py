@@ -1,0 +1,103 @@
+"""Owns the template tags of the pages: stored text made visible, times in the reader's zone, numbers with their units."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import urlencode
+
+from django import template
+from django.template.context import Context
+
+from auditlog.web import text as texts
+
+register = template.Library()
+
+_SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+_NO_DECIMALS = frozenset(("JPY", "KRW", "VND", "CLP"))
+
+
+@register.inclusion_tag("_text.html")
+def stored(value: object) -> dict[str, Any]:
+    """Stored text, isolated from its surroundings, with what hides made visible."""
+    return {"segments": texts.segments(str(value))}
+
+
+@register.simple_tag
+def querystring_of(name: str, value: str) -> str:
+    """One parameter of an address; the template escapes what comes out."""
+    return urlencode({name: value}, errors="replace")
+
+
+@register.filter
+def visible(value: object) -> str:
+    """Stored text for a place without markup."""
+    return texts.plain(str(value))
+
+
+def parse(value: object) -> datetime | None:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+@register.inclusion_tag("_time.html", takes_context=True)
+def at(context: Context, value: object, form: str = "full") -> dict[str, Any]:
+    """A time in the reader's zone, with UTC beside it for whoever asks. Forms: full, ledger, clock."""
+    moment = parse(value) if value else None
+    if moment is None:
+        return {"iso": ""}
+    zone = context.get("zone")
+    local = moment.astimezone(zone if isinstance(zone, tzinfo) else UTC)
+    day = f"{local.day} {local:%b %Y}"
+    clock = f"{local:%H:%M:%S}"
+    shown = {"full": f"{day} {clock}", "ledger": f"{local:%d %b %Y} {clock}", "clock": f"{clock}.{local.microsecond // 100000}"}[form]
+    return {"iso": moment.isoformat(), "shown": shown, "utc": f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC"}
+
+
+@register.filter
+def thousands(value: object) -> str:
+    """A whole number with separators; nothing where none is known."""
+    return f"{value:,}" if isinstance(value, int) else "–"
+
+
+@register.filter
+def seconds(value: object) -> str:
+    """A span of time as one reads it."""
+    if not isinstance(value, int | float):
+        return "–"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+@register.filter
+def money(value: object, currency: object = None) -> str:
+    """An amount with its currency; without one the bare number, because nothing may be guessed."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return str(value)
+    code = str(currency) if currency else ""
+    if not code:
+        return f"{number:,f}"
+    shown = f"{abs(number):,.0f}" if code in _NO_DECIMALS else f"{abs(number):,.2f}"
+    minus = "−" if number < 0 else ""
+    return f"{minus}{_SIGNS[code]}{shown}" if code in _SIGNS else f"{minus}{shown} {code}"
+
+
+@register.filter
+def cost(value: object) -> str:
+    return f"${value:.4f}" if isinstance(value, int | float) and not isinstance(value, bool) else "not priced"
+
+
+@register.filter
+def count(value: object, noun: str) -> str:
+    """1 step, 2 steps."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}" if isinstance(value, int) else f"– {noun}s"
