@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from auditlog.normalise import shapes
+from auditlog.normalise import parts, shapes
 from auditlog.normalise.values import Memo, first, number, text
 from auditlog.vocabulary import Message, Text, Tool, Usage
 
@@ -46,7 +46,7 @@ def request_of(body: Any, memo: Memo) -> Request:
         tools = body["config"].get("tools")
     heard = shapes.messages(sent, memo) if isinstance(sent, list | str) else ()
     system = first(body, "system", "instructions", "system_instruction", "systemInstruction")
-    return Request(text(body.get("model")), _system(system, memo), heard, shapes.tools(tools) if isinstance(tools, list) else None)
+    return Request(text(body.get("model")), _system(system, memo), heard, parts.tools(tools) if isinstance(tools, list) else None)
 
 
 def _system(value: Any, memo: Memo) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def response_of(body: Any, memo: Memo) -> Response:
         usage=_usage(body),
         finish_reason=text(reason),
         system=_system(body.get("instructions"), memo),
-        tools=shapes.tools(tools) if isinstance(tools, list) and tools else None,
+        tools=parts.tools(tools) if isinstance(tools, list) and tools else None,
     )
 
 

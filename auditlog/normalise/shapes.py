@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from auditlog.normalise.parts import CALLS, REASONINGS, RESULTS, is_part, joined, part, parts, reasoning, tool_call
 from auditlog.normalise.values import Memo, first, parsed, structure, text
-from auditlog.vocabulary import Call, Form, Media, Message, Other, Part, Reasoning, Result, Role, Text, Tool
+from auditlog.vocabulary import Call, Message, Part, Reasoning, Result, Role, Text
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -40,32 +41,6 @@ ROLES: dict[str, Role] = {
     "tool-response": "tool",
     "tool_call_response": "tool",
 }
-TEXTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
-REASONINGS = frozenset(
-    ("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning")
-)
-CALLS = frozenset(
-    ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
-)
-RESULTS = frozenset(
-    (
-        "tool_call_response",
-        "tool_result",
-        "tool-result",
-        "function_call_output",
-        "tool_response",
-        "toolresult",
-        "custom_tool_call_output",
-        "web_search_tool_result",
-        "mcp_tool_result",
-        "function_response",
-    )
-)
-MEDIA = frozenset(
-    ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
-)
-
-
 # -- messages ------------------------------------------------------------------------------------------------------------------
 
 
@@ -84,7 +59,7 @@ def messages(value: Any, memo: Memo, default: Role = "user") -> tuple[Message, .
         return (one,) if one is not None else ()
     if not isinstance(value, list):
         return ()
-    if value and all(isinstance(v, dict) and _is_part(v) and "role" not in v for v in value) and not any(_is_item(v) for v in value):
+    if value and all(isinstance(v, dict) and is_part(v) and "role" not in v for v in value) and not any(_is_item(v) for v in value):
         return (Message(default, tuple(parts(value))),)
     found_all = (
         message(v, default) if isinstance(v, dict) else Message(default, (Text(v),)) if isinstance(v, str) else None for v in value
@@ -142,7 +117,7 @@ def message(value: dict[str, Any], default: Role = "user") -> Message | None:
     if role == "tool" and not _holds_results(content):
         call_id = text(first(value, "tool_call_id", "toolCallId", "tool_use_id", "call_id", "id"))
         failed = True if value.get("status") == "error" or value.get("is_error") is True else None
-        result = _joined(content) if isinstance(content, list) else content
+        result = joined(content) if isinstance(content, list) else content
         return Message("tool", (Result(result, call_id, text(value.get("name")), failed),))
     out += parts(content)
     out += _calls_beside(value, out)
@@ -189,7 +164,7 @@ def _reasoning_beside(value: dict[str, Any]) -> Iterable[Part]:
                 yield Reasoning(found, "full")
                 return
             if isinstance(found, dict):
-                yield from _reasoning({"type": "reasoning", **found})
+                yield from reasoning({"type": "reasoning", **found})
                 return
 
 
@@ -199,245 +174,10 @@ def _calls_beside(value: dict[str, Any], known: list[Part]) -> Iterable[Part]:
     one = value.get("function_call")
     for found in [*(listed if isinstance(listed, list | tuple) else ()), *([one] if isinstance(one, dict) else [])]:
         if isinstance(found, dict):
-            call = _call(found)
+            call = tool_call(found)
             if call is not None and (call.call_id is None or call.call_id not in seen):
                 yield call
 
 
 def _holds_results(content: Any) -> bool:
     return isinstance(content, list) and any(isinstance(p, dict) and isinstance(part(p), Result) for p in content)
-
-
-def _joined(content: list[Any]) -> Any:
-    """A tool's answer written as a list of text parts is its text; anything else stays as it is."""
-    found = [part(p) if isinstance(p, dict) else Text(p) if isinstance(p, str) else None for p in content]
-    if found and all(isinstance(p, Text) for p in found):
-        return "\n".join(p.text for p in found if isinstance(p, Text))
-    return content
-
-
-# -- parts ---------------------------------------------------------------------------------------------------------------------
-
-
-def parts(content: Any) -> list[Part]:
-    if content is None or content == "":
-        return []
-    if isinstance(content, str):
-        return [Text(content)]
-    if isinstance(content, dict):
-        inner = content.get("parts")
-        content = inner if isinstance(inner, list) else [content]
-    if not isinstance(content, list):
-        return [Other("value", content)]
-    out: list[Part] = []
-    for element in content:
-        if isinstance(element, str):
-            out += [Text(element)] if element else []
-        elif isinstance(element, dict):
-            if kind_of(element) in REASONINGS or "reasoningContent" in element:
-                out += _reasoning(element)
-            else:
-                found = part(element)
-                out += [found] if found is not None else []
-    return out
-
-
-def _is_part(value: dict[str, Any]) -> bool:
-    kind = str(value.get("type", "")).lower()
-    return (
-        kind in TEXTS
-        or kind in REASONINGS
-        or kind in CALLS
-        or kind in RESULTS
-        or any(k in value for k in ("toolUse", "toolResult", "reasoningContent", "text"))
-    )
-
-
-def kind_of(value: dict[str, Any]) -> str:
-    found = value.get("type") or value.get("kind") or value.get("part_kind") or ""
-    return str(found).lower()
-
-
-def part(value: dict[str, Any]) -> Part | None:
-    """One part of a message; None where it is empty."""
-    kind = kind_of(value)
-    if kind in REASONINGS or "reasoningContent" in value or (value.get("thought") is True and "text" in value):
-        found = list(_reasoning(value))
-        return found[0] if found else None
-    for key in ("toolUse", "functionCall", "function_call", "toolResult", "functionResponse", "function_response"):
-        if isinstance(value.get(key), dict):
-            return _result(value[key]) if "esult" in key or "esponse" in key else _call(value[key])
-    if kind in RESULTS:
-        return _result(value)
-    if kind in CALLS or (not kind and ("arguments" in value or "function" in value)):
-        return _call(value)
-    if kind in TEXTS or (not kind and isinstance(value.get("text"), str)):
-        said = first(value, "text", "content", "refusal")
-        if isinstance(said, dict):
-            said = first(said, "value", "text")
-        return _written_down(said) or Text(said) if isinstance(said, str) else None
-    if kind in MEDIA or any(k in value for k in ("inline_data", "inlineData", "file_data", "image")):
-        return _media(kind, value)
-    if kind == "message" or (not kind and "content" in value):
-        inner = parts(value.get("content"))
-        return inner[0] if len(inner) == 1 else Other(kind or "message", value)
-    return Other(kind or "unknown", value)
-
-
-def _written_down(said: str) -> Part | None:
-    """A part that a library wrote into a text as JSON because it did not know its kind; any other text is just text."""
-    if not said.startswith('{"') or len(said) < 20:
-        return None
-    inner = structure(said)
-    if not isinstance(inner, dict) or kind_of(inner) not in REASONINGS | CALLS | RESULTS:
-        return None
-    found = part(inner)
-    return found if not isinstance(found, Other) else None
-
-
-def _reasoning(value: dict[str, Any]) -> Iterable[Part]:
-    """Each text of a reasoning part, with the form in which the provider gave it away."""
-    kind = kind_of(value)
-    if isinstance(value.get("reasoningContent"), dict):
-        inner = value["reasoningContent"].get("reasoningText", value["reasoningContent"])
-        value = inner if isinstance(inner, dict) else {"text": inner}
-    found = False
-    for key, form in (
-        ("summary", "summary"),
-        ("content", "full"),
-        ("thinking", "full"),
-        ("text", "full"),
-        ("reasoning", "full"),
-        ("reasoning_content", "full"),
-    ):
-        for said in _texts(value.get(key)):
-            found = True
-            yield Reasoning(said, _form(form))
-    if not found:
-        if "redacted" in kind or "redactedContent" in value:
-            yield Reasoning("", "redacted")
-        elif first(value, "encrypted_content", "data", "encrypted", "signature") is not None:
-            yield Reasoning("", "encrypted")
-
-
-def _form(form: str) -> Form:
-    return "summary" if form == "summary" else "full"
-
-
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        if value.startswith("[") and value.endswith("]"):
-            inner = structure(value)
-            if isinstance(inner, list) and inner and all(isinstance(v, dict) and isinstance(v.get("text"), str) for v in inner):
-                yield from (v["text"] for v in inner if v["text"].strip())
-                return
-        if value.strip():
-            yield value
-    elif isinstance(value, list):
-        for element in value:
-            yield from _texts(first(element, "text", "content") if isinstance(element, dict) else element)
-
-
-def arguments(sent: Any) -> tuple[Any, str | None]:
-    """(parsed, verbatim): parsed is None where the text is not JSON; verbatim is None where the sender structured them."""
-    if not isinstance(sent, str):
-        return sent, None
-    try:
-        value = msgspec.json.decode(sent)
-        if isinstance(value, str) and value[:1] in "{[":
-            value = msgspec.json.decode(value)  # encoded twice
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        return None, sent
-    return value, sent
-
-
-def _call(value: dict[str, Any]) -> Call | None:
-    inner = value.get("function")
-    holder = inner if isinstance(inner, dict) else value
-    name = text(first(holder, "name", "toolName", "tool_name")) or text(first(value, "name", "toolName", "tool_name"))
-    if name is None:
-        return None
-    sent = next(
-        (h[k] for h in (holder, value) for k in ("arguments", "input", "args", "parameters", "arguments_json") if h.get(k) is not None),
-        None,
-    )
-    found, raw = arguments(sent)
-    call_id = text(first(value, "call_id", "tool_call_id", "toolCallId", "toolUseId", "id"))
-    other = text(value.get("id"))
-    return Call(name, call_id, found, raw, (other,) if other and other != call_id else ())
-
-
-def _result(value: dict[str, Any]) -> Result:
-    call_id = text(first(value, "tool_call_id", "tool_use_id", "toolCallId", "toolUseId", "call_id", "id"))
-    answer = next((value[k] for k in ("response", "result", "output", "content", "tool_call_result") if value.get(k) is not None), None)
-    if isinstance(answer, list):
-        answer = _joined(answer)
-    elif isinstance(answer, dict) and set(answer) <= {"type", "value"} and "value" in answer:
-        answer = answer["value"]
-    failed = True if value.get("is_error") is True or value.get("isError") is True or value.get("status") == "error" else None
-    return Result(answer, call_id, text(first(value, "name", "toolName")), failed)
-
-
-def _media(kind: str, value: dict[str, Any]) -> Media:
-    holder = next(
-        (
-            value[k]
-            for k in ("source", "inline_data", "inlineData", "file_data", "image_url", "input_audio", "file")
-            if isinstance(value.get(k), dict)
-        ),
-        value,
-    )
-    uri = first(holder, "uri", "url", "file_uri", "fileUri", "file_id", "image_url")
-    return Media(
-        media_type=str(first(holder, "media_type", "mime_type", "mimeType", "modality", "format") or kind),
-        uri=uri if isinstance(uri, str) else "",
-        data=str(first(holder, "data", "bytes", "content") or ""),
-        digest=str(value.get("digest") or ""),
-    )
-
-
-# -- tools ---------------------------------------------------------------------------------------------------------------------
-
-
-def tools(value: Any) -> tuple[Tool, ...]:
-    """Tools as offered, from a list of definitions, a JSON text of one, or a list of JSON texts."""
-    value = structure(value)
-    if isinstance(value, dict):
-        value = value.get("tools") or value.get("function_tools") or [value]
-    out: list[Tool] = []
-    for element in value if isinstance(value, list) else ():
-        definition = structure(element)
-        if isinstance(definition, dict):
-            declared = definition.get("function_declarations") or definition.get("functionDeclarations")
-            for one in declared if isinstance(declared, list) else [definition]:
-                found = _tool(one)
-                out += [found] if found is not None else []
-        elif isinstance(element, str) and element:
-            out.append(Tool(element))
-    return tuple(out)
-
-
-def _tool(value: Any) -> Tool | None:
-    if not isinstance(value, dict):
-        return None
-    for key in ("function", "toolSpec", "json_schema"):
-        if isinstance(value.get(key), dict) and "name" in value[key]:
-            value = value[key]
-    name = text(first(value, "name", "title", "type"))
-    if name is None:
-        return None
-    schema = first(
-        value,
-        "parameters",
-        "input_schema",
-        "inputSchema",
-        "parameters_json_schema",
-        "parametersJsonSchema",
-        "json_schema",
-        "args_schema",
-        "inputs",
-    )
-    schema = structure(schema) if isinstance(schema, str) else schema
-    if isinstance(schema, dict) and set(schema) <= {"json", "jsonSchema"}:
-        schema = next(iter(schema.values()), None)
-    return Tool(name, text(value.get("description")), schema)

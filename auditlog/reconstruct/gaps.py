@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from auditlog.reconstruct.calls import JoinedCall
-from auditlog.reconstruct.steps import Step
+from auditlog.reconstruct.step import Step
 from auditlog.reconstruct.tools import outcome
 from auditlog.reconstruct.tree import Tree
 from auditlog.vocabulary import Media, Reading

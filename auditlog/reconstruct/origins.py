@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from auditlog.reconstruct.scalars import LONGEST, scalars
-from auditlog.reconstruct.steps import Step
+from auditlog.reconstruct.step import Step
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|[-+]?\d+(?:\.\d+)?")
 MOST_STEPS = 20  # origins shown per value: the first ones

@@ -15,7 +15,8 @@ from auditlog.reconstruct import gaps
 from auditlog.reconstruct.calls import JoinedCall, enrich, join
 from auditlog.reconstruct.keys import canonical
 from auditlog.reconstruct.origins import Haystack, Search
-from auditlog.reconstruct.steps import Builder, Step
+from auditlog.reconstruct.step import Step
+from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
 from auditlog.reconstruct.tree import Tree, key_of
 from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Identity, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun

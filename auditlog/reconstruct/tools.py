@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from auditlog.reconstruct.keys import arguments_key
-from auditlog.reconstruct.steps import AFTER, Builder, Step, Tooling
+from auditlog.reconstruct.step import AFTER, Step, Tooling
+from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tree import Tree, key_of
 from auditlog.vocabulary import Call, ToolRun, Where
 

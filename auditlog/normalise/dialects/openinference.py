@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from auditlog.item import Item, Span
-from auditlog.normalise import shapes
+from auditlog.normalise import parts, shapes
 from auditlog.normalise.bodies import last_answer, request_of, response_of
 from auditlog.normalise.values import Memo, attributes, count, decimal, first, nested, numbered, structure, text, where_of
 from auditlog.vocabulary import (
@@ -97,14 +97,14 @@ def _message(sent: Any) -> Message:
     name = text(first(sent, "name", "function_call_name"))
     if text(sent.get("thought")):  # said beside calls; beside a text it is the reasoning, and then the raw response says so
         out.insert(0, Text(sent["thought"]))
-    answers = [shapes.part({"type": "tool_result", **a}) for v in numbered(sent.get("function")) if isinstance(a := structure(v), dict)]
+    answers = [parts.part({"type": "tool_result", **a}) for v in numbered(sent.get("function")) if isinstance(a := structure(v), dict)]
     if answers:
         return Message("tool", tuple(a for a in answers if a is not None))
     if role == "tool":
         answer: Any = sent.get("content") if sent.get("content") is not None else "\n".join(p.text for p in out if isinstance(p, Text))
         return Message("tool", (Result(answer, text(sent.get("tool_call_id")), name),))
     if text(sent.get("function_call_name")):
-        found, raw = shapes.arguments(sent.get("function_call_arguments_json"))
+        found, raw = parts.arguments(sent.get("function_call_arguments_json"))
         calls.append(Call(str(sent["function_call_name"]), None, found, raw))
     placed = {c.call_id for c in out if isinstance(c, Call) and c.call_id}
     out += [c for c in calls if c.call_id is None or c.call_id not in placed]
@@ -125,26 +125,26 @@ def _contents(sent: dict[str, Any], calls: list[Call]) -> Iterator[Part]:
             call = _call(inner if isinstance(inner.get("tool_call"), dict) else {"tool_call": holder}) if isinstance(holder, dict) else None
             if call is not None and any(c.call_id == call.call_id and c.name == call.name for c in calls):
                 yield call
-        elif kind in shapes.REASONINGS:
+        elif kind in parts.REASONINGS:
             yield from _reasoning(inner)
         elif isinstance(inner.get("text"), str):
             texts.append(inner["text"])
             if inner["text"]:
                 yield Text(inner["text"])
         elif inner:
-            found = shapes.part({**inner, "type": kind or "unknown"})
+            found = parts.part({**inner, "type": kind or "unknown"})
             if found is not None:
                 yield found
     content = sent.get("content")
     structured = structure(content)
     if isinstance(structured, list) and structured and all(isinstance(p, dict) and "type" in p for p in structured) and not listed:
-        yield from (p for p in shapes.parts(structured) if not isinstance(p, Call))  # a list of parts written as JSON text
+        yield from (p for p in parts.parts(structured) if not isinstance(p, Call))  # a list of parts written as JSON text
     elif isinstance(content, str) and content.strip() and "".join(texts) != content and content not in texts:
         yield Text(content)
 
 
 def _reasoning(inner: dict[str, Any]) -> Iterator[Part]:
-    found = list(shapes.parts([{**inner, "type": "reasoning"}]))
+    found = list(parts.parts([{**inner, "type": "reasoning"}]))
     yield from found if found else ()
 
 
@@ -156,7 +156,7 @@ def _call(sent: Any) -> Call | None:
     name = text(first(function, "name")) if isinstance(function, dict) else None
     if name is None:
         return None
-    found, raw = shapes.arguments(function.get("arguments") if isinstance(function, dict) else None)
+    found, raw = parts.arguments(function.get("arguments") if isinstance(function, dict) else None)
     return Call(name, text(inner.get("id")), found, raw)
 
 
@@ -182,7 +182,7 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
         finish_reason=text(said.get("llm.finish_reason")),
         input=heard,
         output=_messages(said, "llm.output_messages."),
-        tools=shapes.tools(definitions) if definitions else None,
+        tools=parts.tools(definitions) if definitions else None,
         agent=text(first(said, "agent.name", "llm.agent.name")),
         error=error,
         cost_usd=decimal(said.get("llm.cost.total")),
@@ -251,7 +251,7 @@ def _tool_run(where: Where, said: dict[str, Any], error: str | None) -> ToolRun:
 def _tool_arguments(said: dict[str, Any], schema: Any) -> tuple[Any, str | None]:
     """Arguments are under `input.value`; some senders write them under `tool.parameters`, where others write the schema."""
     sent = said.get("input.value")
-    found, raw = shapes.arguments(sent)
+    found, raw = parts.arguments(sent)
     if isinstance(found, dict) and isinstance(found.get("kwargs"), dict) and not found.get("args"):
         return found["kwargs"], raw
     described = isinstance(schema, dict) and any(isinstance(v, dict) and "type" in v for v in schema.values())

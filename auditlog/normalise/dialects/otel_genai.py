@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from auditlog.item import Item, Log, Span
-from auditlog.normalise import shapes
+from auditlog.normalise import parts, shapes
 from auditlog.normalise.values import Memo, attributes, count, decimal, first, plain, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
@@ -165,7 +165,7 @@ def usage(said: dict[str, Any]) -> Usage | None:
 
 
 def offered(value: Any) -> tuple[Tool, ...] | None:
-    return None if value is None else shapes.tools(value)
+    return None if value is None else parts.tools(value)
 
 
 def system_texts(value: Any, memo: Memo) -> tuple[str, ...]:
@@ -180,12 +180,12 @@ def system_texts(value: Any, memo: Memo) -> tuple[str, ...]:
 
 
 def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> ToolRun:
-    found, raw = shapes.arguments(first(said, "gen_ai.tool.call.arguments", "gen_ai.tool.arguments", "tool_arguments"))
+    found, raw = parts.arguments(first(said, "gen_ai.tool.call.arguments", "gen_ai.tool.arguments", "tool_arguments"))
     answer = first(said, "gen_ai.tool.call.result", "gen_ai.tool.result", "gen_ai.tool.output", "tool_response")
     for event in item.events:
         told = attributes(event.attributes)
         if event.name == "gen_ai.tool.message" and found is None and raw is None:
-            found, raw = shapes.arguments(told.get("content"))
+            found, raw = parts.arguments(told.get("content"))
         elif event.name == "gen_ai.choice" and answer is None:
             answer = told.get("message")
         elif event.name in DETAILS:
@@ -293,7 +293,7 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
             }
         content = structure(said.get("content"))
         if isinstance(content, dict) and isinstance(content.get("tools"), list):
-            yield AgentRun(where=where, tools=shapes.tools(content["tools"]))  # what was offered, recorded as if it were a message
+            yield AgentRun(where=where, tools=parts.tools(content["tools"]))  # what was offered, recorded as if it were a message
             return
         found = _event_message(name, said, memo)
         if found is not None:

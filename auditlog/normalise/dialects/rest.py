@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from auditlog.item import Item, Rest
-from auditlog.normalise import shapes
+from auditlog.normalise import parts, shapes
 from auditlog.normalise.values import Memo, first, number, text
 from auditlog.vocabulary import (
     AgentRun,
@@ -88,7 +88,7 @@ def _facts(item: Rest, received: Received, memo: Memo) -> Iterator[Fact]:
     name = text(agent.get("name")) if isinstance(agent, dict) else None
     heard, told = shapes.messages(said.get("input"), memo), shapes.messages(said.get("output"), memo, "assistant")
     system = (said["system"],) if isinstance(said.get("system"), str) and said["system"] else ()
-    tools = shapes.tools(said["tools"]) if isinstance(said.get("tools"), list) else None
+    tools = parts.tools(said["tools"]) if isinstance(said.get("tools"), list) else None
     thoughts = tuple(Reasoning(t, "full") for t in _texts(said.get("reasoning")))
     if thoughts:
         told = (Message("assistant", thoughts), *told)
@@ -143,7 +143,7 @@ def _usage(value: Any) -> Usage | None:
 def _tool_run(where: Where, tool: Any, agent: str | None) -> ToolRun | None:
     if not isinstance(tool, dict) or text(tool.get("name")) is None:
         return None
-    found, raw = shapes.arguments(tool.get("arguments"))
+    found, raw = parts.arguments(tool.get("arguments"))
     error = tool.get("error")
     shown = error if isinstance(error, str) or error is None else msgspec.json.encode(error).decode()
     return ToolRun(

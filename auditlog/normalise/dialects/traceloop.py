@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from auditlog.item import Item, Span
-from auditlog.normalise import shapes
+from auditlog.normalise import parts, shapes
 from auditlog.normalise.bodies import last_answer
 from auditlog.normalise.values import Memo, attributes, count, first, nested, numbered, structure, text, where_of
 from auditlog.vocabulary import AgentRun, Fact, Message, ModelCall, Part, Received, Result, Tool, ToolRun, Usage, Where
@@ -54,17 +54,17 @@ def _messages(said: dict[str, Any], *prefixes: str) -> tuple[Message, ...]:
 def _message(sent: dict[str, Any]) -> Message:
     role = shapes.role_of(sent.get("role"), "assistant" if "finish_reason" in sent else "user")
     content = structure(sent.get("content"))
-    parts: list[Part] = shapes.parts(content if isinstance(content, list) else sent.get("content"))
+    out: list[Part] = parts.parts(content if isinstance(content, list) else sent.get("content"))
     if role == "tool":
-        answered = next((p for p in parts if isinstance(p, Result)), None)
+        answered = next((p for p in out if isinstance(p, Result)), None)
         return Message("tool", (answered or Result(sent.get("content"), text(sent.get("tool_call_id"))),))
     reasoning = text(first(sent, "reasoning", "reasoning_content", "thinking"))
     calls = [
-        c for t in numbered(sent.get("tool_calls")) if isinstance(t, dict) and (c := shapes.part({"type": "tool_call", **t})) is not None
+        c for t in numbered(sent.get("tool_calls")) if isinstance(t, dict) and (c := parts.part({"type": "tool_call", **t})) is not None
     ]
-    before = shapes.parts([{"type": "reasoning", "content": reasoning}]) if reasoning else []
-    known = {getattr(p, "call_id", None) for p in parts} - {None}
-    return Message(role, (*before, *parts, *(c for c in calls if getattr(c, "call_id", None) not in known)))
+    before = parts.parts([{"type": "reasoning", "content": reasoning}]) if reasoning else []
+    known = {getattr(p, "call_id", None) for p in out} - {None}
+    return Message(role, (*before, *out, *(c for c in calls if getattr(c, "call_id", None) not in known)))
 
 
 def _model_call(where: Where, said: dict[str, Any], error: str | None) -> ModelCall:
@@ -106,7 +106,7 @@ def _functions(said: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _tool_run(where: Where, said: dict[str, Any], name: str, error: str | None) -> ToolRun:
-    sent, raw = shapes.arguments(first(said, "traceloop.entity.input", "gen_ai.tool.call.arguments"))
+    sent, raw = parts.arguments(first(said, "traceloop.entity.input", "gen_ai.tool.call.arguments"))
     if isinstance(sent, dict):
         sent = _called_with(sent)
     answer = first(said, "traceloop.entity.output", "gen_ai.tool.call.result")

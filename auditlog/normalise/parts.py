@@ -1,0 +1,272 @@
+"""Owns the shapes of one part of a message, and of a tool as offered, whoever wrote them.
+
+Shapes are told apart by their members, never by a vendor's name, so that a library seen for the first time is understood if
+it writes known shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from auditlog.normalise.values import first, structure, text
+from auditlog.vocabulary import Call, Form, Media, Other, Part, Reasoning, Result, Text, Tool
+
+TEXTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
+REASONINGS = frozenset(
+    ("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning")
+)
+CALLS = frozenset(
+    ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
+)
+RESULTS = frozenset(
+    (
+        "tool_call_response",
+        "tool_result",
+        "tool-result",
+        "function_call_output",
+        "tool_response",
+        "toolresult",
+        "custom_tool_call_output",
+        "web_search_tool_result",
+        "mcp_tool_result",
+        "function_response",
+    )
+)
+MEDIA = frozenset(
+    ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
+)
+
+
+def parts(content: Any) -> list[Part]:
+    if content is None or content == "":
+        return []
+    if isinstance(content, str):
+        return [Text(content)]
+    if isinstance(content, dict):
+        inner = content.get("parts")
+        content = inner if isinstance(inner, list) else [content]
+    if not isinstance(content, list):
+        return [Other("value", content)]
+    out: list[Part] = []
+    for element in content:
+        if isinstance(element, str):
+            out += [Text(element)] if element else []
+        elif isinstance(element, dict):
+            if kind_of(element) in REASONINGS or "reasoningContent" in element:
+                out += reasoning(element)
+            else:
+                found = part(element)
+                out += [found] if found is not None else []
+    return out
+
+
+def is_part(value: dict[str, Any]) -> bool:
+    kind = str(value.get("type", "")).lower()
+    return (
+        kind in TEXTS
+        or kind in REASONINGS
+        or kind in CALLS
+        or kind in RESULTS
+        or any(k in value for k in ("toolUse", "toolResult", "reasoningContent", "text"))
+    )
+
+
+def kind_of(value: dict[str, Any]) -> str:
+    found = value.get("type") or value.get("kind") or value.get("part_kind") or ""
+    return str(found).lower()
+
+
+def part(value: dict[str, Any]) -> Part | None:
+    """One part of a message; None where it is empty."""
+    kind = kind_of(value)
+    if kind in REASONINGS or "reasoningContent" in value or (value.get("thought") is True and "text" in value):
+        found = list(reasoning(value))
+        return found[0] if found else None
+    for key in ("toolUse", "functionCall", "function_call", "toolResult", "functionResponse", "function_response"):
+        if isinstance(value.get(key), dict):
+            return _result(value[key]) if "esult" in key or "esponse" in key else tool_call(value[key])
+    if kind in RESULTS:
+        return _result(value)
+    if kind in CALLS or (not kind and ("arguments" in value or "function" in value)):
+        return tool_call(value)
+    if kind in TEXTS or (not kind and isinstance(value.get("text"), str)):
+        said = first(value, "text", "content", "refusal")
+        if isinstance(said, dict):
+            said = first(said, "value", "text")
+        return _written_down(said) or Text(said) if isinstance(said, str) else None
+    if kind in MEDIA or any(k in value for k in ("inline_data", "inlineData", "file_data", "image")):
+        return _media(kind, value)
+    if kind == "message" or (not kind and "content" in value):
+        inner = parts(value.get("content"))
+        return inner[0] if len(inner) == 1 else Other(kind or "message", value)
+    return Other(kind or "unknown", value)
+
+
+def _written_down(said: str) -> Part | None:
+    """A part that a library wrote into a text as JSON because it did not know its kind; any other text is just text."""
+    if not said.startswith('{"') or len(said) < 20:
+        return None
+    inner = structure(said)
+    if not isinstance(inner, dict) or kind_of(inner) not in REASONINGS | CALLS | RESULTS:
+        return None
+    found = part(inner)
+    return found if not isinstance(found, Other) else None
+
+
+def reasoning(value: dict[str, Any]) -> Iterable[Part]:
+    """Each text of a reasoning part, with the form in which the provider gave it away."""
+    kind = kind_of(value)
+    if isinstance(value.get("reasoningContent"), dict):
+        inner = value["reasoningContent"].get("reasoningText", value["reasoningContent"])
+        value = inner if isinstance(inner, dict) else {"text": inner}
+    found = False
+    for key, form in (
+        ("summary", "summary"),
+        ("content", "full"),
+        ("thinking", "full"),
+        ("text", "full"),
+        ("reasoning", "full"),
+        ("reasoning_content", "full"),
+    ):
+        for said in _texts(value.get(key)):
+            found = True
+            yield Reasoning(said, _form(form))
+    if not found:
+        if "redacted" in kind or "redactedContent" in value:
+            yield Reasoning("", "redacted")
+        elif first(value, "encrypted_content", "data", "encrypted", "signature") is not None:
+            yield Reasoning("", "encrypted")
+
+
+def joined(content: list[Any]) -> Any:
+    """A tool's answer written as a list of text parts is its text; anything else stays as it is."""
+    found = [part(p) if isinstance(p, dict) else Text(p) if isinstance(p, str) else None for p in content]
+    if found and all(isinstance(p, Text) for p in found):
+        return "\n".join(p.text for p in found if isinstance(p, Text))
+    return content
+
+
+def _form(form: str) -> Form:
+    return "summary" if form == "summary" else "full"
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        if value.startswith("[") and value.endswith("]"):
+            inner = structure(value)
+            if isinstance(inner, list) and inner and all(isinstance(v, dict) and isinstance(v.get("text"), str) for v in inner):
+                yield from (v["text"] for v in inner if v["text"].strip())
+                return
+        if value.strip():
+            yield value
+    elif isinstance(value, list):
+        for element in value:
+            yield from _texts(first(element, "text", "content") if isinstance(element, dict) else element)
+
+
+def arguments(sent: Any) -> tuple[Any, str | None]:
+    """(parsed, verbatim): parsed is None where the text is not JSON; verbatim is None where the sender structured them."""
+    if not isinstance(sent, str):
+        return sent, None
+    try:
+        value = msgspec.json.decode(sent)
+        if isinstance(value, str) and value[:1] in "{[":
+            value = msgspec.json.decode(value)  # encoded twice
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return None, sent
+    return value, sent
+
+
+def tool_call(value: dict[str, Any]) -> Call | None:
+    inner = value.get("function")
+    holder = inner if isinstance(inner, dict) else value
+    name = text(first(holder, "name", "toolName", "tool_name")) or text(first(value, "name", "toolName", "tool_name"))
+    if name is None:
+        return None
+    sent = next(
+        (h[k] for h in (holder, value) for k in ("arguments", "input", "args", "parameters", "arguments_json") if h.get(k) is not None),
+        None,
+    )
+    found, raw = arguments(sent)
+    call_id = text(first(value, "call_id", "tool_call_id", "toolCallId", "toolUseId", "id"))
+    other = text(value.get("id"))
+    return Call(name, call_id, found, raw, (other,) if other and other != call_id else ())
+
+
+def _result(value: dict[str, Any]) -> Result:
+    call_id = text(first(value, "tool_call_id", "tool_use_id", "toolCallId", "toolUseId", "call_id", "id"))
+    answer = next((value[k] for k in ("response", "result", "output", "content", "tool_call_result") if value.get(k) is not None), None)
+    if isinstance(answer, list):
+        answer = joined(answer)
+    elif isinstance(answer, dict) and set(answer) <= {"type", "value"} and "value" in answer:
+        answer = answer["value"]
+    failed = True if value.get("is_error") is True or value.get("isError") is True or value.get("status") == "error" else None
+    return Result(answer, call_id, text(first(value, "name", "toolName")), failed)
+
+
+def _media(kind: str, value: dict[str, Any]) -> Media:
+    holder = next(
+        (
+            value[k]
+            for k in ("source", "inline_data", "inlineData", "file_data", "image_url", "input_audio", "file")
+            if isinstance(value.get(k), dict)
+        ),
+        value,
+    )
+    uri = first(holder, "uri", "url", "file_uri", "fileUri", "file_id", "image_url")
+    return Media(
+        media_type=str(first(holder, "media_type", "mime_type", "mimeType", "modality", "format") or kind),
+        uri=uri if isinstance(uri, str) else "",
+        data=str(first(holder, "data", "bytes", "content") or ""),
+        digest=str(value.get("digest") or ""),
+    )
+
+
+# -- tools ---------------------------------------------------------------------------------------------------------------------
+
+
+def tools(value: Any) -> tuple[Tool, ...]:
+    """Tools as offered, from a list of definitions, a JSON text of one, or a list of JSON texts."""
+    value = structure(value)
+    if isinstance(value, dict):
+        value = value.get("tools") or value.get("function_tools") or [value]
+    out: list[Tool] = []
+    for element in value if isinstance(value, list) else ():
+        definition = structure(element)
+        if isinstance(definition, dict):
+            declared = definition.get("function_declarations") or definition.get("functionDeclarations")
+            for one in declared if isinstance(declared, list) else [definition]:
+                found = _tool(one)
+                out += [found] if found is not None else []
+        elif isinstance(element, str) and element:
+            out.append(Tool(element))
+    return tuple(out)
+
+
+def _tool(value: Any) -> Tool | None:
+    if not isinstance(value, dict):
+        return None
+    for key in ("function", "toolSpec", "json_schema"):
+        if isinstance(value.get(key), dict) and "name" in value[key]:
+            value = value[key]
+    name = text(first(value, "name", "title", "type"))
+    if name is None:
+        return None
+    schema = first(
+        value,
+        "parameters",
+        "input_schema",
+        "inputSchema",
+        "parameters_json_schema",
+        "parametersJsonSchema",
+        "json_schema",
+        "args_schema",
+        "inputs",
+    )
+    schema = structure(schema) if isinstance(schema, str) else schema
+    if isinstance(schema, dict) and set(schema) <= {"json", "jsonSchema"}:
+        schema = next(iter(schema.values()), None)
+    return Tool(name, text(value.get("description")), schema)

@@ -1,0 +1,100 @@
+"""Owns one step: a thing that happened, what is known of it, and which items state it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from auditlog.reconstruct.keys import arguments_key
+from auditlog.vocabulary import Call, Form, Media, Message, Result, Text, Where
+
+PROMPT, ANSWER, AFTER = 0, 1, 2  # phases of one call: what went in stands before what came out
+UNIQUE = 12  # characters from which a call's ID is taken to be unique; shorter ones ("call_0") are counted per answer by some
+Place = tuple[int, int, int, int]  # time, ordinal of the call, phase, position
+
+
+class Step:
+    """One thing that happened, and everything that is known of it."""
+
+    def __init__(self, kind: str, place: Place, at: int, where: Iterable[Where], text: str = "") -> None:
+        self.kind, self.place, self.at, self.text = kind, place, at, text
+        self.event_ids: set[str] = set()
+        self.names: set[str] = set()  # what other items may call it: the IDs of the spans and events that state it
+        self.received_at: datetime | None = None
+        self.form: Form | None = None
+        self.call: int | None = None  # ordinal of the model call
+        self.agent: str | None = None
+        self.actor: str | None = None
+        self.tool: Tooling | None = None
+        self.detail: dict[str, Any] = {}
+        self.traces: list[str] = []  # of a user's message: in which it was first seen
+        self.from_prompt = False  # known only because a later prompt repeats it
+        self.stated_by(where)
+
+    def stated_by(self, wheres: Iterable[Where]) -> None:
+        for where in wheres:
+            self.event_ids.add(where.event_id)
+            if where.span_id:
+                self.names.add(where.span_id)
+            if self.received_at is None or where.received_at < self.received_at:
+                self.received_at = where.received_at
+
+
+class Tooling:
+    """What is known of one tool call: from the model's answer, the tool's own span, the log, and the next prompt."""
+
+    def __init__(self, call: Call) -> None:
+        self.name, self.call_id = call.name, call.call_id
+        self.ids = {i for i in (call.call_id, *call.other_ids) if i}
+        self.arguments, self.arguments_raw = call.arguments, call.arguments_raw
+        self.result: Any = None
+        self.returned = False
+        self.failed = False
+        self.error: str | None = None
+        self.started = 0
+        self.ended = 0
+        self.ran = False  # an item of the tool's own was seen
+        self.refused = False
+
+    @property
+    def key(self) -> tuple[str, bytes | None]:
+        return self.name, arguments_key(self.arguments, self.arguments_raw)
+
+    def answer(self, result: Result) -> None:
+        if not self.returned and result.result is not None:
+            self.result, self.returned = result.result, True
+        self.failed = self.failed or bool(result.failed)
+
+
+class Prompt(Counter[Any]):
+    """What was seen so far of one prompt: how often each thing, and its calls in order, to be paired with results by position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Step] = []
+        self.seen: set[int] = set()
+        self.paired: set[int] = set()
+        self.result_ids: set[str] = set()
+
+    def next_unanswered(self, part: Result) -> Step | None:
+        """The first call of this prompt that no result has answered: IDs of other kinds, or none, are matched by position."""
+        for step in self.calls:
+            tool = step.tool
+            if tool is None or id(step) in self.paired or tool.ids & self.result_ids or (part.name and part.name != tool.name):
+                continue
+            self.paired.add(id(step))
+            return step
+        return None
+
+
+def message_text(message: Message) -> str:
+    """The text of a message; what is not text is named, so that nothing looks as if it had not been there."""
+    said: list[str] = []
+    for part in message.parts:
+        if isinstance(part, Text):
+            said.append(part.text)
+        elif isinstance(part, Media):
+            said.append(f"[{part.media_type or 'media'}{' ' + part.uri if part.uri else ''}]")
+    return "\n".join(s for s in said if s)
