@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import django
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -50,6 +51,8 @@ def _drop(given: str) -> None:
 
 
 _prepare()
+os.environ["DJANGO_SETTINGS_MODULE"] = "auditlog.settings"  # here and not in pyproject.toml, which is read before this file
+django.setup()
 
 
 @pytest.fixture(scope="session")
