@@ -1,0 +1,151 @@
+"""Owns the senders of the contract's tests: one request over each transport, its answer in one form."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import secrets
+import socket
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf import json_format
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+GRPC_EXPORT = "/opentelemetry.proto.collector.{0}.v1.{1}Service/Export"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def receipt(self) -> dict[str, str] | None:
+        text = self.headers.get("x-auditlog-receipt")
+        return dict(part.split("=", 1) for part in text.split(";")) if text else None
+
+    def google_status(self) -> Status:
+        """The body as google.rpc.Status in the encoding of the answer; fails if it is anything else."""
+        if self.headers["content-type"] == JSON:
+            document = json.loads(self.body)
+            return Status(code=document["code"], message=document["message"])
+        assert self.headers["content-type"] == PROTOBUF
+        return Status.FromString(self.body)
+
+    def rejected(self) -> tuple[int, str]:
+        """Of an answer to traces: rejected_spans and error_message."""
+        if self.headers["content-type"] == JSON:
+            message = json_format.Parse(self.body, ExportTraceServiceResponse())
+        else:
+            message = ExportTraceServiceResponse.FromString(self.body)
+        return message.partial_success.rejected_spans, message.partial_success.error_message
+
+
+def send(
+    port: int, path: str, body: bytes, *, key: str | None, method: str = "POST", content_type: str | None = PROTOBUF, **headers: str
+) -> Answer:
+    """One request over a connection of its own. Header names with underscores for hyphens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    all_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    if key is not None:
+        all_headers["authorization"] = f"Bearer {key}"
+    if content_type is not None:
+        all_headers["content-type"] = content_type
+    try:
+        connection.request(method, path, body=body, headers=all_headers)
+        response = connection.getresponse()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+    finally:
+        connection.close()
+
+
+def send_raw(port: int, data: bytes, *, end: bool, timeout: float = 15) -> bytes:
+    """Bytes as they are, for requests that no client library would send. `end`: close our half afterwards."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+        connection.sendall(data)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
+        return connection.recv(65536)
+
+
+def raw_head(path: str, key: str, *lines: str, content_type: str = PROTOBUF) -> bytes:
+    fixed = (f"POST {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {key}", f"Content-Type: {content_type}", *lines, "", "")
+    return "\r\n".join(fixed).encode()
+
+
+class GrpcAnswer(NamedTuple):
+    code: grpc.StatusCode
+    message: str
+    trailers: dict[str, Any]
+    body: bytes
+
+    @property
+    def receipt(self) -> dict[str, str] | None:
+        text = self.trailers.get("x-auditlog-receipt")
+        return dict(part.split("=", 1) for part in text.split(";")) if text else None
+
+
+def call(
+    port: int,
+    body: bytes,
+    *,
+    key: str | None,
+    method: str = GRPC_EXPORT.format("trace", "Trace"),
+    gzip: bool = False,
+    header: str = "authorization",
+) -> GrpcAnswer:
+    metadata = () if key is None else ((header, f"Bearer {key}" if header == "authorization" else key),)
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)]) as channel:
+        export = channel.unary_unary(method, request_serializer=None, response_deserializer=None)
+        try:
+            answer, done = export.with_call(
+                body, metadata=metadata, timeout=30, compression=grpc.Compression.Gzip if gzip else None, wait_for_ready=True
+            )
+            return GrpcAnswer(grpc.StatusCode.OK, "", dict(done.trailing_metadata()), answer)
+        except grpc.RpcError as error:
+            return GrpcAnswer(error.code(), error.details(), dict(error.trailing_metadata() or ()), b"")
+
+
+def span(name: str = "a", **fields: Any) -> Span:
+    fields = {
+        "trace_id": secrets.token_bytes(16),
+        "span_id": secrets.token_bytes(8),
+        "start_time_unix_nano": 1_700_000_000_000_000_000,
+    } | fields
+    return Span(name=name, **fields)
+
+
+def traces(*spans: Span) -> bytes:
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add(spans=spans)
+    return bytes(request.SerializeToString())
+
+
+def traces_json(*spans: Span) -> bytes:
+    """OTLP/JSON of the same: protobuf's own JSON form, with IDs in hexadecimal and enums as numbers."""
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add(spans=spans)
+    document = json_format.MessageToDict(request, use_integers_for_enums=True)
+    for one in document["resourceSpans"][0]["scopeSpans"][0].get("spans", []):
+        for name in ("traceId", "spanId", "parentSpanId"):
+            if name in one:
+                one[name] = base64.b64decode(one[name]).hex()
+    return json.dumps(document).encode()
+
+
+def logs(count: int = 1) -> bytes:
+    request = ExportLogsServiceRequest()
+    part = request.resource_logs.add().scope_logs.add()
+    for _ in range(count):
+        part.log_records.add(time_unix_nano=1, event_name=secrets.token_hex(8))
+    return bytes(request.SerializeToString())
+
+
+def rejected_logs(answer: Answer) -> int:
+    return int(ExportLogsServiceResponse.FromString(answer.body).partial_success.rejected_log_records)
