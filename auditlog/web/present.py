@@ -37,7 +37,8 @@ FORMS: Final = {
     "unknown": "form not recorded",
 }
 VERDICTS: Final = {"gaps": "gaps", "unevaluable": "cannot be checked"}
-FOLD: Final = 1200  # characters of a result above which it is folded
+FOLD: Final = 1200  # characters of a text above which it is folded
+FOLD_CODE: Final = 600  # the same of indented JSON, which is taller
 STEPS_PER_PAGE: Final = 200
 
 
@@ -99,7 +100,7 @@ def block(value: Any) -> Block:
             return Block(cells=[Cell(key, cell.text, cell.kind) for key, cell in cells if cell is not None])
     if isinstance(found, list):
         code = jsontext.indented(found)
-        return Block(code=code, folded=len(code) > FOLD, length=len(code))
+        return Block(code=code, folded=len(code) > FOLD_CODE, length=len(code))
     shown = jsontext.scalar(found)
     text = shown.text if shown is not None else str(found)
     return Block(text=text, folded=len(text) > FOLD, length=len(text))
