@@ -57,6 +57,11 @@ class Door:
         self._shut = False
         self._passing.set()
 
+    def close(self) -> None:
+        self._passing.set()
+        self.shut()
+        self._listener.close()
+
     @staticmethod
     def _find(conninfo: str) -> Any:
         with psycopg.connect(conninfo) as connection:
@@ -75,8 +80,14 @@ class Door:
             server = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
             server.connect(self._target)
             self._pairs.append((client, server))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+            back.start()
+            self._pump(client, server)
+            back.join()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         try:
@@ -171,6 +182,7 @@ def started(key_texts: dict[str, str]) -> Iterator[Receivers]:
     yield receivers
     receivers.door.open()
     receivers.stop()
+    receivers.door.close()
 
 
 @pytest.fixture

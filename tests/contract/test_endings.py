@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -115,8 +116,6 @@ def test_after_kill_9_of_the_main_process_no_worker_serves_on(start: Start, name
 def test_a_second_start_on_a_taken_port_ends_with_a_message_and_disturbs_nobody(receivers: Receivers, name: str) -> None:
     setting = {"otlp": "AUDITLOG_OTLP_HTTP", "grpc": "AUDITLOG_OTLP_GRPC", "web": "AUDITLOG_HTTP"}[name]
     port = getattr(receivers, name)
-    import sys
-
     second = subprocess.run(
         [sys.executable, "-m", Receivers.MODULES[name]],
         cwd=ROOT,
