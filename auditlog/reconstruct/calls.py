@@ -60,7 +60,7 @@ class Node:
             return fact.response_id in ids
         if not fact.where.log or self.tokens is None or fact.usage is None or fact.usage.input_tokens is None:
             return True
-        return self.tokens == (fact.usage.input_tokens, fact.usage.output_tokens)
+        return self.tokens[0] == fact.usage.input_tokens and fact.usage.output_tokens in (None, self.tokens[1])
 
     @property
     def layers(self) -> set[str]:

@@ -87,7 +87,7 @@ class Builder:
     def _continued(self, messages: tuple[Message, ...]) -> tuple[Prompt, int]:
         """(what was counted, how many messages are done) where a prompt extends an earlier one: a long conversation stays linear."""
         before, counts = self._prompts.get(_opening(messages), ((), Prompt()))
-        if len(before) > len(messages) or not all(map(operator.is_, before, messages)):
+        if len(before) >= len(messages) or not all(map(operator.is_, before, messages)):
             return Prompt(), 0
         return counts, len(before)
 

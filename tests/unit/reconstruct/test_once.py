@@ -1,0 +1,132 @@
+"""Each thing once, however many layers, spans, logs and later prompts repeat it."""
+
+from __future__ import annotations
+
+import json
+
+from auditlog.item import INT, KVLIST, STRING, Context, Log
+from tests.unit.reconstruct.build import START, answer, call, kinds, model, span_of, text, told, tool, tools_of
+
+ASK = text("user", "refund 400")
+CALL = call("call_00000000001", "pay", {"amount": 400})
+
+
+def test_a_conversation_repeated_in_every_prompt_is_told_once() -> None:
+    history = [ASK, CALL, answer("call_00000000001", "ok")]
+    shown = told(
+        model(0, [ASK], [CALL]), tool(1, "pay", call_id="call_00000000001", result="ok"), model(2, history, [text("assistant", "done")])
+    )
+    assert kinds(shown) == ["user_message", "tool_call", "assistant_message"]
+    assert tools_of(shown)[0]["result"] == "ok"
+    assert tools_of(shown)[0]["outcome"] == "returned"
+
+
+def test_the_same_words_said_twice_in_one_conversation_are_two_steps() -> None:
+    history = [text("user", "yes"), text("assistant", "sure?"), text("user", "yes")]
+    shown = told(model(0, history[:1], history[1:2]), model(2, history, [text("assistant", "done")]))
+    assert kinds(shown) == ["user_message", "assistant_message", "user_message", "assistant_message"]
+
+
+def test_the_same_question_in_a_new_trace_after_an_answer_was_asked_again() -> None:
+    shown = told(model(0, [ASK], [text("assistant", "no")]), model(5, [ASK], [text("assistant", "no")], trace=2))
+    assert kinds(shown) == ["user_message", "assistant_message", "user_message", "assistant_message"]
+
+
+def test_two_layers_with_the_same_response_id_are_one_call_even_in_two_traces() -> None:
+    shown = told(
+        model(0, [ASK], [text("assistant", "hi")], response="r", usage=(7, 2)),
+        model(0, [], [], trace=2, layer="sdk", response="r", usage=(7, 2), gen_ai__request__model="m"),
+    )
+    assert (shown["totals"]["model_calls"], shown["totals"]["input_tokens"]) == (1, 7)
+    assert shown["model_calls"][0]["requested_model"] == "m"
+    assert len(shown["model_calls"][0]["event_ids"]) == 2
+
+
+def test_a_response_id_that_a_gateway_repeats_does_not_swallow_calls() -> None:
+    one, two = (
+        model(0, [ASK], [text("assistant", "a")], response="r", usage=(7, 2)),
+        model(60, [ASK], [text("assistant", "b")], response="r", usage=(8, 2)),
+    )
+    assert told(one, two)["totals"]["model_calls"] == 2
+
+
+def test_a_layer_around_one_call_is_that_call_and_a_layer_around_several_is_none() -> None:
+    inner = model(1, [ASK], [text("assistant", "a")], span=2, parent=1, usage=(7, 2))
+    outer = model(0, [], [], span=1, seconds=9, usage=(7, 2))
+    assert told(outer, inner)["totals"]["model_calls"] == 1
+    other = model(3, [ASK], [text("assistant", "b")], span=3, parent=1, usage=(8, 2))
+    shown = told(model(0, [], [], span=1, seconds=9, usage=(15, 4)), inner, other)
+    assert (shown["totals"]["model_calls"], shown["totals"]["input_tokens"]) == (2, 15)
+
+
+def test_layers_that_know_nothing_of_each_other_are_joined_by_time_and_usage() -> None:
+    one, other = model(0, [ASK], [text("assistant", "a")], usage=(7, 2)), model(0, [], [], span=9, layer="sdk", usage=(7, 2))
+    assert told(one, other)["totals"]["model_calls"] == 1
+    assert told(one, model(0, [], [], span=9, layer="lib", usage=(7, 2)))["totals"]["model_calls"] == 2  # parallel calls of one library
+    assert told(one, model(30, [], [], span=9, layer="sdk", usage=(7, 2)))["totals"]["model_calls"] == 2  # another time
+
+
+def test_a_span_and_its_log_record_are_one_call() -> None:
+    said = [("gen_ai.output.messages", STRING, json.dumps([text("assistant", "from the log")])), ("gen_ai.usage.input_tokens", INT, 7)]
+    log = Log(
+        Context(),
+        START,
+        0,
+        None,
+        said,
+        (1).to_bytes(16, "big"),
+        (5).to_bytes(8, "big"),
+        event_name="gen_ai.client.inference.operation.details",
+    )
+    shown = told(model(0, [], [], span=5, usage=(7, 2)), log)
+    assert shown["totals"]["model_calls"] == 1
+    assert [s["text"] for s in shown["steps"]] == ["from the log"]
+
+
+def test_messages_logged_one_by_one_belong_to_the_call_of_their_span() -> None:
+    def log(at: int, name: str, body: list[tuple[str, int, object]]) -> Log:
+        return Log(Context(), START + at, 0, (KVLIST, body), [], (1).to_bytes(16, "big"), (5).to_bytes(8, "big"), event_name=name)
+
+    logs = [
+        log(1, "gen_ai.user.message", [("content", STRING, "refund 400")]),
+        log(2, "gen_ai.choice", [("index", INT, 0), ("message", KVLIST, [("content", STRING, "done")])]),
+    ]
+    shown = told(model(0, [], [], span=5, usage=(7, 2)), *logs)
+    assert (kinds(shown), shown["totals"]["model_calls"]) == (["user_message", "assistant_message"], 1)
+    assert told(*logs)["totals"]["model_calls"] == 1  # the span itself was never received
+
+
+def test_spans_of_agents_repeat_tokens_and_are_no_calls() -> None:
+    agent = span_of(0, [("gen_ai.operation.name", STRING, "invoke_agent"), ("gen_ai.usage.input_tokens", INT, 7)], span=1, seconds=9)
+    shown = told(agent, model(1, [ASK], [text("assistant", "a")], parent=1, usage=(7, 2)))
+    assert (shown["totals"]["model_calls"], shown["totals"]["input_tokens"]) == (1, 7)
+
+
+def test_calls_without_ids_meet_their_runs_by_name_and_arguments_in_order() -> None:
+    calls = {"role": "assistant", "parts": [*call(None, "pay", {"a": 1})["parts"], *call(None, "pay", {"a": 2})["parts"]]}
+    runs = tool(3, "pay", arguments={"a": 2}, result="two"), tool(4, "pay", arguments={"a": 1.0}, result="one")
+    shown = told(model(0, [ASK], [calls]), *runs)
+    assert [(t["arguments"], t["result"]) for t in tools_of(shown)] == [({"a": 1}, "one"), ({"a": 2}, "two")]
+
+
+def test_a_result_with_another_id_than_its_call_is_matched_by_position() -> None:
+    item = call("fc_1", "pay", {"a": 1})
+    shown = told(model(0, [ASK], [item]), model(2, [ASK, item, answer("call_1", "ok")], [text("assistant", "done")]))
+    assert [(t["call_id"], t["result"]) for t in tools_of(shown)] == [("call_1", "ok")]
+
+
+def test_the_same_call_made_twice_is_two_actions() -> None:
+    one, two = call("call_00000000001", "look", {"a": 1}), call("call_00000000002", "look", {"a": 1})
+    history = [ASK, one, answer("call_00000000001", "x"), two, answer("call_00000000002", "y")]
+    shown = told(model(0, [ASK], [one]), model(2, history[:3], [two]), model(4, history, [text("assistant", "done")]))
+    assert [(t["call_id"], t["result"]) for t in tools_of(shown)] == [("call_00000000001", "x"), ("call_00000000002", "y")]
+
+
+def test_two_libraries_that_trace_one_execution_tell_of_one() -> None:
+    runs = tool(3, "pay", arguments={"a": 1}, span=7), tool(3, "pay", arguments={"a": 1}, result="ok", span=8, layer="other")
+    assert len(tools_of(told(*runs))) == 1
+
+
+def test_an_error_that_climbs_through_enclosing_spans_is_told_once() -> None:
+    spans = [span_of(n, [("x", STRING, "y")], span=n + 1, parent=n, seconds=9 - n, status=(2, "boom")) for n in range(3)]
+    assert kinds(told(*spans)) == ["error"]
