@@ -11,18 +11,18 @@ from auditlog.platform import first_run
 logger = logging.getLogger(__name__)
 
 
-@app.task(name="auditlog.tasks.run_job")  # type: ignore[untyped-decorator]
+@app.task(name="auditlog.tasks.run_job")
 def run_job(job_id: int) -> None:
     jobs.run(job_id)
 
 
-@app.task(name="auditlog.tasks.hint_open_jobs")  # type: ignore[untyped-decorator]
+@app.task(name="auditlog.tasks.hint_open_jobs")
 def hint_open_jobs() -> None:
     for job_id in jobs.open_jobs().order_by("due_at").values_list("pk", flat=True)[:1000]:
         jobs.hint(job_id)
 
 
-@app.task(name="auditlog.tasks.open_buckets")  # type: ignore[untyped-decorator]
+@app.task(name="auditlog.tasks.open_buckets")
 def open_buckets() -> None:
     made = first_run.open_buckets()
     if made:

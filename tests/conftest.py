@@ -75,4 +75,4 @@ def only_loopback() -> None:
             raise RuntimeError(f"a test tried to reach {address[0]}; only loopback is allowed")
         connect(self, address)
 
-    socket.socket.connect = guarded  # type: ignore[method-assign]
+    socket.socket.connect = guarded  # type: ignore[method-assign, assignment]

@@ -20,8 +20,8 @@ from auditlog.errors import Problem
 from auditlog.ingest import outcome, receive, server
 from auditlog.ingest.auth import Keys, key_text
 from auditlog.ingest.compression import too_large
+from auditlog.ingest.connection import writer_connection
 from auditlog.ingest.decode import decode_request
-from auditlog.ingest.otlp_http import writer_connection
 from auditlog.item import LOG, SPAN
 from auditlog.platform import process
 from auditlog.store.writer import Writer, Written

@@ -9,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import psycopg
-
 from auditlog import conf
 from auditlog.errors import Problem
 from auditlog.ingest import outcome, receive, server
 from auditlog.ingest.auth import Caller, Keys
 from auditlog.ingest.compression import too_large
-from auditlog.store.connect import connect
+from auditlog.ingest.connection import writer_connection
 from auditlog.store.writer import Writer
 
 logger = logging.getLogger("auditlog.ingest.otlp_http")  # run as a program, __name__ would be __main__
@@ -25,17 +23,6 @@ THREADS: Final = 2  # per process: one works while the other waits for its COMMI
 ANSWER_WITHIN: Final = 7.0  # seconds for the work; the whole patience of an exporter is about ten, retries included
 _HELD_BODIES: Final = 4  # bodies of the largest size that a process holds at once, in bytes; more are answered 503
 _DRAIN: Final = 4  # a refused body is read up to this many times the limit, so that the sender sees the answer instead of EPIPE
-
-
-def writer_connection() -> psycopg.Connection[Any]:
-    """A connection for a Writer whose statements end before the sender gives up."""
-    connection = connect("ingest", tcp_user_timeout=8000)
-    connection.execute(
-        "SELECT set_config('statement_timeout', '7s', false), set_config('lock_timeout', '5s', false), "
-        "set_config('idle_in_transaction_session_timeout', '30s', false)"
-    )
-    connection.commit()
-    return connection
 
 
 class Ingest:
