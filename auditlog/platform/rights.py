@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from django.db import connections, transaction
+import psycopg
+from django.db import connection, connections, transaction
 from django.db.backends.utils import CursorWrapper
 from pgmq import get_embedded_install_sql
+from psycopg.conninfo import conninfo_to_dict
 
+from auditlog import conf
 from auditlog.store import roles
 
 
@@ -19,6 +22,39 @@ def apply(using: str) -> None:
         roles.apply(cursor)
         cursor.execute("GRANT SELECT ON django_migrations TO auditlog_web, auditlog_derive")  # /readyz asks whether all are applied
         _install_broker(cursor)
+
+
+def logins() -> list[str]:
+    """Lets the roles log in that have a URL of their own, with that URL's password; the names of those it changed.
+
+    A URL that works already is left alone: whoever runs the database may have made that role, and may keep its password.
+    """
+    made = []
+    for role in ("ingest", "web", "derive"):
+        url = conf.get(f"AUDITLOG_{role.upper()}_DATABASE_URL")
+        parts = conninfo_to_dict(url) if url else {}
+        if not parts.get("password") or _works(url):
+            continue
+        user = str(parts["user"])
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT format('%%I', %s::text), format('%%L', %s::text)", [user, parts["password"]])
+            name, password = cursor.fetchone()
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [user])
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE ROLE {name}")
+            cursor.execute(f"ALTER ROLE {name} LOGIN PASSWORD {password}")
+            if user != f"auditlog_{role}":
+                cursor.execute(f"GRANT auditlog_{role} TO {name}")
+        made.append(user)
+    return made
+
+
+def _works(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _install_broker(cursor: CursorWrapper) -> None:

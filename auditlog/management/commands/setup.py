@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 
 from auditlog import conf
-from auditlog.platform import first_run
+from auditlog.platform import first_run, rights
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,8 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(7208)")
         call_command("migrate", interactive=False, verbosity=options["verbosity"])
+        logins = rights.logins()
         first = first_run.ensure()
         first_run.refresh_urls(conf.get("AUDITLOG_DATA"))
         first_run.open_buckets()
-        logger.info("setup.done", extra={"first": first})
+        logger.info("setup.done", extra={"first": first, "logins": logins})
