@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from auditlog.item import Rest, Span, Unreadable
 from tests.contract import transports
@@ -196,7 +197,7 @@ def test_over_grpc_one_bad_item_is_quarantined_and_its_neighbours_are_stored(rec
     body, _ = bad_among_good("protobuf")
     answer = transports.call(receivers.grpc, body, key=receivers.keys["good"])
     assert answer.code == grpc.StatusCode.OK
-    assert transports.ExportTraceServiceResponse.FromString(answer.body).partial_success.rejected_spans == 1
+    assert ExportTraceServiceResponse.FromString(answer.body).partial_success.rejected_spans == 1
     stored = items_of(answer.receipt)
     assert sorted(type(item).__name__ for item in stored) == ["Span", "Span", "Span", "Unreadable"]
     assert [item.raw in body for item in stored if isinstance(item, Unreadable)] == [True]

@@ -112,12 +112,13 @@ def call(
             return GrpcAnswer(error.code(), error.details(), dict(error.trailing_metadata() or ()), b"")
 
 
-def span(name: str = "a", **fields: Any) -> Span:
-    fields = {
+def span(name: str = "a", **given: Any) -> Span:
+    fields: dict[str, Any] = {
         "trace_id": secrets.token_bytes(16),
         "span_id": secrets.token_bytes(8),
         "start_time_unix_nano": 1_700_000_000_000_000_000,
-    } | fields
+    }
+    fields.update(given)
     return Span(name=name, **fields)
 
 
