@@ -270,9 +270,13 @@ class Embedded:
             child.send_signal(number)
             try:
                 child.wait(patience)
-                return
+                break
             except subprocess.TimeoutExpired:
                 continue
+        try:
+            self.socket_folder().rmdir()  # the next start makes it again, under the name that was recorded
+        except OSError:
+            pass  # not empty: PostgreSQL had to be killed
 
 
 def _reaches(user: pwd.struct_passwd, folder: Path) -> bool:
