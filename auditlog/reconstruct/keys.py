@@ -16,7 +16,10 @@ def flat(text: str) -> str:
 
 def canonical(value: Any) -> bytes:
     """Equal for equal JSON values: 400 and 400.0 are one number, the order of members means nothing."""
-    return ENCODER.encode(_settled(value))
+    try:
+        return ENCODER.encode(_settled(value))
+    except (UnicodeEncodeError, RecursionError, msgspec.EncodeError):  # half a surrogate pair, or nested beyond reason
+        return repr(value).encode("utf-8", "backslashreplace")
 
 
 def _settled(value: Any, depth: int = 0) -> Any:
@@ -34,8 +37,5 @@ def _settled(value: Any, depth: int = 0) -> Any:
 def arguments_key(arguments: Any, raw: str | None) -> bytes | None:
     """What a call's arguments are compared by; None where nobody recorded them."""
     if arguments is not None:
-        try:
-            return canonical(arguments)
-        except (UnicodeEncodeError, RecursionError, msgspec.EncodeError):
-            return repr(arguments).encode("utf-8", "backslashreplace")
+        return canonical(arguments)
     return None if raw is None else flat(raw).encode("utf-8", "backslashreplace")

@@ -55,6 +55,7 @@ class Tooling:
         self.error: str | None = None
         self.started = 0
         self.ended = 0
+        self.spans: list[tuple[str, str]] = []  # of its own execution
         self.ran = False  # an item of the tool's own was seen
         self.refused = False
 

@@ -8,21 +8,23 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from auditlog.reconstruct.calls import JoinedCall
+from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import flat
 from auditlog.reconstruct.step import AFTER, ANSWER, PROMPT, UNIQUE, Place, Prompt, Step, Tooling, message_text
+from auditlog.reconstruct.tree import key_of
 from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Media, Message, MessageRecord, Reasoning, Result, Text, Where
 
 
 class Builder:
     """Collects the steps. The n-th occurrence of a text in a prompt is the n-th step with that text."""
 
-    def __init__(self, prompt_call_ids: set[str]) -> None:
+    def __init__(self, prompt_call_ids: set[str], errors: Told) -> None:
         self.steps: list[Step] = []
         self.known: dict[tuple[str, str], list[Step]] = defaultdict(list)
         self.by_id: dict[str, list[Step]] = defaultdict(list)
         self.by_key: dict[tuple[str, bytes | None], list[Step]] = defaultdict(list)
         self.unanswered: dict[str, list[Step]] = defaultdict(list)
-        self.prompt_call_ids = prompt_call_ids
+        self.prompt_call_ids, self.errors = prompt_call_ids, errors
         self.systems: dict[str, int] = {}  # text -> time at which it was first in force
         self.records_seen = Prompt()
         self.last_answer: dict[str, int] = {}  # trace -> end of its last answer that was not a tool call
@@ -219,6 +221,8 @@ class Builder:
                     self.covered.update((kind, self.flat(line)) for line in step.text.split("\n"))
         if call.error:
             step = Step("error", (call.end, n, AFTER, 0), call.end, call.wheres, call.error)
+            for key in call.keys:
+                self.errors.tell(key, call.error)
             step.call, step.agent = n, call.agent
             self.add(step)
 
@@ -301,14 +305,12 @@ class Builder:
         self.steps.append(step)
 
     def failures(self, facts: Sequence[Failure]) -> None:
-        """Errors that nothing else shows; one that climbs through enclosing spans is one error."""
-        told = {self.flat(s.text) for s in self.steps if s.kind == "error"}
-        told |= {self.flat(s.tool.error) for s in self.steps if s.tool is not None and s.tool.error}
-        for fact in sorted(facts, key=lambda f: (f.where.end, f.where.event_id)):
-            text = self.flat(fact.text)
-            if text in told or any(text in t or t in text for t in list(told)[:50] if t):
+        """Errors that nothing else shows."""
+        for fact in sorted(facts, key=lambda f: (-self.errors.tree.depth(key_of(f.where)), f.where.end, f.where.event_id)):
+            key = key_of(fact.where)
+            if self.errors.knows(key, fact.text):
                 continue
-            told.add(text)
+            self.errors.tell(key, fact.text)
             at = fact.where.end or fact.where.start
             self.add(Step("error", (at, 1 << 29, AFTER, 0), at, [fact.where], fact.text))
 

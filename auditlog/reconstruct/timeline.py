@@ -13,12 +13,13 @@ from auditlog.normalise.identity import best_session, identify
 from auditlog.normalise.read import read_all
 from auditlog.reconstruct import gaps
 from auditlog.reconstruct.calls import JoinedCall, enrich, join
+from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import canonical
 from auditlog.reconstruct.origins import Haystack, Search
 from auditlog.reconstruct.step import Step
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
-from auditlog.reconstruct.tree import Tree, key_of
+from auditlog.reconstruct.tree import Key, Tree, key_of
 from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Identity, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +59,9 @@ class Session:
         self.calls, wrappers, loose = join(facts_of(readings, ModelCall), facts_of(readings, MessageRecord), self.tree)
         self.runs = facts_of(readings, AgentRun) + wrappers
         enrich(self.calls, self.runs, self.tree)
-        builder = Builder({p.call_id for c in self.calls for m in c.input for p in m.parts if isinstance(p, Call) and p.call_id})
+        builder = Builder(
+            {p.call_id for c in self.calls for m in c.input for p in m.parts if isinstance(p, Call) and p.call_id}, Told(self.tree)
+        )
         for n, call in enumerate(self.calls):
             builder.model_call(n, call)
         for record in loose:
@@ -70,6 +73,8 @@ class Session:
             builder.happening(happening)
         builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
         self.systems = builder.systems
+        self.said_by_runs = {key_of(r.where): r.tools for r in self.runs if r.tools}
+        self.nearest_saying: dict[Key, Key | None] = {}
         self.steps = sorted(builder.steps, key=lambda s: (s.place, s.kind, sorted(s.event_ids)))
 
     # -- the parts of the answer -----------------------------------------------------------------------------------------------
@@ -152,7 +157,11 @@ class Session:
     def tools_offered(self) -> list[dict[str, Any]]:
         offered: dict[tuple[str, bytes], tuple[int, Tool]] = {}
         said = [(c.start, c.tools) for c in self.calls] + [(r.where.start, r.tools) for r in self.runs]
+        seen: set[int] = set()  # one list of tools, parsed once, stands in every request of a session
         for at, tools in sorted(((at, tools) for at, tools in said if tools), key=lambda p: p[0]):
+            if id(tools) in seen:
+                continue
+            seen.add(id(tools))
             for tool in tools:
                 offered.setdefault((tool.name, canonical(tool.parameters)), (at, tool))
         if not offered:  # a tool that ran was there, even where no request says so
@@ -222,11 +231,10 @@ class Session:
 
     def around(self, call: JoinedCall) -> tuple[Tool, ...] | None:
         """What the agent around the call says it could use, where the call itself does not say."""
-        said = {key_of(r.where): r.tools for r in self.runs if r.tools}
         for key in call.keys:
-            outer = key if key in said else self.tree.nearest(key, said, {})
+            outer = key if key in self.said_by_runs else self.tree.nearest(key, self.said_by_runs, self.nearest_saying)
             if outer is not None:
-                return said[outer]
+                return self.said_by_runs[outer]
         return None
 
     def offered(self, step: Step) -> bool | None:

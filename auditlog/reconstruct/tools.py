@@ -98,51 +98,64 @@ def _other_layer(recent: list[JoinedRun], run: ToolRun) -> JoinedRun | None:
     return None
 
 
+class Waiting:
+    """The calls that no run was given to yet, by what they are looked up by, each list in the order of the session."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.by_id = builder.by_id
+        self.by_key = {key: _in_order(steps) for key, steps in builder.by_key.items()}
+        self.by_name = {name: _in_order(steps) for name, steps in builder.unanswered.items()}
+
+
+def _in_order(steps: Iterable[Step]) -> list[Step]:
+    return sorted((s for s in steps if s.tool is not None and not s.tool.ran), key=lambda s: s.place)
+
+
 def place_runs(runs: Iterable[JoinedRun], builder: Builder) -> None:
     """Gives each run to the call that it executed: by ID, else by name and arguments in order, else by name in order."""
     waiting = list(runs)
     for match in (_by_id, _by_arguments, _by_name):
-        waiting = [run for run in waiting if not match(run, builder)]
+        calls = Waiting(builder)
+        waiting = [run for run in waiting if not match(run, calls)]
     for run in waiting:
-        step = builder.add_call(
-            Call(run.runs[0].name, run.call_id, run.first("arguments"), run.first("arguments_raw")),
-            (run.start, 1 << 28, AFTER, 0),
-            run.start,
-            run.wheres,
-        )
-        _give(run, step)
+        call = Call(run.runs[0].name, run.call_id, run.first("arguments"), run.first("arguments_raw"))
+        _give(run, builder.add_call(call, (run.start, 1 << 28, AFTER, 0), run.start, run.wheres))
+    for step in builder.steps:
+        if step.tool is not None and step.tool.error:
+            for span in step.tool.spans:
+                builder.errors.tell(span, step.tool.error)
 
 
-def _by_id(run: JoinedRun, builder: Builder) -> bool:
+def _by_id(run: JoinedRun, calls: Waiting) -> bool:
     for call_id in sorted({r.call_id for r in run.runs if r.call_id}):
-        for step in builder.by_id.get(call_id, ()):
+        for step in calls.by_id.get(call_id, ()):
             if step.tool is not None and not step.tool.ran and step.tool.name == run.runs[0].name:
                 _give(run, step)
                 return True
     return False
 
 
-def _by_arguments(run: JoinedRun, builder: Builder) -> bool:
+def _by_arguments(run: JoinedRun, calls: Waiting) -> bool:
     key = run.key
-    if key is None:
-        return False
-    return _to_next(run, builder.by_key.get((run.runs[0].name, key), ()))
+    return key is not None and _to_next(run, calls.by_key.get((run.runs[0].name, key), []))
 
 
-def _by_name(run: JoinedRun, builder: Builder) -> bool:
+def _by_name(run: JoinedRun, calls: Waiting) -> bool:
     """Where the arguments of either side were not recorded, or the library rewrote them on the way."""
-    candidates = [s for s in builder.unanswered.get(run.runs[0].name, ()) if s.place[0] <= run.end or not run.end]
-    return _to_next(run, candidates)
+    return _to_next(run, calls.by_name.get(run.runs[0].name, []), before=run.end)
 
 
-def _to_next(run: JoinedRun, steps: Iterable[Step]) -> bool:
-    for step in sorted(steps, key=lambda s: s.place):
+def _to_next(run: JoinedRun, steps: list[Step], before: int = 0) -> bool:
+    for place, step in enumerate(steps):
         tool = step.tool
+        if before and step.place[0] > before:
+            return False  # the model had not asked for it yet
         if tool is None or tool.ran or (run.call_id and tool.call_id and run.call_id not in tool.ids):
             continue
         if run.call_id and not tool.call_id:
             tool.call_id = run.call_id
         _give(run, step)
+        del steps[place]
         return True
     return False
 
@@ -152,6 +165,7 @@ def _give(run: JoinedRun, step: Step) -> None:
     if tool is None:
         return
     tool.ran = True
+    tool.spans = [key_of(w) for w in run.wheres]
     step.stated_by(run.wheres)
     step.agent = step.agent or run.first("agent")
     tool.started, tool.ended = run.start, run.end

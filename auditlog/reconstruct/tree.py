@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 from auditlog.vocabulary import Where
 
@@ -51,6 +51,15 @@ class Tree:
         for step in path:
             memo[step] = found
         return found
+
+    def around(self, key: Key, most: int) -> Iterator[Key]:
+        """The spans that enclose this one, from the inside out."""
+        seen = {key}
+        here = self.parents.get(key)
+        while here is not None and here not in seen and len(seen) <= most:
+            yield here
+            seen.add(here)
+            here = self.parents.get(here)
 
     def depth(self, key: Key) -> int:
         path: list[Key] = []

@@ -87,7 +87,7 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
             name=text(first(said, "gen_ai.agent.name", "gen_ai.workflow.name")),
             version=text(said.get("gen_ai.agent.version")),
             system=system_texts(said.get("gen_ai.system_instructions"), memo),
-            tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.agent.tools")),
+            tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.agent.tools"), memo),
             error=error,
             input=shapes.messages(said.get("gen_ai.input.messages"), memo) + tuple(m for d, m in heard if d == "input"),
             output=shapes.messages(said.get("gen_ai.output.messages"), memo, "assistant") + tuple(m for d, m in heard if d == "output"),
@@ -132,7 +132,7 @@ def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         usage=usage(said),
         finish_reason=",".join(map(str, finish)) if isinstance(finish, list) else text(finish),
         system=system_texts(said.get("gen_ai.system_instructions"), memo),
-        tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.request.tools")),
+        tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.request.tools"), memo),
         agent=text(said.get("gen_ai.agent.name")),
         error=error,
         input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo),
@@ -164,8 +164,14 @@ def usage(said: dict[str, Any]) -> Usage | None:
     return None if found == Usage() else found
 
 
-def offered(value: Any) -> tuple[Tool, ...] | None:
-    return None if value is None else parts.tools(value)
+def offered(value: Any, memo: Memo) -> tuple[Tool, ...] | None:
+    if not isinstance(value, str):
+        return None if value is None else parts.tools(value)
+    known: tuple[Tool, ...] | None = memo.get(("tools", value))
+    if known is None:
+        known = parts.tools(value)
+        memo.put(("tools", value), known, len(value))
+    return known
 
 
 def system_texts(value: Any, memo: Memo) -> tuple[str, ...]:
