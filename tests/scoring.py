@@ -77,8 +77,16 @@ def same(a: Any, b: Any) -> bool:
     return isinstance(a, str) and isinstance(b, str) and a.strip() == b.strip()
 
 
+def of_case(case: dict[str, Any], timelines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that one finds: by the session's ID where the payload carries it, else by its traces."""
+    session = next(f for f in case["facts"] if f["kind"] == "session_id")
+    named = [t for t in timelines if session["carried"] and t["session_id"] == session["value"]]
+    return named or [t for t in timelines if set(t["trace_ids"]) & set(case["trace_ids"])]
+
+
 def score(case: dict[str, Any], timelines: list[dict[str, Any]]) -> Score:
     found = Score()
+    timelines = of_case(case, timelines)
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for step in (s for t in timelines for s in t["steps"]):
         by_kind[step["kind"]].append(step)
