@@ -19,11 +19,62 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 _BASE_NS = 1_790_000_000 * 10**9  # fixed, so that the same seed gives the same bytes
 _TOOLS = ["lookup_order", "search_policy", "get_customer", "issue_credit", "send_email", "escalate_case"]
 _MODELS = ["gpt-4.1", "gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "o3"]
-_COMMON = (
-    "the to of and a in is for order customer refund credit account policy we you that on with this be are please check status shipping "
-    "delivery item payment invoice amount approve limit agent tool call result because should must not can will was has have need request "
-    "reason evidence date late damaged replaced"
-).split()
+_COMMON = [
+    "the",
+    "to",
+    "of",
+    "and",
+    "a",
+    "in",
+    "is",
+    "for",
+    "order",
+    "customer",
+    "refund",
+    "credit",
+    "account",
+    "policy",
+    "we",
+    "you",
+    "that",
+    "on",
+    "with",
+    "this",
+    "be",
+    "are",
+    "please",
+    "check",
+    "status",
+    "shipping",
+    "delivery",
+    "item",
+    "payment",
+    "invoice",
+    "amount",
+    "approve",
+    "limit",
+    "agent",
+    "tool",
+    "call",
+    "result",
+    "because",
+    "should",
+    "must",
+    "not",
+    "can",
+    "will",
+    "was",
+    "has",
+    "have",
+    "need",
+    "request",
+    "reason",
+    "evidence",
+    "date",
+    "late",
+    "damaged",
+    "replaced",
+]
 
 
 class Load(NamedTuple):
@@ -156,7 +207,8 @@ class _Session:
         output = self.dumps([{"role": "assistant", "parts": parts, "finish_reason": finish}])
         for key, value in (
             ("gen_ai.provider.name", "openai"), ("gen_ai.request.model", self.agent.model), ("gen_ai.response.model", self.agent.model),
-            ("gen_ai.request.temperature", 0.2), ("gen_ai.request.max_tokens", 4096), ("gen_ai.response.id", f"resp_{self.rng.getrandbits(64):016x}"),
+            ("gen_ai.request.temperature", 0.2), ("gen_ai.request.max_tokens", 4096),
+            ("gen_ai.response.id", f"resp_{self.rng.getrandbits(64):016x}"),
             ("gen_ai.response.finish_reasons", [finish]), ("gen_ai.usage.input_tokens", (7000 + len(prompt)) // 4),
             ("gen_ai.usage.output_tokens", len(output) // 4), ("gen_ai.system_instructions", self.agent.system),
             ("gen_ai.tool.definitions", self.agent.tools), ("gen_ai.input.messages", prompt), ("gen_ai.output.messages", output),

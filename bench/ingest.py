@@ -86,7 +86,7 @@ def measure(service: Service, load: Load) -> dict[str, Any]:
     used = {name: cpu(processes) - before[name] for name, processes in watched.items()}
     return {
         "batch": load.batch, "spans": spans, "raw_mib": round(sum(len(body) for _, body in requests) / 2**20, 1),
-        "cpu_ms_per_1000": {name: round(1e6 * seconds_ / spans, 1) for name, seconds_ in used.items()} | {"all": round(1e6 * sum(used.values()) / spans, 1)},
+        "cpu_ms_per_1000": {name: round(1e6 * used_ / spans, 1) for name, used_ in (*used.items(), ("all", sum(used.values())))},
         "spans_per_second": round(spans / seconds),
     }  # fmt: skip
 

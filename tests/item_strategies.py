@@ -10,7 +10,9 @@ from auditlog.item import Context, Link, Log, Rest, Span, SpanEvent, Unreadable
 u32 = st.integers(0, 2**32 - 1)
 u64 = st.integers(0, 2**64 - 1)
 i64 = st.integers(-(2**63), 2**63 - 1)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(["", "\0", "a\0b", "ä" * 300, "x" * 255, "x" * 256])
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ["", "\0", "a\0b", "ä" * 300, "x" * 255, "x" * 256]
+)
 separators = st.sampled_from([(",", ":"), (", ", ": ")])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False) | texts,
@@ -23,8 +25,14 @@ json_values = st.recursive(
 def conversations(draw: st.DrawFn) -> str:
     """A JSON array of messages as senders write it: compact, with Python's separators, indented, broken, or with NaN in it."""
     messages = [{"role": "user", "content": draw(texts) + "m" * draw(st.integers(0, 600))} for _ in range(draw(st.integers(0, 40)))]
-    text = json.dumps(messages, separators=draw(separators), indent=draw(st.sampled_from([None, None, 2])), ensure_ascii=draw(st.booleans()))
-    return draw(st.sampled_from([text, text, text, text[:-1], text + " ", text.replace("user", "\\ud800"), text.replace('"user"', "NaN"), " " + text]))
+    text = json.dumps(
+        messages, separators=draw(separators), indent=draw(st.sampled_from([None, None, 2])), ensure_ascii=draw(st.booleans())
+    )
+    return draw(
+        st.sampled_from(
+            [text, text, text, text[:-1], text + " ", text.replace("user", "\\ud800"), text.replace('"user"', "NaN"), " " + text]
+        )
+    )
 
 
 keys = texts | st.sampled_from(
@@ -41,8 +49,10 @@ scalars = st.one_of(
 )
 values = st.recursive(
     scalars,
-    lambda inner: st.tuples(st.just(items.ARRAY), st.lists(inner, max_size=20))
-    | st.tuples(st.just(items.KVLIST), st.lists(st.builds(lambda k, v: (k, *v), keys, inner), max_size=4)),
+    lambda inner: (
+        st.tuples(st.just(items.ARRAY), st.lists(inner, max_size=20))
+        | st.tuples(st.just(items.KVLIST), st.lists(st.builds(lambda k, v: (k, *v), keys, inner), max_size=4))
+    ),
     max_leaves=8,
 )
 attributes = st.lists(st.builds(lambda k, v: (k, *v), keys, values | st.just((items.ABSENT, None))), max_size=8)
@@ -70,9 +80,17 @@ logs = st.builds(
 @st.composite
 def rest_events(draw: st.DrawFn) -> Rest:
     """A REST event cut as ingest cuts it; gaps carry the keys and whatever blanks the sender wrote."""
-    names = draw(st.lists(st.sampled_from(["session_id", "input", "output", "tools", "tool.arguments", "tool.result", "attributes", "at"]), unique=True, max_size=6))
+    names = draw(
+        st.lists(
+            st.sampled_from(["session_id", "input", "output", "tools", "tool.arguments", "tool.result", "attributes", "at"]),
+            unique=True,
+            max_size=6,
+        )
+    )
     session = draw(texts.filter(bool))
-    members = [(name, json.dumps(session if name == "session_id" else draw(json_values), separators=draw(separators)).encode()) for name in names]
+    members = [
+        (name, json.dumps(session if name == "session_id" else draw(json_values), separators=draw(separators)).encode()) for name in names
+    ]
     gaps = [b"{"] + [draw(st.sampled_from([b', "k": ', b","])) for _ in members]
     return Rest(gaps, members, draw(st.just(b"") | trace_ids), session if "session_id" in names else "", draw(u64))
 

@@ -38,7 +38,12 @@ class Service:
     """Start, look, kill, stop. `first_run` is what the first start wrote for people."""
 
     # what a process of each role has in its command line
-    ROLES = {"web": "auditlog.front", "otlp-http": "auditlog.ingest.otlp_http", "otlp-grpc": "auditlog.ingest.otlp_grpc", "derive": "derive"}
+    ROLES = {
+        "web": "auditlog.front",
+        "otlp-http": "auditlog.ingest.otlp_http",
+        "otlp-grpc": "auditlog.ingest.otlp_grpc",
+        "derive": "derive",
+    }
 
     def __init__(self, *, demo: bool = False, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="auditlog-service-"))
@@ -93,7 +98,7 @@ class Service:
         """Everything that the supervisor started, however deep; itself excluded."""
         assert self.process
         try:
-            return psutil.Process(self.process.pid).children(recursive=True)
+            return list(psutil.Process(self.process.pid).children(recursive=True))
         except psutil.NoSuchProcess:
             return []
 
@@ -106,9 +111,9 @@ class Service:
             except psutil.NoSuchProcess:
                 continue
             if role == "postgres" and line and Path(line[0]).name == "postgres":
-                return child.pid
+                return int(child.pid)
             if role != "postgres" and self.ROLES[role] in line:
-                return child.pid
+                return int(child.pid)
         return None
 
     def kill(self, role: str) -> bool:
@@ -123,7 +128,9 @@ class Service:
         return True
 
     def get(self, path: str, key: str | None = None) -> Any:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", headers={"Authorization": f"Bearer {key or self.first_run['read_key']}"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http}{path}", headers={"Authorization": f"Bearer {key or self.first_run['read_key']}"}
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 

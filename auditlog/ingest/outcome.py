@@ -40,7 +40,7 @@ class Reported(msgspec.Struct):
 
 def receipt(written: Written) -> str:
     """What covers every acknowledged item, duplicates included: batch, Merkle root and count."""
-    return f"batch={written.batch_no};root={written.root.hex()};count={written.count}"
+    return f"batch={written.batch_no};root={written.root.hex()};count={written.acknowledged}"
 
 
 def _receipt_header(written: Written | None) -> list[tuple[str, str]]:
@@ -119,7 +119,7 @@ def rest_success(good: int, reported: Sequence[Reported], written: Written | Non
         # Of a batch with both quarantined and repeated events the store does not say which were which: the quarantined count as new.
         body["accepted"] = max(0, min(good, written.stored - len(reported)))
         body["duplicates"] = good - body["accepted"]
-        body["batch"] = {"id": str(written.batch_no), "root": written.root.hex(), "count": written.count}
+        body["batch"] = {"id": str(written.batch_no), "root": written.root.hex(), "count": written.acknowledged}
     if len(reported) > _MOST_REPORTED:
         body["quarantined_total"] = len(reported)  # the list is cut short, and says so
     return Answer(200, [("content-type", JSON), *_receipt_header(written)], msgspec.json.encode(body))

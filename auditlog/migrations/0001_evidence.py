@@ -9,5 +9,4 @@ SCHEMA = Path(__file__).resolve().parent.parent / "store" / "schema.sql"
 
 class Migration(migrations.Migration):
     initial = True
-    dependencies: list[tuple[str, str]] = []
     operations = [migrations.RunSQL(SCHEMA.read_text(), reverse_sql=migrations.RunSQL.noop)]

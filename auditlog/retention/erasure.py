@@ -36,14 +36,18 @@ def erase_field(conn: psycopg.Connection[Any], project_id: int, secret: bytes, p
     ids = split_id(public)
     if ids is None or field not in fields.NAMES:
         raise Problem("not_found", f"no event {public!r} with a field {field!r}")
-    places = conn.execute("SELECT bucket FROM event WHERE trace_key = %s AND event_id = %s AND project_id = %s", (*ids, project_id)).fetchall()
+    places = conn.execute(
+        "SELECT bucket FROM event WHERE trace_key = %s AND event_id = %s AND project_id = %s", (*ids, project_id)
+    ).fetchall()
     if not places:
         raise Problem("not_found", f"no event {public!r} in this project")
     destroyed = kept = 0
     for (bucket,) in places:
         conn.execute("SELECT 1 FROM bucket WHERE bucket = %s FOR UPDATE", (bucket,))
         conn.execute("UPDATE bucket SET generation = generation + 1 WHERE bucket = %s", (bucket,))
-        row = conn.execute("SELECT skeleton, vals FROM event WHERE bucket = %s AND trace_key = %s AND event_id = %s", (bucket, *ids)).fetchone()
+        row = conn.execute(
+            "SELECT skeleton, vals FROM event WHERE bucket = %s AND trace_key = %s AND event_id = %s", (bucket, *ids)
+        ).fetchone()
         if row is None:
             continue
         parsed = unpack.parse(bytes(row[0]), bytes(row[1]))
@@ -56,7 +60,9 @@ def erase_field(conn: psycopg.Connection[Any], project_id: int, secret: bytes, p
     return Erased(len(places), destroyed, kept)
 
 
-def _drop_content(conn: psycopg.Connection[Any], project_id: int, secret: bytes, bucket: int, prefix: bytes, encoded: bytes) -> tuple[int, int]:
+def _drop_content(
+    conn: psycopg.Connection[Any], project_id: int, secret: bytes, bucket: int, prefix: bytes, encoded: bytes
+) -> tuple[int, int]:
     """Destroys the content that only the erased entries referred to."""
     mine = _closure(conn, secret, bucket, prefix, _references(encoded))
     if not mine:
@@ -88,6 +94,10 @@ def _closure(conn: psycopg.Connection[Any], secret: bytes, bucket: int, prefix: 
     while wanted:
         reached |= {sha for sha, _ in wanted}
         nodes = [content_key(secret, prefix, sha) for sha, node in wanted if node]
-        rows = conn.execute("SELECT codec, bytes FROM content WHERE bucket = %s AND content_key = ANY(%s)", (bucket, nodes)).fetchall() if nodes else []
+        rows = (
+            conn.execute("SELECT codec, bytes FROM content WHERE bucket = %s AND content_key = ANY(%s)", (bucket, nodes)).fetchall()
+            if nodes
+            else []
+        )
         wanted = {ref for codec, data in rows for ref in _references(decode(codec, bytes(data))) if ref[0] not in reached}
     return reached

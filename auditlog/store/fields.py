@@ -36,20 +36,20 @@ _SESSION_RANK: Final = {key: rank for rank, key in enumerate(SESSION_KEYS)}
 NO_RANK: Final = 99
 
 # First match wins; matched against the lower-case key. Order: the narrow before the wide.
-_RULES: Final[tuple[tuple[int, re.Pattern[str]], ...]] = (
-    (ARGUMENTS, re.compile(r"(^|[._])tool[._](call[._])?(function[._])?(arguments|args|parameters|input)$|^ai\.toolcall\.args$|^tool_arguments$|^input\.arguments$")),
-    (RESULT, re.compile(r"(^|[._])tool[._](call[._])?(result|response|output)$|^ai\.toolcall\.result$|^tool_response$")),
-    (SYSTEM, re.compile(r"system_instructions?$|system_prompt|system\.message|^system$|instructions$|prompt_template")),
-    (TOOLS, re.compile(r"tool[._]definitions|^llm\.tools\.|request\.functions\.|^ai\.prompt\.tools|tools_offered|^tools$|json_schema$|available_tools")),
-    (REASONING, re.compile(r"(^|[._])(reasoning|thinking)([._](content|text|summary))?$|reasoning_content")),
-    (IDENTITY, re.compile(
-        r"(session|conversation|thread|user|customer|enduser|account|patient|tenant|member|ticket)[._]?id"
-        r"|^(user|enduser|customer|client|session)\.|[._](email|phone|ip_address|username|user)$|^(agent|about|id|trace_id|parent_id)(\.|$)"
-        r"|^metadata$|association\.properties|telemetry\.metadata|\.metadata\."
-    )),
-    (INPUT, re.compile(r"input[._]messages|(^|[._])(prompts?|input|inputs|request_data|spaninputs|query|question)([.]|$)|\.prompt\.")),
-    (OUTPUT, re.compile(r"output[._]messages|(^|[._])(completions?|output|outputs|response_data|spanoutputs|answer|documents)([.]|$)|\.response\.(text|object|toolcalls)")),
-)  # fmt: skip
+_RULES: Final = tuple((field, re.compile(pattern, re.VERBOSE)) for field, pattern in (
+    (ARGUMENTS, r"(^|[._])tool[._](call[._])?(function[._])?(arguments|args|parameters|input)$ | ^ai\.toolcall\.args$ | ^tool_arguments$"),
+    (RESULT, r"(^|[._])tool[._](call[._])?(result|response|output)$ | ^ai\.toolcall\.result$ | ^tool_response$"),
+    (SYSTEM, r"system_instructions?$ | system_prompt | system\.message | ^system$ | instructions$ | prompt_template"),
+    (TOOLS, r"""tool[._]definitions | ^llm\.tools\. | request\.functions\. | ^ai\.prompt\.tools | tools_offered | ^tools$
+        | json_schema$ | available_tools"""),
+    (REASONING, r"(^|[._])(reasoning|thinking)([._](content|text|summary))?$ | reasoning_content"),
+    (IDENTITY, r"""(session|conversation|thread|user|customer|enduser|account|patient|tenant|member|ticket)[._]?id
+        | ^(user|enduser|customer|client|session)\. | [._](email|phone|ip_address|username|user)$
+        | ^(agent|about|id|trace_id|parent_id)(\.|$) | ^metadata$ | association\.properties | telemetry\.metadata | \.metadata\."""),
+    (INPUT, r"""input[._]messages | (^|[._])(prompts?|input|inputs|request_data|spaninputs|query|question)(\.|$) | \.prompt\."""),
+    (OUTPUT, r"""output[._]messages | (^|[._])(completions?|output|outputs|response_data|spanoutputs|answer|documents)(\.|$)
+        | \.response\.(text|object|toolcalls)"""),
+))  # fmt: skip
 
 # Keys that conventions define are written as their place in this list: 20 bytes less for each attribute of each event, seven
 # years long. Only ever append; a key in the wrong place would rename attributes of stored events (a test holds the list).

@@ -42,6 +42,7 @@ JSON_WHOLE: Final = 24  # a REST member kept as one piece of JSON text
 
 SHARED_PREFIX: Final = b"\xff\xff\xff\xff"
 _SHARED = fields.SHARED
+_IN_PLACE: Final = frozenset({BOOL, INT, DOUBLE})
 _CACHE_BYTES: Final = 48 * 1024 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -79,7 +80,7 @@ def content_key(secret: bytes, prefix: bytes, sha: bytes) -> bytes:
 class _Sheet:
     """The entries of one event while it is being packed, by field, and the long values that they refer to."""
 
-    __slots__ = ("entries", "longs", "shared", "session", "rank")
+    __slots__ = ("entries", "longs", "rank", "session", "shared")
 
     def __init__(self) -> None:
         self.entries: list[list[Any] | None] = [None] * (canonical.FIELD_COUNT + 1)
@@ -143,7 +144,9 @@ class Packer:
             extra[0].append([event.time, event.dropped_attributes, self._attributes(event.attributes, sheet, fields.EVENTS)])
         for link in span.links:
             sheet.add(fields.EVENTS, link.trace_state)
-            extra[1].append([link.trace_id, link.span_id, link.flags, link.dropped_attributes, self._attributes(link.attributes, sheet, fields.EVENTS)])
+            extra[1].append(
+                [link.trace_id, link.span_id, link.flags, link.dropped_attributes, self._attributes(link.attributes, sheet, fields.EVENTS)]
+            )
         head = [
             span.trace_id, span.span_id, span.parent_span_id, span.flags, span.kind, span.start, span.end, span.dropped_attributes,
             span.dropped_events, span.dropped_links, None if status is None else status[0],
@@ -187,7 +190,7 @@ class Packer:
                 where = field
             elif rank < sheet.rank and kind == STRING and value:
                 sheet.session, sheet.rank = value, rank
-            if (kind == STRING and len(value) < LONG) or kind == INT or kind == BOOL or kind == DOUBLE:
+            if (kind == STRING and len(value) < LONG) or kind in _IN_PLACE:
                 names += (name, kind)
                 known = entries[where]
                 if known is None:
@@ -231,7 +234,10 @@ class Packer:
 
     def _json(self, field: int, raw: bytes, sheet: _Sheet) -> Any:
         """One REST member: raw JSON text. Returns its code."""
-        code, entry = (self._cut(field, raw, sheet) if len(raw) >= LONG else None) or (JSON_WHOLE, raw if len(raw) < LONG else self._long(raw, field, sheet))
+        code, entry = (self._cut(field, raw, sheet) if len(raw) >= LONG else None) or (
+            JSON_WHOLE,
+            raw if len(raw) < LONG else self._long(raw, field, sheet),
+        )
         sheet.add(field, entry)
         return code
 

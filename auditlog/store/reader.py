@@ -76,11 +76,17 @@ class Reader:
     def events_of_traces(self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None) -> list[Stored]:
         """All events of these traces, in order of occurrence. Each event once, however often and in whichever bucket received."""
         rows = self._rows(
-            f"SELECT {_COLUMNS} FROM event WHERE bucket IN ({{buckets}}) AND trace_key = ANY(%s) AND project_id = %s {_ORDER}, received_at LIMIT %s",
+            f"SELECT {_COLUMNS} FROM event WHERE bucket IN ({{buckets}}) AND trace_key = ANY(%s) AND project_id = %s "
+            f"{_ORDER}, received_at LIMIT %s",
             (list(trace_keys), project_id, limit),
         )  # fmt: skip
         seen: set[tuple[uuid.UUID, uuid.UUID]] = set()
-        return self.load([row for row in rows if not ((row[0], row[1]) in seen or seen.add((row[0], row[1])))])  # type: ignore[func-returns-value]
+        once = []
+        for row in rows:
+            if (row[0], row[1]) not in seen:
+                seen.add((row[0], row[1]))
+                once.append(row)
+        return self.load(once)
 
     def events_of_batches(self, batch_nos: Sequence[int]) -> list[Stored]:
         """What these batches stored (duplicates of earlier ones are not theirs). Cheap: BRIN on batch_no, parts name the buckets."""
@@ -89,7 +95,7 @@ class Reader:
             return []
         buckets = ", ".join(str(int(row[0])) for row in parts)
         rows = self._conn.execute(
-            f"SELECT {_COLUMNS} FROM event WHERE bucket IN ({buckets}) AND batch_no BETWEEN %s AND %s AND batch_no = ANY(%s) "  # noqa: S608 - integers
+            f"SELECT {_COLUMNS} FROM event WHERE bucket IN ({buckets}) AND batch_no BETWEEN %s AND %s AND batch_no = ANY(%s) "
             f"ORDER BY batch_no, occurred_at NULLS LAST, trace_key, event_id", (min(batch_nos), max(batch_nos), list(batch_nos)),
         ).fetchall()  # fmt: skip
         return self.load(rows)
@@ -99,7 +105,7 @@ class Reader:
         buckets = [str(int(row[0])) for row in self._conn.execute("SELECT bucket FROM bucket WHERE state <> 'disposed'")]
         if not buckets:
             return []
-        return self._conn.execute(query.format(buckets=", ".join(buckets)), parameters).fetchall()  # type: ignore[arg-type]
+        return self._conn.execute(query.format(buckets=", ".join(buckets)), parameters).fetchall()
 
     def load(self, rows: Sequence[tuple[Any, ...]]) -> list[Stored]:
         """Rows of _COLUMNS as events with their items. Content is fetched page by page."""
@@ -112,7 +118,11 @@ class Reader:
             for row, one in zip(page, parsed, strict=True):
                 own, shared = (content.get((row[4], row[2], prefix), {}) for prefix in (one.prefix, SHARED_PREFIX))
                 item = unpack.build(one, ChainMap(own, shared), contexts)
-                loaded.append(Stored(public_id(row[0], row[1]), *row[:7], canonical.digest(bytes(row[7])), item))
+                trace_key, event_id, bucket, batch_no, project, received, occurred = row[:7]
+                digest = canonical.digest(bytes(row[7]))
+                loaded.append(
+                    Stored(public_id(trace_key, event_id), trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item)
+                )
         return loaded
 
     def _content(self, events: Iterable[tuple[int, int, unpack.Parsed]]) -> dict[tuple[int, int, bytes], dict[bytes, bytes]]:
@@ -143,6 +153,6 @@ class Reader:
 
     def _bytes(self, bucket: int, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
         rows = self._conn.execute(
-            f"SELECT content_key, codec, bytes FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (keys,)  # noqa: S608 - an integer
+            f"SELECT content_key, codec, bytes FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (keys,)
         ).fetchall()
         return [(bytes(key), decode(codec, bytes(data))) for key, codec, data in rows]

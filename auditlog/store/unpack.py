@@ -12,10 +12,28 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from auditlog import item as items
-from auditlog.item import ARRAY, BOOL, BYTES, DOUBLE, EMPTY, INT, KVLIST, STRING, WITHHELD, Context, Item, Link, Log, Rest, Span, SpanEvent, Unreadable
+from auditlog.item import (
+    ARRAY,
+    BOOL,
+    BYTES,
+    DOUBLE,
+    EMPTY,
+    INT,
+    KVLIST,
+    STRING,
+    WITHHELD,
+    Context,
+    Item,
+    Link,
+    Log,
+    Rest,
+    Span,
+    SpanEvent,
+    Unreadable,
+)
 from auditlog.proof import canonical
 from auditlog.store import fields
-from auditlog.store.pack import CONTENT, CUT, CUT_ARRAY, CUT_SPACED, FORMAT, JSON_WHOLE, NODE
+from auditlog.store.pack import CUT, CUT_ARRAY, CUT_SPACED, FORMAT, JSON_WHOLE, NODE
 
 _decode = msgspec.msgpack.Decoder().decode
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -53,7 +71,9 @@ def parse(skeleton: bytes, vals: bytes) -> Parsed:
         salts = {field: canonical.salt_of(every, field) for field in names}
     else:
         salts = dict(seed)
-    return Parsed(event_id, structure, dict(zip(listing[::2], listing[1::2], strict=True)), prefix, salts, dict(zip(names, encoded, strict=True)))
+    return Parsed(
+        event_id, structure, dict(zip(listing[::2], listing[1::2], strict=True)), prefix, salts, dict(zip(names, encoded, strict=True))
+    )
 
 
 def check(parsed: Parsed) -> dict[int, str]:
@@ -65,14 +85,14 @@ def check(parsed: Parsed) -> dict[int, str]:
             verdicts[field] = "withheld"
         else:
             verdicts[field] = "intact" if canonical.commitment(parsed.salts[field], entries) == committed else "changed"
-    return verdicts | {field: "changed" for field in parsed.entries.keys() - parsed.commitments.keys()}
+    return verdicts | dict.fromkeys(parsed.entries.keys() - parsed.commitments.keys(), "changed")
 
 
 def references(entries: Any) -> Iterator[tuple[bytes, bool]]:
     """(SHA-256, whether it is a node) of all content that a field's decoded entries refer to."""
     for entry in entries:
         if isinstance(entry, Ext):
-            yield entry.data, entry.code == NODE
+            yield bytes(entry.data), entry.code == NODE
         elif isinstance(entry, list):
             yield from references(entry)
 
@@ -149,7 +169,7 @@ class _Builder:
         if not isinstance(entry, Ext):
             return bytes(entry)
         try:
-            return self._content[entry.data]
+            return self._content[bytes(entry.data)]
         except KeyError:
             raise _Gone from None
 
@@ -236,7 +256,9 @@ def _log(builder: _Builder, parsed: Parsed, context: Context | None) -> Log:
     severity_text, event_name = builder.take(fields.OTHER, ""), builder.take(fields.OTHER, "")
     attributes = builder.attributes(names)
     body = None if code is None else builder.value(fields.BODY, code)
-    return Log(context or _UNKNOWN, time, observed, body, attributes, trace_id, span_id, severity, severity_text, event_name, dropped, flags)
+    return Log(
+        context or _UNKNOWN, time, observed, body, attributes, trace_id, span_id, severity, severity_text, event_name, dropped, flags
+    )
 
 
 def _rest(builder: _Builder, parsed: Parsed) -> Rest:

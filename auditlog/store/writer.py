@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -66,11 +66,11 @@ class Project(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What was acknowledged: `count` events under `root`, of which `duplicates` were stored before."""
+    """What was acknowledged: so many events under `root`, of which `duplicates` were stored before."""
 
     batch_no: int
     root: bytes
-    count: int
+    acknowledged: int
     stored: int
     duplicates: int
 
@@ -92,9 +92,7 @@ class Writer:
         self._known_count = 0
         self._generation: dict[int, int] = {}
 
-    def write(
-        self, project: Project, batch: Sequence[Item], *, key_id: int | None, protocol: int, received_at: datetime
-    ) -> Written:
+    def write(self, project: Project, batch: Sequence[Item], *, key_id: int | None, protocol: int, received_at: datetime) -> Written:
         """Stores one request and returns once it is committed. Raises Problem("store_unavailable"): nothing may be assumed stored."""
         packed = sorted(self._packer.pack(batch, project.secret), key=_place)
         duplicates: dict[bytes, bytes] = {}
@@ -220,7 +218,7 @@ class Writer:
                 if not longs:
                     continue
                 place = (project.project_id, bucket, prefix)
-                known = self._known.get(place) or frozenset()
+                known: Container[bytes] = self._known.get(place, ())
                 new = learned.get(place)
                 for sha, data in longs:
                     if sha in known or (new is not None and sha in new):
@@ -271,4 +269,6 @@ def _rows(events: list[Packed], bucket: int, batch_no: int, project_id: int, rec
 
 
 def _unavailable(error: psycopg.Error) -> Problem:
-    return Problem("store_unavailable", f"The store cannot take the batch now ({type(error).__name__}); nothing of it was acknowledged. Send it again.")
+    return Problem(
+        "store_unavailable", f"The store cannot take the batch now ({type(error).__name__}); nothing of it was acknowledged. Send it again."
+    )

@@ -43,9 +43,9 @@ class _Row(NamedTuple):
 
 
 _EVENTS = (
-    "SELECT trace_key, event_id, bucket, project_id, item, trace_id, span_id, skeleton, vals FROM event WHERE batch_no = %s ORDER BY trace_key, event_id"
+    "SELECT trace_key, event_id, bucket, project_id, item, trace_id, span_id, skeleton, vals "
+    "FROM event WHERE batch_no = %s ORDER BY trace_key, event_id"
 )
-
 
 def check_batch(conn: psycopg.Connection[Any], batch_no: int, secrets: Secrets) -> list[Fault]:
     """Everything that is wrong with one batch; empty if it is as acknowledged. Withheld fields are no fault."""
@@ -57,9 +57,17 @@ def check_batch(conn: psycopg.Connection[Any], batch_no: int, secrets: Secrets) 
     for bucket, count, root in parts:
         digests = [canonical.digest(bytes(row.skeleton)) for row in rows if row.bucket == bucket]
         if len(digests) != count:
-            faults.append(Fault("count_differs", batch_no, None, f"bucket {bucket} holds {len(digests)} events of batch {batch_no}, {count} were stored"))
+            faults.append(
+                Fault(
+                    "count_differs", batch_no, None, f"bucket {bucket} holds {len(digests)} events of batch {batch_no}, {count} were stored"
+                )
+            )
         if merkle.batch_root(digests) != bytes(root):
-            faults.append(Fault("root_differs", batch_no, None, f"the digests of batch {batch_no} in bucket {bucket} do not give the acknowledged root"))
+            faults.append(
+                Fault(
+                    "root_differs", batch_no, None, f"the digests of batch {batch_no} in bucket {bucket} do not give the acknowledged root"
+                )
+            )
     return faults
 
 
@@ -77,7 +85,9 @@ def _check_event(conn: psycopg.Connection[Any], batch_no: int, row: _Row, secret
         return
     for field, verdict in unpack.check(parsed).items():
         if verdict == "changed":
-            yield Fault("field_changed", batch_no, public, f"{fields.NAMES.get(field, field)}: the values are not those that were committed")
+            yield Fault(
+                "field_changed", batch_no, public, f"{fields.NAMES.get(field, field)}: the values are not those that were committed"
+            )
     if not _columns_agree(row, parsed):
         yield Fault("column_changed", batch_no, public, "a column contradicts the event's skeleton")
     yield from _check_content(conn, batch_no, public, row, parsed, secrets(row.project_id))

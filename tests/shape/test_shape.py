@@ -54,7 +54,9 @@ def test_a_broad_except_says_why(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in CODE if "migrations" not in p.parts], ids=name_of)
 def test_no_import_hides_from_the_linter(path: Path) -> None:
     text = path.read_text()
-    assert not re.search(r"\b(import_module|__import__|get_model)\(", text), f"{name_of(path)} imports in a way that import-linter cannot see"
+    assert not re.search(r"\b(import_module|__import__|get_model)\(", text), (
+        f"{name_of(path)} imports in a way that import-linter cannot see"
+    )
 
 
 EVIDENCE = r"(event|content|batch|part|bucket)"
@@ -85,7 +87,9 @@ def test_the_writer_is_seen_writing() -> None:
 
 
 def test_the_repository_speaks_of_itself_alone() -> None:
-    words = re.compile(r"(^|[^a-z.])/(work|farm)/|\.library\b|\.\./shared|files\.pythonhosted|pypi\.org|registry\.npmjs|--(extra-)?index-url http")
+    words = re.compile(
+        r"(^|[^a-z.])/(work|farm)/|\.library\b|\.\./shared|files\.pythonhosted|pypi\.org|registry\.npmjs|--(extra-)?index-url http"
+    )
     allowed = {name_of(Path(__file__).resolve())}
     for path in tracked():
         if path.suffix in {".gz", ".png", ".pb", ".zst", ".ico"} or name_of(path) in allowed:

@@ -73,8 +73,10 @@ def listed(service: Service, batch: str) -> list[dict[str, Any]]:
 
 
 def evidence(service: Service) -> dict[str, int]:
+    """Rows of every evidence table."""
     with service.connect() as conn:
-        return {table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("event", "content", "bucket", "batch", "part")}  # type: ignore[index,arg-type]
+        tables = ("event", "content", "bucket", "batch", "part")
+        return {table: int(conn.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]) for table in tables}
 
 
 def project_of(service: Service) -> tuple[int, bytes]:
@@ -117,8 +119,10 @@ def test_every_captured_body_is_accepted_and_every_item_comes_back_equal(whole: 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), signal=st.sampled_from([SPAN, LOG]), spoil=st.booleans())
-def test_a_random_request_is_stored_and_rebuilt_and_its_roots_recompute(whole: Service, data: st.DataObject, signal: int, spoil: bool) -> None:
-    message = data.draw(strategies.trace_requests() if signal == SPAN else strategies.log_requests())
+def test_a_random_request_is_stored_and_rebuilt_and_its_roots_recompute(
+    whole: Service, data: st.DataObject, signal: int, spoil: bool
+) -> None:
+    message: Any = data.draw(strategies.trace_requests() if signal == SPAN else strategies.log_requests())
     body = message.SerializeToString()
     if spoil:  # one text that is no UTF-8: its item is kept as bytes, its neighbours as items
         body = body.replace(b"session.id", b"session\xff\xfe\xfd")
@@ -153,14 +157,18 @@ def erase_a_field_and_look_again(conn: Any, project: int, secret: bytes, batch: 
     if not found:
         return
     event = data.draw(st.sampled_from(found))
-    row = conn.execute("SELECT skeleton, vals FROM event WHERE trace_key = %s AND event_id = %s", (event.trace_key, event.event_id)).fetchone()
+    row = conn.execute(
+        "SELECT skeleton, vals FROM event WHERE trace_key = %s AND event_id = %s", (event.trace_key, event.event_id)
+    ).fetchone()
     committed = list(unpack.parse(bytes(row[0]), bytes(row[1])).commitments)
     if not committed:
         return
     field = data.draw(st.sampled_from(committed))
     erase_field(conn, project, secret, event.id, field)
     assert check_batch(conn, batch, lambda _: secret) == []
-    row = conn.execute("SELECT skeleton, vals FROM event WHERE trace_key = %s AND event_id = %s", (event.trace_key, event.event_id)).fetchone()
+    row = conn.execute(
+        "SELECT skeleton, vals FROM event WHERE trace_key = %s AND event_id = %s", (event.trace_key, event.event_id)
+    ).fetchone()
     verdicts = unpack.check(unpack.parse(bytes(row[0]), bytes(row[1])))
     assert verdicts.pop(field) == "withheld"
     assert set(verdicts.values()) <= {"intact"}

@@ -57,10 +57,12 @@ def stored(conn: psycopg.Connection[Any], project: Project, written: Written) ->
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(any_item, min_size=1, max_size=6))
-def test_random_items_are_read_back_equal_and_their_roots_recompute(batch: list[Item], writer: Writer, owner: psycopg.Connection[Any], project: Project) -> None:
+def test_random_items_are_read_back_equal_and_their_roots_recompute(
+    batch: list[Item], writer: Writer, owner: psycopg.Connection[Any], project: Project
+) -> None:
     known = {event.id for event in everything(owner, project)}
     written = write(writer, project, batch)
-    assert written.count == len(batch) == written.stored + written.duplicates
+    assert written.acknowledged == len(batch) == written.stored + written.duplicates
     found = stored(owner, project, written)
     fresh = [event.item for event in found]
     assert len(fresh) == written.stored
@@ -86,12 +88,14 @@ def rows(conn: psycopg.Connection[Any], project: Project) -> tuple[int, int]:
     return events[0], content[0]
 
 
-def test_a_resend_adds_only_a_batch_row_and_is_acknowledged_in_full(writer: Writer, owner: psycopg.Connection[Any], project: Project) -> None:
+def test_a_resend_adds_only_a_batch_row_and_is_acknowledged_in_full(
+    writer: Writer, owner: psycopg.Connection[Any], project: Project
+) -> None:
     batch: list[Item] = [span(n, [("gen_ai.input.messages", items.STRING, conversation(n))]) for n in range(40)]
     first = write(writer, project, batch)
     before = rows(owner, project)
     again = write(writer, project, batch)
-    assert (again.count, again.stored, again.duplicates) == (40, 0, 40)
+    assert (again.acknowledged, again.stored, again.duplicates) == (40, 0, 40)
     assert again.root == first.root  # the receipt covers duplicates by the digest that is stored
     assert rows(owner, project) == before
     assert check_batch(owner, again.batch_no, lambda _: project.secret) == []
@@ -100,11 +104,13 @@ def test_a_resend_adds_only_a_batch_row_and_is_acknowledged_in_full(writer: Writ
 def test_a_batch_that_is_half_known_stores_the_other_half(writer: Writer, owner: psycopg.Connection[Any], project: Project) -> None:
     write(writer, project, [span(n) for n in range(5)])
     written = write(writer, project, [span(n) for n in range(3, 9)])
-    assert (written.count, written.stored, written.duplicates) == (6, 4, 2)
+    assert (written.acknowledged, written.stored, written.duplicates) == (6, 4, 2)
     assert len(everything(owner, project)) == 9
 
 
-def test_the_same_span_id_with_other_content_is_kept_as_another_version(writer: Writer, owner: psycopg.Connection[Any], project: Project) -> None:
+def test_the_same_span_id_with_other_content_is_kept_as_another_version(
+    writer: Writer, owner: psycopg.Connection[Any], project: Project
+) -> None:
     write(writer, project, [span(1, [("a", items.INT, 1)])])
     write(writer, project, [span(1, [("a", items.INT, 2)])])
     assert len(everything(owner, project)) == 2
@@ -136,8 +142,12 @@ def test_content_known_from_a_transaction_that_failed_is_not_taken_for_committed
 ) -> None:
     """The cache of known content learns only after COMMIT; here a commit fails and the same content comes again."""
     long = [("gen_ai.input.messages", items.STRING, "only once " * 60)]
-    owner.execute("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$")
-    owner.execute("CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON batch DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()")
+    owner.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"
+    )
+    owner.execute(
+        "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON batch DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
     owner.commit()
     try:
         with pytest.raises(Problem) as raised:
@@ -152,7 +162,9 @@ def test_content_known_from_a_transaction_that_failed_is_not_taken_for_committed
     assert check_batch(owner, written.batch_no, lambda _: project.secret) == []
 
 
-def test_a_lost_connection_is_replaced_without_the_caller_noticing(writer: Writer, owner: psycopg.Connection[Any], project: Project) -> None:
+def test_a_lost_connection_is_replaced_without_the_caller_noticing(
+    writer: Writer, owner: psycopg.Connection[Any], project: Project
+) -> None:
     write(writer, project, [span(1)])
     assert writer._conn is not None
     owner.execute("SELECT pg_terminate_backend(%s)", (writer._conn.info.backend_pid,))
@@ -192,30 +204,39 @@ def test_a_closed_bucket_takes_nothing(writer: Writer, owner: psycopg.Connection
     project = Project(78, secrets.token_bytes(32), 30_000 + NOW.microsecond % 1000, "day")
     yesterday = NOW - timedelta(days=1)
     write(writer, project, [span(1)], yesterday)
-    owner.execute("UPDATE bucket SET state = 'closed' WHERE bucket = %s", (partitions.bucket_at(project.class_no, "day", yesterday).number,))
+    owner.execute(
+        "UPDATE bucket SET state = 'closed' WHERE bucket = %s", (partitions.bucket_at(project.class_no, "day", yesterday).number,)
+    )
     owner.commit()
     write(writer, project, [span(2)], yesterday)  # the clock is asked again, and today's bucket is open
-    found = owner.execute("SELECT bucket, count(*) FROM event WHERE project_id = 78 AND bucket >> 16 = %s GROUP BY 1 ORDER BY 1", (project.class_no,)).fetchall()
+    found = owner.execute(
+        "SELECT bucket, count(*) FROM event WHERE project_id = 78 AND bucket >> 16 = %s GROUP BY 1 ORDER BY 1", (project.class_no,)
+    ).fetchall()
     owner.rollback()
     assert [count for _, count in found] == [1, 1]
 
 
-def test_no_role_of_a_service_can_change_evidence(owner: psycopg.Connection[Any], ingest: Connect, writer: Writer, project: Project) -> None:
+def test_no_role_of_a_service_can_change_evidence(
+    owner: psycopg.Connection[Any], ingest: Connect, writer: Writer, project: Project
+) -> None:
     write(writer, project, [span(1)])
     for role in ("ingest", "web", "derive"):
         for statement in (
             "UPDATE event SET vals = ''", "DELETE FROM event", "TRUNCATE event", "DELETE FROM content", "UPDATE content SET bytes = ''",
-            "DELETE FROM batch", "UPDATE part SET count = 0", "UPDATE bucket SET generation = 0", "DROP TABLE event", "ALTER TABLE event ADD x int",
+            "DELETE FROM batch", "UPDATE part SET count = 0", "UPDATE bucket SET generation = 0", "DROP TABLE event",
+            "ALTER TABLE event ADD x int",
         ):  # fmt: skip
             with pytest.raises(psycopg.errors.InsufficientPrivilege), owner.transaction():
                 owner.execute(f"SET LOCAL ROLE auditlog_{role}")
-                owner.execute(statement)  # type: ignore[arg-type]
+                owner.execute(statement)
         with owner.transaction():
             owner.execute(f"SET LOCAL ROLE auditlog_{role}")
             assert owner.execute("SELECT count(*) FROM event").fetchone() is not None
 
 
-def test_erasing_a_field_leaves_all_proofs_and_no_trace_of_the_value(writer: Writer, owner: psycopg.Connection[Any], project: Project) -> None:
+def test_erasing_a_field_leaves_all_proofs_and_no_trace_of_the_value(
+    writer: Writer, owner: psycopg.Connection[Any], project: Project
+) -> None:
     said = conversation(20)
     batch: list[Item] = [
         span(1, [("customer.id", items.STRING, "417"), ("gen_ai.input.messages", items.STRING, said)]),
@@ -249,11 +270,13 @@ def test_erasing_a_field_leaves_all_proofs_and_no_trace_of_the_value(writer: Wri
     ("UPDATE part SET root = sha256('') WHERE batch_no = %s", "root_differs"),
     ("DELETE FROM part WHERE batch_no = %s", "count_differs"),
 ])  # fmt: skip
-def test_whatever_is_changed_in_the_tables_is_named(statement: str, code: str, writer: Writer, owner: psycopg.Connection[Any], project: Project) -> None:
+def test_whatever_is_changed_in_the_tables_is_named(
+    statement: str, code: str, writer: Writer, owner: psycopg.Connection[Any], project: Project
+) -> None:
     written = write(writer, project, [span(n, [("gen_ai.input.messages", items.STRING, conversation(3))]) for n in range(3)])
     assert check_batch(owner, written.batch_no, lambda _: project.secret) == []
     with owner.transaction(force_rollback=True):
-        owner.execute(statement, (written.batch_no,))  # type: ignore[arg-type]
+        owner.execute(statement, (written.batch_no,))
         assert code in {fault.code for fault in check_batch(owner, written.batch_no, lambda _: project.secret)}
 
 

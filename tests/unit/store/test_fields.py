@@ -10,7 +10,8 @@ from auditlog.store.fields import ARGUMENTS, IDENTITY, INPUT, OTHER, OUTPUT, RES
 
 @pytest.mark.parametrize("key, field", [
     ("gen_ai.system_instructions", SYSTEM), ("gen_ai.tool.definitions", TOOLS), ("llm.tools.0.tool.json_schema", TOOLS),
-    ("gen_ai.input.messages", INPUT), ("llm.input_messages.3.message.content", INPUT), ("input.value", INPUT), ("gen_ai.prompt.0.content", INPUT),
+    ("gen_ai.input.messages", INPUT), ("llm.input_messages.3.message.content", INPUT), ("input.value", INPUT),
+    ("gen_ai.prompt.0.content", INPUT),
     ("gen_ai.output.messages", OUTPUT), ("llm.output_messages.0.message.content", OUTPUT), ("output.value", OUTPUT),
     ("gen_ai.tool.call.arguments", ARGUMENTS), ("tool.arguments", ARGUMENTS), ("gen_ai.tool.call.result", RESULT), ("tool.result", RESULT),
     ("session.id", IDENTITY), ("user.id", IDENTITY), ("customer.id", IDENTITY), ("customer_id", IDENTITY), ("metadata", IDENTITY),

@@ -134,7 +134,9 @@ def test_a_changed_value_is_noticed() -> None:
     assert unpack.check(added)[fields.REASONING] == "changed"
 
 
-@pytest.mark.parametrize("skeleton, vals", [(b"", b""), (b"\xc1", b"\x90"), (msgspec.msgpack.encode([9, 1, b"", [], []]), msgspec.msgpack.encode([9, b"", b""]))])
+@pytest.mark.parametrize(
+    "skeleton, vals", [(b"", b""), (b"\xc1", b"\x90"), (msgspec.msgpack.encode([9, 1, b"", [], []]), msgspec.msgpack.encode([9, b"", b""]))]
+)
 def test_a_form_of_another_version_is_refused_with_a_word(skeleton: bytes, vals: bytes) -> None:
     with pytest.raises(unpack.FormatError):
         unpack.parse(skeleton, vals)
