@@ -136,7 +136,11 @@ def _tool(row: Row, step: dict[str, Any]) -> None:
 def _checks(tool: dict[str, Any]) -> list[Note]:
     offered, valid = tool.get("offered"), tool.get("arguments_valid")
     notes = [
-        Note("was offered", "good") if offered else Note("was never offered", "bad") if offered is False else Note("offered: cannot be checked", "open")
+        Note("was offered", "good")
+        if offered
+        else Note("was never offered", "bad")
+        if offered is False
+        else Note("offered: cannot be checked", "open")
     ]
     if valid is not None:
         notes.append(Note("arguments valid", "good") if valid else Note("arguments do not fit the schema", "bad"))
@@ -222,7 +226,9 @@ def marks(timeline: dict[str, Any]) -> list[dict[str, Any]]:
     floor = 0.0
     for step, time in zip(steps, times, strict=True):
         place = floor if time is None else max(floor, (time - first).total_seconds() / whole * (1000 - 6 * min(len(steps), 150)))
-        found.append({"number": step["n"] + 1, "kind": step["kind"], "y": round(place, 1), "label": SPEAKERS.get(step["kind"], step["kind"])})
+        found.append(
+            {"number": step["n"] + 1, "kind": step["kind"], "y": round(place, 1), "label": SPEAKERS.get(step["kind"], step["kind"])}
+        )
         floor = place + (6 if len(steps) <= 150 else 900 / len(steps))
     return found
 

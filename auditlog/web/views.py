@@ -47,7 +47,9 @@ def page(view: View) -> View:
         try:
             project = project_of(request.user)
             if project is None:
-                return failure(request, Problem("scope_missing", "You are not a member of any project yet. Ask an administrator to add you."))
+                return failure(
+                    request, Problem("scope_missing", "You are not a member of any project yet. Ask an administrator to add you.")
+                )
             response = view(request, sessions.Scope(project.pk), *args, **kwargs)
         except Problem as problem:
             response = failure(request, problem)
@@ -123,7 +125,9 @@ def session(request: HttpRequest, scope: sessions.Scope, key: str) -> HttpRespon
         "verdict": present.verdict(timeline),
         "rows": present.rows(timeline, number),
         "marks": present.marks(timeline) if pages == 1 else [],
-        "tools": [tool | {"schema": present.block(tool["parameters"]) if tool["parameters"] else None} for tool in timeline["tools_offered"]],
+        "tools": [
+            tool | {"schema": present.block(tool["parameters"]) if tool["parameters"] else None} for tool in timeline["tools_offered"]
+        ],
         "page": number,
         "pages": range(1, pages + 1),
         "first_words": next((s["text"] for s in timeline["steps"] if s["kind"] == "user_message" and s.get("text")), ""),

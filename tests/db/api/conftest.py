@@ -1,0 +1,94 @@
+"""Owns what tests of API and pages stand on: two projects with keys, a captured refund that was derived, and a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+
+from auditlog import models
+from auditlog.secrets import new_project_secret, wrap
+from auditlog.store.writer import Project
+from auditlog.web.models import LoginFailure
+from tests import corpus
+from tests.db.derived import Bench, owner
+
+__all__ = ["owner"]
+PASSWORD = "correct horse battery staple"
+REFUND = "openinference/chat_refund"
+
+
+class Api:
+    """A caller with a key."""
+
+    def __init__(self, key: str | None) -> None:
+        self.client = Client()
+        self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        return self.client.get(f"/api/v1/{path}", parameters, headers=self.headers)
+
+    def json(self, path: str, **parameters: Any) -> Any:
+        answer = self.get(path, **parameters)
+        assert answer.status_code == 200, answer.content
+        return json.loads(answer.content)
+
+
+class World:
+    """The cast: a project with a read and an ingest key, its evidence, and another project that must see nothing of it."""
+
+    def __init__(self, owner: psycopg.Connection[Any]) -> None:
+        secret = new_project_secret()
+        self.project = models.Project.objects.create(name="One", slug="one", secret_wrapped=wrap(secret))
+        self.other = models.Project.objects.create(name="Two", slug="two", secret_wrapped=wrap(new_project_secret()))
+        self.bench = Bench(owner, Project(self.project.pk, secret, 1, "month"))
+        self.read_key = models.ApiKey.issue(self.project, "read", ["read"])[1]
+        self.ingest_key = models.ApiKey.issue(self.project, "ingest", ["ingest"])[1]
+        self.other_key = models.ApiKey.issue(self.other, "read", ["read"])[1]
+        self.api = Api(self.read_key)
+
+    def load(self, *names: str) -> None:
+        for name in names:
+            self.bench.send(corpus.items(name))
+        self.bench.derive()
+
+    def key_of(self, session_id: str) -> str:
+        (found,) = self.api.json("sessions", session_id=session_id)["results"]
+        return str(found["key"])
+
+
+@pytest.fixture
+def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """In place of pytest-django's: no transaction around a test, because an open one holds back what the pass may read."""
+    with django_db_blocker.unblock():
+        yield
+        connection.close()
+
+
+@pytest.fixture
+def world(db: None, owner: psycopg.Connection[Any]) -> Iterator[World]:
+    for model in (User, LoginFailure, models.ApiKey, models.Project):
+        model._default_manager.all().delete()
+    made = World(owner)
+    yield made
+    made.bench.close()
+
+
+@pytest.fixture
+def refund(world: World) -> World:
+    world.load(REFUND)
+    return world
+
+
+@pytest.fixture
+def operator(world: World) -> Client:
+    User.objects.create_superuser("operator", password=PASSWORD)
+    client = Client()
+    assert client.login(username="operator", password=PASSWORD)
+    return client

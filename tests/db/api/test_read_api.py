@@ -1,0 +1,273 @@
+"""Owns the checks of the read API: what is found, in which form, by whom, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.urls import get_resolver
+from django.utils import timezone
+
+from auditlog import models
+from auditlog.item import INT, STRING, Context, Item, Rest, Span, Unreadable
+from tests import corpus
+from tests.db.api.conftest import Api, World
+
+SESSION = "sess-openinference-chat_refund"
+TRACE = "3a27c8bdf49b571d7d2b1e50eea2bb86"
+
+
+def spans(count: int) -> list[Item]:
+    start = 1_700_000_000_000_000_000
+    return [
+        Span(
+            Context(),
+            n.to_bytes(16),
+            n.to_bytes(8),
+            "x",
+            start + n * 10**9,
+            start + n * 10**9 + 5,
+            [("session.id", STRING, f"s-{n}"), ("n", INT, n)],
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "hits"),
+    [
+        ({"session_id": SESSION}, 1),
+        ({"session_id": SESSION + "x"}, 0),
+        ({"trace_id": TRACE}, 1),
+        ({"trace_id": "0" * 31 + "1"}, 0),
+        ({"customer_id": "ACME-2024"}, 1),
+        ({"customer_id": "acme-2024"}, 0),
+        ({"user_id": "user-4711"}, 1),
+        ({"user_id": "user-471"}, 0),
+        ({"subject": "customer:ACME-2024"}, 1),
+        ({"subject": "patient:ACME-2024"}, 0),
+        ({"agent": "refund-agent"}, 1),
+        ({"agent": "other"}, 0),
+        ({"from": "2026-11-22", "to": "2026-11-22"}, 1),
+        ({"from": "2026-11-22T10:13:23Z"}, 1),
+        ({"from": "2026-11-23"}, 0),
+        ({"to": "2026-11-21"}, 0),
+        ({"q": "ACME-2024"}, 1),
+        ({"q": SESSION}, 1),
+        ({"q": TRACE}, 1),
+        ({"q": "user-4711"}, 1),
+        ({"q": "nothing"}, 0),
+        ({"customer_id": "ACME-2024", "user_id": "user-4711"}, 1),
+        ({"customer_id": "ACME-2024", "user_id": "nobody"}, 0),
+    ],
+)
+def test_each_filter_hits_and_misses(refund: World, parameters: dict[str, str], hits: int) -> None:
+    assert len(refund.api.json("sessions", **parameters)["results"]) == hits
+
+
+def test_a_session_has_the_form_of_the_contract(refund: World) -> None:
+    (found,) = refund.api.json("sessions", session_id=SESSION)["results"]
+    assert found["session_id"] == SESSION and found["trace_ids"] == [TRACE]
+    assert found["agent"] == {"name": "refund-agent", "version": "1.4.2"}
+    assert found["user_ids"] == ["user-4711"] and found["customer_ids"] == ["ACME-2024"]
+    assert found["totals"]["tool_calls"] == 2 and found["verdict"] == "complete"
+    assert refund.api.json(f"sessions/{found['key']}") == found
+
+
+def test_the_timeline_tells_why(refund: World) -> None:
+    timeline = refund.api.json(f"sessions/{refund.key_of(SESSION)}/timeline")
+    kinds = [step["kind"] for step in timeline["steps"]]
+    credit = next(n for n, step in enumerate(timeline["steps"]) if step.get("tool", {}).get("name") == "issue_credit")
+    assert kinds[credit - 1] == "reasoning" and "rule 3b" in timeline["steps"][credit - 1]["text"]
+    assert timeline["steps"][credit]["tool"]["arguments"]["amount_usd"] == 400
+
+
+def test_the_original_comes_back_as_it_was_sent(refund: World) -> None:
+    page = refund.api.json("events", session=refund.key_of(SESSION))
+    assert len(page["results"]) == len(corpus.items("openinference/chat_refund")) and page["next"] is None
+    names = set()
+    for event in page["results"]:
+        answer = refund.api.get(f"events/{event['id']}/raw")
+        document = json.loads(answer.content)
+        names.add(document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"])
+        assert answer["Content-Disposition"].startswith("attachment") and answer["X-Content-Type-Options"] == "nosniff"
+        assert "sandbox" in answer["Content-Security-Policy"]
+        assert refund.api.json(f"events/{event['id']}")["digest"] == event["digest"]
+    assert names == {item.name for item in corpus.items("openinference/chat_refund") if isinstance(item, Span)}
+
+
+def test_what_json_cannot_carry_comes_back_as_its_bytes(world: World) -> None:
+    world.bench.send([Unreadable(1, "protobuf", b"<script>\xff\x00", "item_undecodable", "not a span")])
+    world.bench.derive()
+    (event,) = world.api.json("events", item="unreadable")["results"]
+    answer = world.api.get(f"events/{event['id']}/raw")
+    assert answer.content == b"<script>\xff\x00" and answer["Content-Type"] == "application/octet-stream"
+    assert world.api.json("status")["quarantined"] == 1
+
+
+def test_events_are_found_by_batch_item_trace_and_time(refund: World) -> None:
+    batch = refund.api.json("events", trace_id=TRACE)["results"][0]["batch"]
+    whole = len(corpus.items("openinference/chat_refund"))
+    for parameters, hits in (
+        ({"batch": batch}, whole),
+        ({"batch": "1"}, 0),
+        ({"trace_id": TRACE, "item": "span"}, whole),
+        ({"trace_id": TRACE, "item": "log"}, 0),
+        ({"trace_id": TRACE, "from": "2026-11-22"}, whole),
+        ({"trace_id": TRACE, "to": "2026-11-21"}, 0),
+    ):
+        assert len(refund.api.json("events", **parameters)["results"]) == hits, parameters
+
+
+def test_pages_of_a_list_neither_skip_nor_repeat(world: World) -> None:
+    world.bench.send(spans(23))
+    world.bench.derive()
+    for path in ("sessions", "events"):
+        seen: list[str] = []
+        answer = world.api.json(path, limit=5)
+        while True:
+            assert len(answer["results"]) <= 5
+            seen += [row.get("key") or row["id"] for row in answer["results"]]
+            if answer["next"] is None:
+                break
+            answer = json.loads(world.api.client.get(answer["next"], headers=world.api.headers).content)
+        assert len(seen) == len(set(seen)) == 23, path
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "named"),
+    [
+        ("sessions", {"bogus": "1"}, "bogus"),
+        ("sessions", {"from": "yesterday"}, "from"),
+        ("sessions", {"trace_id": "xyz"}, "trace_id"),
+        ("sessions", {"subject": "4711"}, "subject"),
+        ("sessions", {"limit": "0"}, "limit"),
+        ("sessions", {"limit": "1000"}, "limit"),
+        ("sessions", {"cursor": "AAAA"}, "cursor"),
+        ("sessions", {"agent": ["a", "b"]}, "agent"),
+        ("events", {"item": "governance"}, "item"),
+        ("events", {"batch": "-1"}, "batch"),
+        ("status", {"x": "1"}, "x"),
+    ],
+)
+def test_what_cannot_be_read_is_a_400_that_names_the_parameter(world: World, path: str, parameters: dict[str, str], named: str) -> None:
+    answer = world.api.get(path, **parameters)
+    error = json.loads(answer.content)["error"]
+    assert (answer.status_code, error["code"], error["detail"]["parameter"]) == (400, "parameter_invalid", named)
+
+
+def test_identifiers_with_nul_and_surrogates_are_found_and_shown(world: World) -> None:
+    name = "a\0b\u202ec"
+    world.bench.send([Span(Context(), b"t" * 16, b"s" * 8, "x", 10**18, 10**18, [("session.id", STRING, name)])])
+    world.bench.derive()
+    (found,) = world.api.json("sessions", session_id=name)["results"]
+    assert found["session_id"] == name
+
+
+def test_a_key_that_joined_a_session_still_leads_to_it(world: World) -> None:
+    first = Span(Context(), b"t" * 16, b"1" * 8, "x", 10**18, 10**18, [])
+    world.bench.send([first])
+    world.bench.derive()
+    (alone,) = world.api.json("sessions")["results"]
+    assert alone["session_id"] == f"trace:{(b't' * 16).hex()}"
+    world.bench.send([Span(Context(), b"t" * 16, b"2" * 8, "y", 10**18, 10**18, [("session.id", STRING, "named")])])
+    world.bench.derive()
+    assert world.api.json(f"sessions/{alone['key']}")["session_id"] == "named"
+    assert world.api.json("sessions", session_id=alone["session_id"])["results"][0]["session_id"] == "named"
+
+
+def test_pending_batches_are_exact(world: World) -> None:
+    assert world.api.json("status")["pending_batches"] == 0
+    for item in spans(3):
+        world.bench.send([item])
+    status = world.api.json("status")
+    assert status["pending_batches"] == 3 and status["derive_lag_seconds"] > 0
+    world.bench.derive()
+    status = world.api.json("status")
+    assert (status["pending_batches"], status["derive_lag_seconds"], status["events"]) == (0, 0.0, 3)
+
+
+def test_a_rest_event_comes_back_byte_for_byte(world: World) -> None:
+    raw = b'{"kind" : "tool_call","at":"2026-03-01T10:00:00Z", "session_id":"s"}'
+    world.bench.send([Rest([b'{"kind" : ', b',"at":', b', "session_id":', b"}"],
+                           [("kind", b'"tool_call"'), ("at", b'"2026-03-01T10:00:00Z"'), ("session_id", b'"s"')], session_id="s", time=10**18)])  # fmt: skip
+    world.bench.derive()
+    (event,) = world.api.json("events", session=world.key_of("s"))["results"]
+    assert world.api.get(f"events/{event['id']}/raw").content == raw
+
+
+# -- who may ------------------------------------------------------------------------------------------------------------------
+
+
+def addresses(world: World) -> list[str]:
+    """Every address of the API, with objects of the project that has some."""
+    key = world.key_of(SESSION)
+    event = world.api.json("events", session=key)["results"][0]["id"]
+    found = []
+    for pattern in get_resolver("auditlog.api.urls").url_patterns:
+        route = str(pattern.pattern)
+        if not route.startswith("^"):
+            found.append(route.replace("<str:key>", key).replace("<str:public_id>", event))
+    return found
+
+
+def test_another_project_sees_nothing_on_any_address(refund: World) -> None:
+    other = Api(refund.other_key)
+    for address in addresses(refund):
+        mine, theirs = refund.api.get(address), other.get(address)
+        assert mine.status_code == 200, address
+        if theirs.status_code == 200:
+            body = json.loads(theirs.content)
+            assert body.get("results", []) == [] and body.get("events", 0) == 0, address
+        else:
+            assert theirs.status_code == 404 and json.loads(theirs.content)["error"]["code"] == "not_found", address
+    key = refund.key_of(SESSION)
+    assert other.get("events", session=key).status_code == 404
+    assert other.json("sessions", customer_id="ACME-2024")["results"] == []
+
+
+def test_a_key_that_may_only_send_reads_nothing(refund: World) -> None:
+    for address in addresses(refund):
+        answer = Api(refund.ingest_key).get(address)
+        assert (answer.status_code, json.loads(answer.content)["error"]["code"]) == (403, "scope_missing"), address
+
+
+def test_without_a_key_or_with_a_wrong_one_nothing_is_answered(refund: World) -> None:
+    wrong = refund.read_key[:-1] + ("a" if refund.read_key[-1] != "a" else "b")
+    for address in addresses(refund):
+        for key, code in ((None, "key_missing"), (wrong, "key_unknown"), ("nonsense", "key_unknown")):
+            answer = Api(key).get(address)
+            assert (answer.status_code, json.loads(answer.content)["error"]["code"]) == (401, code), address
+            assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_revoked_and_expired_keys_stop_at_once(world: World) -> None:
+    row = models.ApiKey.objects.get(project=world.project, name="read")
+    assert world.api.get("status").status_code == 200
+    row.expires_at = timezone.now() - timedelta(seconds=1)
+    row.save()
+    assert json.loads(world.api.get("status").content)["error"]["code"] == "key_expired"
+    row.revoked_at = timezone.now()
+    row.save()
+    assert json.loads(world.api.get("status").content)["error"]["code"] == "key_revoked"
+
+
+def test_the_last_use_of_a_key_is_kept(world: World) -> None:
+    world.api.json("status")
+    assert models.ApiKey.objects.get(project=world.project, name="read").last_used_at is not None
+    assert models.ApiKey.objects.get(project=world.other).last_used_at is None
+
+
+def test_a_path_that_is_not_there_is_json_and_never_a_redirect(world: World) -> None:
+    for path in ("nope", "sessions/", "events/x/raw/", "sessions/abc"):
+        answer = world.api.get(path)
+        assert answer.status_code == 404 and json.loads(answer.content)["error"]["code"] == "not_found", path
+
+
+def test_a_list_of_sessions_asks_the_database_a_fixed_number_of_times(world: World, django_assert_max_num_queries: object) -> None:
+    world.bench.send(spans(30))
+    world.bench.derive()
+    world.api.json("status")
+    with django_assert_max_num_queries(6):  # type: ignore[operator]
+        assert len(world.api.json("sessions", limit=30)["results"]) == 30

@@ -1,0 +1,93 @@
+"""Owns what tests of the pass stand on: an empty set of evidence and derived tables, a project, and the pass itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from auditlog.derive.consume import Pass
+from auditlog.derive.summary import summarise
+from auditlog.derive.timeline import build
+from auditlog.item import Item
+from auditlog.store.connect import connect
+from auditlog.store.reader import Reader
+from auditlog.store.writer import Project, Writer, Written
+
+DERIVED = ("derived", "derive_failure", "tally", "trace", "declared", "session", "quarantined")
+NOW = datetime.now(UTC)
+
+
+def empty(conn: psycopg.Connection[Any]) -> None:
+    conn.execute(f"TRUNCATE {', '.join(DERIVED)}")
+    conn.execute("TRUNCATE part, batch, event, content CASCADE")
+    conn.execute("UPDATE bucket SET generation = generation + 1")  # what writers remember of content is void
+    conn.execute("UPDATE edition SET system_id = 0, watermark = 0")
+
+
+@pytest.fixture
+def owner(django_db_setup: None) -> Iterator[psycopg.Connection[Any]]:
+    with connect("owner", autocommit=True) as conn:
+        empty(conn)  # before, never after: the transaction around a test of pages would be waited for
+        yield conn
+
+
+class Bench:
+    """A project with its writer and its pass, over the roles that production uses."""
+
+    def __init__(self, owner: psycopg.Connection[Any], project: Project | None = None) -> None:
+        self.owner = owner
+        self.project = project or Project(secrets.randbelow(2**30), secrets.token_bytes(32), 1, "month")
+        self.writer = Writer(lambda: connect("ingest"))
+        self.conn = connect("derive", autocommit=True)
+        self.reader = Reader(self.conn, lambda _: self.project.secret)
+
+    def send(self, items: Sequence[Item], received_at: datetime = NOW) -> Written:
+        return self.writer.write(self.project, items, key_id=None, protocol=1, received_at=received_at)
+
+    def new_pass(self) -> Pass:
+        """As after a start: nothing is remembered but what the database holds."""
+        self.conn.close()
+        self.conn = connect("derive", autocommit=True)
+        self.reader = Reader(self.conn, lambda _: self.project.secret)
+        return Pass(self.conn, self.reader.events_of_batches)
+
+    def derive(self) -> None:
+        work = self.new_pass()
+        work.drain()
+        self.owner.execute("UPDATE session SET summary_seconds = 0")  # a test does not wait until a summary may be written again
+        while summarise(self.conn, work.edition, lambda facts: build(self.reader, facts)):
+            pass
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        return self.owner.execute(query).fetchall()  # type: ignore[arg-type]
+
+    def state(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every derived row that may not depend on when or in which order things arrived."""
+        return {
+            "trace": self.rows("SELECT trace_key, trace_id, own_key, session_key, buckets, first_at, last_at FROM trace ORDER BY 1"),
+            "declared": self.rows("SELECT trace_key, kind, digest, value, rank FROM declared ORDER BY 1, 2, 3"),
+            "session": self.rows(
+                "SELECT key, session_id, declared, traces, started_at, ended_at, sort_at, agent_name, agent_version, opening, totals, "
+                "verdict, gaps, findings, last_action, error, stale_since FROM session ORDER BY 1"
+            ),
+            "tally": self.rows("SELECT events, quarantined FROM tally"),
+        }
+
+    def wipe(self) -> None:
+        empty(self.owner)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.conn.close()
+
+
+@pytest.fixture
+def bench(owner: psycopg.Connection[Any]) -> Iterator[Bench]:
+    made = Bench(owner)
+    yield made
+    made.close()

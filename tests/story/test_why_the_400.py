@@ -1,0 +1,105 @@
+"""Owns the story: somebody asks why an account was credited $400, and an operator finds the answer, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests import corpus
+from tests.service import Service
+from tests.story.chromium import PATH
+
+CASES = ("openinference/chat_refund", "openai-agents-v2/halluc", "langchain-openinference/llmerr")
+
+
+def send(service: Service, name: str) -> None:
+    """The bodies of a case as the instrumentation sent them."""
+    run = service.first_run
+    for body in corpus.case(name)["bodies"]:
+        request = urllib.request.Request(
+            run["otlp_http"] + body["path"],
+            data=(corpus.CASES / name / body["file"]).read_bytes(),
+            headers={"Authorization": f"Bearer {run['ingest_key']}", "Content-Type": body["content_type"], "Content-Encoding": "gzip"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+
+
+def settle(service: Service) -> None:
+    run = service.first_run
+    for _ in range(200):
+        request = urllib.request.Request(run["url"] + "/api/v1/status", headers={"Authorization": f"Bearer {run['read_key']}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            status = json.load(answer)
+        if not status["pending_batches"] and not status["stale_summaries"]:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"still pending: {status}")
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    made = Service()
+    try:
+        made.start()
+        for name in CASES:
+            send(made, name)
+        settle(made)
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        yield made
+        made.close()
+
+
+def log_in(page: Page, run: dict[str, str]) -> None:
+    page.goto(run["url"] + "/")
+    expect(page).to_have_url(re.compile("/login"))
+    page.get_by_label("Name").fill(run["username"])
+    page.get_by_label("Password").fill(run["password"])
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("searchbox", name="Find a session")).to_be_visible()
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without JavaScript"])
+def test_an_operator_finds_why_the_account_was_credited(service: Service, browser: Browser, javascript: bool) -> None:
+    context = browser.new_context(java_script_enabled=javascript, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    problems: list[Any] = []
+    page.on("pageerror", problems.append)
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    log_in(page, service.first_run)
+
+    page.get_by_role("searchbox", name="Find a session").fill("ACME-2024")
+    page.get_by_role("button", name="Find", exact=True).click()
+    credited = page.get_by_role("row").filter(has_text="issue_credit").filter(has_text="cr_55120")
+    expect(credited).to_contain_text("$400.00")
+    credited.get_by_role("link").click()
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("issue_credit")
+    call = page.locator("li.row.tool_call").filter(has=page.get_by_label("Tool call issue_credit"))
+    expect(call).to_contain_text("400")
+    expect(call).to_contain_text("returned")
+    reasoning = call.locator("xpath=preceding-sibling::li[1]")
+    expect(reasoning).to_have_class(re.compile("reasoning"))
+    expect(reasoning).to_contain_text("So issue_credit of exactly 400 is allowed")
+    expect(call.locator(".notes")).to_contain_text("amount_usd")  # and where it came from
+    expect(call.locator(".notes").get_by_role("link", name="step 1").first).to_be_visible()
+
+    call.get_by_role("link", name="record 1").click()
+    expect(page.get_by_role("heading", name="As sent")).to_be_visible()
+    assert problems == []
+    context.close()

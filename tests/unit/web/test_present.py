@@ -1,0 +1,91 @@
+"""Owns the checks of how a timeline becomes the rows of the decision page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from auditlog.reconstruct.timeline import timeline
+from auditlog.web import present
+from auditlog.web.tags import count, money, seconds, thousands
+from tests import corpus
+
+
+@pytest.fixture(scope="module")
+def refund() -> dict[str, Any]:
+    return timeline(corpus.arrived(corpus.items("openinference/chat_refund")), key="k", session_id="s")
+
+
+def test_reasoning_stands_directly_above_the_call_that_it_led_to(refund: dict[str, Any]) -> None:
+    rows = present.rows(refund)
+    credit = next(n for n, row in enumerate(rows) if row.tool == "issue_credit")
+    assert rows[credit - 1].kind == "reasoning" and "rule 3b" in rows[credit - 1].text
+    assert rows[credit].arguments is not None
+    assert [(c.key, c.text) for c in rows[credit].arguments.cells][:2] == [("customer_id", "ACME-2024"), ("amount_usd", "400")]
+    assert rows[credit].outcome == "returned"
+
+
+def test_the_margin_says_where_each_argument_came_from(refund: dict[str, Any]) -> None:
+    credit = next(row for row in present.rows(refund) if row.tool == "issue_credit")
+    notes = {note.before: note for note in credit.notes if note.before}
+    assert 1 in notes["amount_usd"].steps and notes["reason"].text == "nowhere before"
+
+
+def test_a_gap_stands_where_the_thing_is_missing_and_counts_as_people_do() -> None:
+    made: dict[str, Any] = {
+        "steps": [{"n": 0, "kind": "user_message", "text": "x"}, {"n": 1, "kind": "assistant_message", "text": "y"}],
+        "model_calls": [],
+        "findings": [],
+        "completeness": {
+            "verdict": "gaps",
+            "gaps": [
+                {"code": "c", "step": 1, "model_call": 0, "message": "reasoning of model call 0 is missing"},
+                {"code": "d", "step": None, "message": "loose"},
+            ],
+        },
+    }
+    assert [row.gaps for row in present.rows(made)] == [[], ["reasoning of model call 1 is missing"]]
+    verdict = present.verdict(made)
+    assert (verdict["text"], verdict["gaps"], verdict["placed"]) == ("2 gaps", ["loose"], [2])
+
+
+def test_a_call_without_result_may_have_happened() -> None:
+    step = {"n": 0, "kind": "tool_call", "tool": {"name": "pay", "arguments": None, "arguments_raw": "{broken", "outcome": "unknown"}}
+    made = present.row(step, [], set())
+    assert made.outcome == "outcome unknown: it may have happened" and made.result is None
+    assert made.arguments_broken and made.arguments is not None and made.arguments.text == "{broken"
+
+
+def test_a_session_of_many_steps_comes_in_pages() -> None:
+    made: dict[str, Any] = {
+        "steps": [{"n": n, "kind": "user_message", "text": str(n)} for n in range(450)],
+        "model_calls": [], "findings": [], "completeness": {"verdict": "complete", "gaps": []},
+    }  # fmt: skip
+    assert [len(present.rows(made, page)) for page in (1, 2, 3)] == [200, 200, 50]
+    assert present.rows(made, 3)[-1].number == 450
+
+
+def test_the_scroll_map_never_runs_backwards_or_off_the_page(refund: dict[str, Any]) -> None:
+    places = [mark["y"] for mark in present.marks(refund)]
+    assert places == sorted(places) and len(set(places)) == len(places) and 0 <= places[0] and places[-1] < 1000
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        ("400", "USD", "$400.00"),
+        ("400", None, "400"),
+        ("1234.5", "CHF", "1,234.50 CHF"),
+        ("-20", "EUR", "−€20.00"),
+        ("5000", "JPY", "¥5,000"),
+    ],
+)
+def test_amounts_are_shown_with_their_currency_and_nothing_is_guessed(amount: str, currency: str | None, shown: str) -> None:
+    assert money(amount, currency) == shown
+
+
+def test_numbers_have_their_units() -> None:
+    assert (seconds(0.4), seconds(19.04), seconds(600), seconds(None)) == ("400 ms", "19.0 s", "10 min", "–")
+    assert (thousands(12345), thousands(None)) == ("12,345", "–")
+    assert (count(1, "step"), count(2, "step")) == ("1 step", "2 steps")
