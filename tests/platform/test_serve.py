@@ -85,6 +85,8 @@ def test_nothing_survives_a_killed_supervisor_and_the_next_start_finds_the_data(
     assert psutil.wait_procs(left, timeout=20)[1] == []
     for port in (service.http, service.otlp, service.grpc):
         with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are closing are allowed, listeners are not
             probe.bind(("127.0.0.1", port))
+            probe.listen()
     service.start()
     assert sessions(service) == known
