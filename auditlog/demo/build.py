@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from auditlog import conf
 
@@ -33,7 +34,7 @@ class Wanted(NamedTuple):
     amount: int
 
 
-KEPT: Final = "otel_genai_span_only/chat_refund"
+KEPT: Final = "pydantic-ai-v5/refund"  # with its reasoning, and nothing missing
 WANTED: Final = (
     Wanted("openinference/chat_refund", "GLOBEX-1871", "user-5120", 129),
     Wanted("otel_genai_event_only/anthropic_refund", "INITECH-0042", "user-6033", 75),
@@ -53,7 +54,7 @@ class Rewriter:
     def __init__(self, wanted: Wanted, facts: list[dict[str, Any]]) -> None:
         tag = hashlib.sha256(wanted.case.encode()).digest()
         self._mask = int.from_bytes(tag[:8], "big")
-        amount = str(wanted.amount)
+        self._amount = wanted.amount
         known = {fact["kind"]: str(fact["value"]) for fact in facts}
         session = f"{wanted.customer.lower()}-{tag[:4].hex()}"
         plain = {known["customer_id"]: wanted.customer, known["user_id"]: wanted.user, known["session_id"]: session}
@@ -61,7 +62,7 @@ class Rewriter:
         self._rules = [(re.compile(re.escape(old)), new) for old, new in plain.items()]
         self._rules += [
             (re.compile(r"(?<=[-_])Nw(?=[a-z0-9])"), "Nw" + tag[4:7].hex()),
-            (re.compile(r"""(\$|_usd[\\"]+: ?|exactly )400(?!\d)"""), rf"\g<1>{amount}"),
+            (re.compile(r"""(\$|_usd[\\"]+: ?|exactly )400(?!\d)"""), rf"\g<1>{wanted.amount}"),
         ]
 
     def text(self, value: str) -> str:
@@ -74,7 +75,17 @@ class Rewriter:
         head = int.from_bytes(value[:8], "big") ^ self._mask
         return head.to_bytes(8, "big") + value[8:] if value else value
 
+    def amount(self, pair: Message) -> None:
+        """An amount that was sent as a number, not as text."""
+        value: Any = pair
+        if value.key.endswith(("_usd", "amount")):
+            for field in ("int_value", "double_value"):
+                if value.value.HasField(field) and getattr(value.value, field) == 400:
+                    setattr(value.value, field, self._amount)
+
     def message(self, message: Message) -> None:
+        if isinstance(message, KeyValue):
+            self.amount(message)
         for field, value in message.ListFields():
             repeated = field.is_repeated
             if field.message_type is not None:
