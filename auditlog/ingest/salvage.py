@@ -232,14 +232,14 @@ class _Logs(msgspec.Struct, rename="camel"):
 
 
 class _Group(msgspec.Struct, rename="camel"):
-    resource: msgspec.Raw | None = None
+    resource: msgspec.Raw = msgspec.Raw()  # not `| None`: msgspec then takes nothing but null
     scope_spans: list[msgspec.Raw] | None = None
     scope_logs: list[msgspec.Raw] | None = None
     schema_url: str | None = None
 
 
 class _Part(msgspec.Struct, rename="camel"):
-    scope: msgspec.Raw | None = None
+    scope: msgspec.Raw = msgspec.Raw()
     spans: list[msgspec.Raw] | None = None
     log_records: list[msgspec.Raw] | None = None
     schema_url: str | None = None
@@ -267,7 +267,7 @@ def json(body: bytes, signal: int) -> Salvaged:
 def _json_group(group: msgspec.Raw, hidden: Hidden, out: _Collector) -> None:
     try:
         parts = msgspec.json.decode(group, type=_Group)
-        resource = None if parts.resource is None else msgspec.json.decode(hidden.sent(parts.resource), type=from_json.JResource | None)
+        resource = None if not bytes(parts.resource) else msgspec.json.decode(hidden.sent(parts.resource), type=from_json.JResource | None)
         from_json.context(resource, parts.schema_url, None, None)
         if hidden.is_in(parts.schema_url):
             raise _refusal("A schemaUrl")
@@ -281,7 +281,7 @@ def _json_group(group: msgspec.Raw, hidden: Hidden, out: _Collector) -> None:
 def _json_part(part: msgspec.Raw, resource: from_json.JResource | None, schema_url: str | None, hidden: Hidden, out: _Collector) -> None:
     try:
         parts = msgspec.json.decode(part, type=_Part)
-        scope = None if parts.scope is None else msgspec.json.decode(hidden.sent(parts.scope), type=from_json.JScope | None)
+        scope = None if not bytes(parts.scope) else msgspec.json.decode(hidden.sent(parts.scope), type=from_json.JScope | None)
         shared = from_json.context(resource, schema_url, scope, parts.schema_url)
         if hidden.is_in(parts.schema_url):
             raise _refusal("A schemaUrl")
