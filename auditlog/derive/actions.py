@@ -30,9 +30,9 @@ def made(action: Action) -> str | None:
     known = {value.text for value in action.values if value.side == "arguments"}
     for value in action.values:
         key = value.pointer.rpartition("/")[2].lower()
-        if value.side == "result" and value.pointer.count("/") == 1 and (key == "id" or key.endswith("_id") or key.endswith("id")):
-            if value.text not in known and len(value.text) <= _LONGEST:
-                return value.text
+        named = value.side == "result" and value.pointer.count("/") == 1 and key.endswith("id")
+        if named and value.text not in known and len(value.text) <= _LONGEST:
+            return value.text
     return None
 
 

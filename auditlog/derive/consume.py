@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     batch_no: int
     project_id: int
     xid: int
-    count: int
+    events: int
 
 
 class NotAlone(Exception):
@@ -129,7 +129,7 @@ class Pass:
         for project_id in sorted({batch.project_id for batch in batches}):
             mine = [batch for batch in batches if batch.project_id == project_id]
             unreadable = sum(q.project_id == project_id for q in group.quarantined)
-            self._conn.execute(sql.TALLY, (self.edition, project_id, sum(b.count for b in mine), len(mine), unreadable))
+            self._conn.execute(sql.TALLY, (self.edition, project_id, sum(b.events for b in mine), len(mine), unreadable))
 
 
 def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -151,10 +151,10 @@ def _first_group(pending: Sequence[Batch]) -> list[Batch]:
     group: list[Batch] = []
     events = 0
     for batch in pending:
-        if group and events + batch.count > GROUP_EVENTS:
+        if group and events + batch.events > GROUP_EVENTS:
             break
         group.append(batch)
-        events += batch.count
+        events += batch.events
     return group
 
 

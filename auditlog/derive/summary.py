@@ -62,7 +62,7 @@ def summary(facts: read.SessionFacts, timeline: dict[str, Any]) -> dict[str, Any
 
 
 def _failed(facts: read.SessionFacts, error: Exception) -> dict[str, Any]:
-    empty = {"steps": [], "totals": {}, "completeness": None}
+    empty: dict[str, Any] = {"steps": [], "totals": {}, "completeness": None}
     return {**summary(facts, empty), "error": describe(error)}
 
 

@@ -141,7 +141,7 @@ def _event_rows(scope: Scope, given: dict[str, str], count: int) -> list[EventRo
             return []
         # Literal buckets: a plan that prunes. Received twice, across two periods: one row.
         found.execute(
-            f"SELECT e.trace_key, e.event_id, min(coalesce(e.occurred_at, e.received_at)) FROM event e "  # noqa: S608 - integers and constants
+            f"SELECT e.trace_key, e.event_id, min(coalesce(e.occurred_at, e.received_at)) FROM event e "
             f"WHERE e.bucket IN ({', '.join(map(str, buckets))}) AND {' AND '.join(where)} "
             f"GROUP BY e.trace_key, e.event_id ORDER BY 3, 1, 2 LIMIT %(count)s",
             values,

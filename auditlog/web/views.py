@@ -68,7 +68,7 @@ def failure(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 def _given(request: HttpRequest) -> dict[str, str]:
     """The filters in the address: empty fields of the form are no filters."""
-    return {name: value for name, value in request.GET.items() if value and name != "tz"}
+    return {name: str(value) for name, value in request.GET.items() if value and name != "tz"}
 
 
 def _without(request: HttpRequest, name: str) -> str:

@@ -64,7 +64,7 @@ class Bench:
             pass
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self.owner.execute(query).fetchall()  # type: ignore[arg-type]
+        return self.owner.execute(query).fetchall()
 
     def state(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every derived row that may not depend on when or in which order things arrived."""

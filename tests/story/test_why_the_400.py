@@ -79,7 +79,7 @@ def test_an_operator_finds_why_the_account_was_credited(service: Service, browse
     context = browser.new_context(java_script_enabled=javascript, viewport={"width": 1440, "height": 900})
     page = context.new_page()
     problems: list[Any] = []
-    page.on("pageerror", problems.append)
+    page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     log_in(page, service.first_run)
 

@@ -190,8 +190,9 @@ def test_pending_batches_are_exact(world: World) -> None:
 
 def test_a_rest_event_comes_back_byte_for_byte(world: World) -> None:
     raw = b'{"kind" : "tool_call","at":"2026-03-01T10:00:00Z", "session_id":"s"}'
-    world.bench.send([Rest([b'{"kind" : ', b',"at":', b', "session_id":', b"}"],
-                           [("kind", b'"tool_call"'), ("at", b'"2026-03-01T10:00:00Z"'), ("session_id", b'"s"')], session_id="s", time=10**18)])  # fmt: skip
+    members = [("kind", b'"tool_call"'), ("at", b'"2026-03-01T10:00:00Z"'), ("session_id", b'"s"')]
+    gaps = [b'{"kind" : ', b',"at":', b', "session_id":', b"}"]
+    world.bench.send([Rest(gaps, members, session_id="s", time=10**18)])
     world.bench.derive()
     (event,) = world.api.json("events", session=world.key_of("s"))["results"]
     assert world.api.get(f"events/{event['id']}/raw").content == raw

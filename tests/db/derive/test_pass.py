@@ -15,6 +15,7 @@ from auditlog.derive.binding import Stored
 from auditlog.derive.consume import NotAlone, Pass
 from auditlog.derive.keys import session_key, trace_session_key
 from auditlog.derive.read import moved_to, session_facts
+from auditlog.derive.summary import summarise
 from auditlog.item import INT, STRING, Attribute, Context, Item, Span, Unreadable
 from auditlog.store.connect import connect
 from tests import corpus
@@ -148,7 +149,8 @@ def test_a_transaction_that_commits_late_is_not_missed(bench: Bench) -> None:
         work = bench.new_pass()
         assert work.drain() == 0  # above the horizon, while the older transaction is open
         late.execute(
-            "INSERT INTO batch SELECT 1000000, project_id, key_id, protocol, received_at, system_id, pg_current_xact_id(), 0, 0, receipt_root FROM batch"
+            "INSERT INTO batch SELECT 1000000, project_id, key_id, protocol, received_at, system_id, pg_current_xact_id(), 0, 0, "
+            "receipt_root FROM batch"
         )
         late.commit()
         assert work.drain() == 2
@@ -202,12 +204,10 @@ def test_what_could_not_be_decoded_is_listed_and_counted(bench: Bench) -> None:
 def test_the_pass_cannot_change_evidence(bench: Bench) -> None:
     for statement in ("UPDATE event SET item = 1", "DELETE FROM batch", "DELETE FROM content", "UPDATE part SET count = 0"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            bench.conn.execute(statement)  # type: ignore[arg-type]
+            bench.conn.execute(statement)
 
 
 def test_a_session_that_cannot_be_summarised_does_not_stop_the_others(bench: Bench) -> None:
-    from auditlog.derive.summary import summarise
-
     bench.send([span(1, session__id="a"), span(2, bytes(16)[:-1] + b"\x07", session__id="b")])
     work = bench.new_pass()
     work.drain()
