@@ -151,6 +151,7 @@ class ModelCall(msgspec.Struct, tag="model_call", eq=False):
     agent: str | None = None
     error: str | None = None
     cost_usd: float | None = None
+    request_key: str | None = None  # equal in the two items that a library writes for one streamed call: its request and its answer
 
 
 class ToolRun(msgspec.Struct, tag="tool_run", eq=False):

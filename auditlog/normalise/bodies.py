@@ -71,7 +71,7 @@ def response_of(body: Any, memo: Memo) -> Response:
         model=text(first(body, "model", "modelVersion", "model_version")),
         response_id=text(first(body, "id", "response_id", "responseId")) or _inner_id(body),
         messages=told,
-        usage=_usage(body),
+        usage=usage_of(first(body, "usage", "usageMetadata", "usage_metadata")),
         finish_reason=text(reason),
         system=_system(body.get("instructions"), memo),
         tools=parts.tools(tools) if isinstance(tools, list) and tools else None,
@@ -80,6 +80,8 @@ def response_of(body: Any, memo: Memo) -> Response:
 
 def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The messages of a response, whichever of the usual places they stand in."""
+    if isinstance(body.get("message"), dict) and "choices" not in body:
+        yield {"role": "assistant", **body["message"]}
     for choice in body.get("choices") or ():
         if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
             yield choice["message"]
@@ -121,18 +123,18 @@ def _inner_id(body: dict[str, Any]) -> str | None:
     return None
 
 
-def _usage(body: dict[str, Any]) -> Usage | None:
-    said = first(body, "usage", "usageMetadata", "usage_metadata")
+def usage_of(said: Any) -> Usage | None:
+    """A provider's own account of tokens, as it stands in its response."""
     if not isinstance(said, dict):
         return None
     details = first(said, "output_tokens_details", "completion_tokens_details")
     inputs = first(said, "input_tokens_details", "prompt_tokens_details")
     read, written = number(said.get("cache_read_input_tokens")), number(said.get("cache_creation_input_tokens"))
-    asked = number(first(said, "input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"))
+    asked = number(first(said, "input_tokens", "prompt_tokens", "input", "promptTokenCount", "prompt_token_count", "inputTokens"))
     found = Usage(
-        input_tokens=asked if asked is None else asked + (read or 0) + (written or 0),  # this shape counts cached tokens apart
+        input_tokens=asked if asked is None or "total_tokens" in said else asked + (read or 0) + (written or 0),  # cached ones stand apart
         output_tokens=number(
-            first(said, "output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count", "outputTokens")
+            first(said, "output_tokens", "completion_tokens", "output", "candidatesTokenCount", "candidates_token_count", "outputTokens")
         ),
         reasoning_tokens=number(details.get("reasoning_tokens")) if isinstance(details, dict) else number(said.get("thoughts_token_count")),
         cached_input_tokens=number(inputs.get("cached_tokens")) if isinstance(inputs, dict) else read,

@@ -180,6 +180,25 @@ def arguments(sent: Any) -> tuple[Any, str | None]:
     return value, sent
 
 
+def called_with(sent: dict[str, Any]) -> Any:
+    """A function's own arguments, out of the way in which a decorator recorded how it was called; None where that is unclear."""
+    for key in ("inputs", "arguments"):
+        only = structure(sent.get(key))
+        if isinstance(only, dict) and len(sent) <= 3:
+            return only
+    if "input_str" in sent:
+        return structure(sent["input_str"])
+    if not ("args" in sent and "kwargs" in sent):
+        return sent
+    args, named = sent["args"], sent["kwargs"]
+    if isinstance(named, dict) and named and not args:
+        return named
+    if isinstance(args, list) and len(args) == 1 and not named:
+        first_one = structure(args[0])
+        return first_one if isinstance(first_one, dict) else None
+    return None
+
+
 def tool_call(value: dict[str, Any]) -> Call | None:
     inner = value.get("function")
     holder = inner if isinstance(inner, dict) else value

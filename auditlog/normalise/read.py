@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from auditlog.item import Item, Span
-from auditlog.normalise.dialects import openinference, otel_genai, plain, rest, traceloop
+from auditlog.normalise.dialects import autogen, langfuse, logfire, mlflow, openinference, otel_genai, plain, rest, traceloop, vercel_ai
 from auditlog.normalise.values import Memo, where_of
 from auditlog.vocabulary import Fact, Reading, Received
 
@@ -17,7 +17,8 @@ class Dialect(NamedTuple):
     translate: Callable[[Received, Memo], list[Fact]]
 
 
-DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in (otel_genai, openinference, traceloop, rest))
+SPEAK = (otel_genai, openinference, traceloop, vercel_ai, langfuse, mlflow, logfire, autogen, rest)
+DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in SPEAK)
 
 
 def read(received: Received, memo: Memo | None = None) -> Reading:

@@ -6,6 +6,7 @@ layer that overlaps in time with equal usage. A span that encloses several calls
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -203,6 +204,7 @@ def join(
         _node_for(fact, nodes).facts.append(fact)
     loose = _place(records, nodes, tree)
     _by_response(nodes.values())
+    _by_request(nodes.values())
     aggregates = _by_enclosure(nodes, tree)
     _by_overlap([n for n in nodes.values() if n.key not in aggregates])
     groups: dict[Key, list[Node]] = defaultdict(list)
@@ -259,6 +261,18 @@ def _by_response(nodes: Iterable[Node]) -> None:
             for other in same[i + 1 : i + 9]:  # layers of one call are neighbours in time
                 if node.root() is not other.root() and (_overlap(node, other) or (node.tokens is not None and node.tokens == other.tokens)):
                     other.root().joined_to = node.root()
+
+
+def _by_request(nodes: Iterable[Node]) -> None:
+    """Joins the item that carries a streamed answer to the one before it that carries only the same request."""
+    by_key: dict[tuple[str, str], list[Node]] = defaultdict(list)
+    for node in sorted(nodes, key=lambda n: (n.span, n.key)):
+        for key in node.said("request_key"):
+            by_key[node.key[0], key].append(node)
+    for same in by_key.values():
+        for asked, answered in itertools.pairwise(same):
+            if not any(f.output or f.usage for f in asked.facts) and any(f.output or f.usage for f in answered.facts):
+                answered.root().joined_to = asked.root()
 
 
 def _overlap(a: Node, b: Node, slack: int = SLACK) -> bool:

@@ -11,6 +11,7 @@ from auditlog.reconstruct.keys import arguments_key
 from auditlog.vocabulary import Call, Form, Media, Message, Result, Text, Where
 
 PROMPT, ANSWER, AFTER = 0, 1, 2  # phases of one call: what went in stands before what came out
+NEIGHBOURS = 4  # messages of a prompt in which the parts of one answer may stand
 UNIQUE = 12  # characters from which a call's ID is taken to be unique; shorter ones ("call_0") are counted per answer by some
 Place = tuple[int, int, int, int]  # time, ordinal of the call, phase, position
 

@@ -10,7 +10,7 @@ from typing import Any
 from auditlog.reconstruct.calls import JoinedCall
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import flat
-from auditlog.reconstruct.step import AFTER, ANSWER, PROMPT, UNIQUE, Place, Prompt, Step, Tooling, message_text
+from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, Place, Prompt, Step, Tooling, message_text
 from auditlog.reconstruct.tree import key_of
 from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Media, Message, MessageRecord, Reasoning, Result, Text, Where
 
@@ -83,7 +83,7 @@ class Builder:
                 self._asked(message, place, call, counts, history)
                 self._parts(message, place, call, counts, (Result,))
             else:
-                self._parts(message, place, call, counts, (Text, Reasoning, Call, Result))
+                self._parts(message, place, call, counts, (Text, Reasoning, Call, Result), call.input[position : position + NEIGHBOURS])
         self._prompts[_opening(call.input)] = (call.input, counts)
 
     def _continued(self, messages: tuple[Message, ...]) -> tuple[Prompt, int]:
@@ -111,7 +111,9 @@ class Builder:
             return False
         return any(earlier.at <= self.last_answer.get(trace, 0) <= call.start for trace in earlier.traces)
 
-    def _parts(self, message: Message, place: Place, call: JoinedCall, counts: Prompt, kinds: tuple[type, ...]) -> None:
+    def _parts(
+        self, message: Message, place: Place, call: JoinedCall, counts: Prompt, kinds: tuple[type, ...], onward: tuple[Message, ...] = ()
+    ) -> None:
         """The parts of one message of a prompt: known already in nearly every case; if not, a later prompt is all there is."""
         for index, part in enumerate(message.parts):
             if not isinstance(part, kinds):
@@ -129,9 +131,9 @@ class Builder:
             elif isinstance(part, Result):
                 self._answered(part, counts)
             elif isinstance(part, Text | Reasoning) and part.text.strip():
-                self._repeated(part, spot, call, counts)
+                self._repeated(part, spot, call, counts, onward)
 
-    def _repeated(self, part: Text | Reasoning, spot: Place, call: JoinedCall, counts: Prompt) -> None:
+    def _repeated(self, part: Text | Reasoning, spot: Place, call: JoinedCall, counts: Prompt, onward: tuple[Message, ...]) -> None:
         kind = "reasoning" if isinstance(part, Reasoning) else "assistant_message"
         key = (kind, self.flat(part.text))
         counts[key] += 1
@@ -141,9 +143,31 @@ class Builder:
             return
         if (kind, key[1]) in self.covered:
             return
-        step = self.add(Step(kind, spot, call.start, call.wheres, part.text))
-        step.from_prompt, step.agent = True, call.agent
+        anchor = self._anchor(onward)
+        if anchor is None:
+            step = self.add(Step(kind, spot, call.start, call.wheres, part.text))
+            step.from_prompt, step.agent = True, call.agent
+        else:  # the rest of that answer is known: this belongs right before it
+            before = (anchor.place[0], anchor.place[1], anchor.place[2], anchor.place[3] - 500 + min(spot[3] % 1000, 400))
+            step = self.add(Step(kind, before, anchor.at, call.wheres, part.text))
+            step.call, step.agent = anchor.call, anchor.agent
         step.form = part.form if isinstance(part, Reasoning) else None
+
+    def _anchor(self, onward: tuple[Message, ...]) -> Step | None:
+        """The first known thing of a model's answer that stands in the same message, or in one right after it."""
+        for message in onward:
+            if message.role != "assistant":
+                return None
+            for part in message.parts:
+                known: list[Step] = []
+                if isinstance(part, Call) and part.call_id:
+                    known = self.by_id.get(part.call_id, [])
+                elif isinstance(part, Text):
+                    known = self.known.get(("assistant_message", self.flat(part.text)), [])
+                found = next((s for s in known if s.call is not None), None)
+                if found is not None:
+                    return found
+        return None
 
     def _was_reasoning(self, part: Text | Reasoning, text: str) -> bool:
         """A later prompt knows that what was taken for an answer was reasoning."""
@@ -197,7 +221,7 @@ class Builder:
     def _answer(self, n: int, call: JoinedCall) -> None:
         said: dict[str, list[str]] = defaultdict(list)
         for position, part in enumerate(call.output):
-            place = (call.end, n, ANSWER, position)
+            place = (call.end, n, ANSWER, position * 1000)
             step: Step | None = None
             if isinstance(part, Reasoning):
                 step = self._new("reasoning", part.text, place, call)

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from auditlog.normalise.identity import best_session, identify
+from auditlog.normalise.identity import best_session, identify, role_of
 from auditlog.normalise.read import read_all
 from auditlog.reconstruct import gaps
 from auditlog.reconstruct.calls import JoinedCall, enrich, join
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import canonical
 from auditlog.reconstruct.origins import Haystack, Search
+from auditlog.reconstruct.scalars import scalars
 from auditlog.reconstruct.step import Step
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
@@ -23,6 +24,7 @@ from auditlog.reconstruct.tree import Key, Tree, key_of
 from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Identity, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BY_ARGUMENT = 80  # rank of a subject that only the arguments of a call name
 FALLBACK_RANK = 90  # names that stand in where nobody named an agent
 Fact = TypeVar("Fact")
 
@@ -118,6 +120,12 @@ class Session:
         for identity in self.identities:
             for declared in getattr(identity, kind):
                 best[declared.value] = min(declared.rank, best.get(declared.value, declared.rank))
+        if not best:  # nobody declared one: those that the calls were about
+            for step in self.steps:
+                for pointer, value in scalars(step.tool.arguments if step.tool is not None else None):
+                    role = role_of(pointer.rsplit("/", 1)[-1], True)
+                    if role is not None and f"{role.kind}s" == kind and isinstance(value, str):
+                        best[value] = BY_ARGUMENT
         return sorted(best, key=lambda value: (best[value], value))
 
     def agents(self) -> list[dict[str, Any]]:

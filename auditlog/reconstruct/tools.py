@@ -12,6 +12,8 @@ from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tree import Tree, key_of
 from auditlog.vocabulary import Call, ToolRun, Where
 
+LOG_SLACK = 250_000_000  # nanoseconds after its end in which a library writes down what it did
+
 
 class JoinedRun:
     """One execution, as all its reports describe it."""
@@ -61,6 +63,8 @@ def join_runs(facts: Iterable[ToolRun], tree: Tree) -> list[JoinedRun]:
         outer = tree.nearest(key, keys, memo)
         enclosing = by_span.get(outer) if outer is not None else None
         same = by_span.get(key)
+        if run.where.log and same is not None and (same.runs[0].name != run.name or not _agree(same, run)):
+            same = None  # a record within the span of something else
         if same is None and run.call_id:
             same = next((j for j in by_id[run.call_id] if _overlap(j, run)), None)
         if same is None and enclosing is not None and enclosing.runs[0].name == run.name and _agree(enclosing, run):
@@ -72,14 +76,16 @@ def join_runs(facts: Iterable[ToolRun], tree: Tree) -> list[JoinedRun]:
             out.append(same)
         elif run not in same.runs:
             same.runs.append(run)
-        by_span[key] = same
+        if not run.where.log:
+            by_span[key] = same
         if run.call_id and same not in by_id[run.call_id]:
             by_id[run.call_id].append(same)
     return sorted(out, key=lambda j: j.order)
 
 
 def _overlap(joined: JoinedRun, run: ToolRun) -> bool:
-    return joined.start <= max(run.where.end, run.where.start) and run.where.start <= max(joined.end, joined.start)
+    slack = LOG_SLACK if run.where.log or any(w.log for w in joined.wheres) else 0
+    return joined.start <= max(run.where.end, run.where.start) + slack and run.where.start <= max(joined.end, joined.start) + slack
 
 
 def _agree(joined: JoinedRun, run: ToolRun) -> bool:
@@ -148,7 +154,7 @@ def _by_name(run: JoinedRun, calls: Waiting) -> bool:
 def _to_next(run: JoinedRun, steps: list[Step], before: int = 0) -> bool:
     for place, step in enumerate(steps):
         tool = step.tool
-        if before and step.place[0] > before:
+        if before and step.place[0] > before and not step.from_prompt:
             return False  # the model had not asked for it yet
         if tool is None or tool.ran or (run.call_id and tool.call_id and run.call_id not in tool.ids):
             continue

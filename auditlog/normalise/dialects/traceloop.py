@@ -108,7 +108,7 @@ def _functions(said: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _tool_run(where: Where, said: dict[str, Any], name: str, error: str | None) -> ToolRun:
     sent, raw = parts.arguments(first(said, "traceloop.entity.input", "gen_ai.tool.call.arguments"))
     if isinstance(sent, dict):
-        sent = _called_with(sent)
+        sent = parts.called_with(sent)
     answer = first(said, "traceloop.entity.output", "gen_ai.tool.call.result")
     result = shapes.answer_of(answer)
     return ToolRun(
@@ -121,17 +121,3 @@ def _tool_run(where: Where, said: dict[str, Any], name: str, error: str | None) 
         returned=answer is not None,
         error=error,
     )
-
-
-def _called_with(sent: dict[str, Any]) -> Any:
-    """A function's own arguments, out of the way in which the decorator recorded how it was called."""
-    if isinstance(sent.get("inputs"), dict):
-        return sent["inputs"]
-    if "input_str" in sent:
-        return structure(sent["input_str"])
-    args, named = sent.get("args"), sent.get("kwargs")
-    if isinstance(named, dict) and named and not args:
-        return named
-    if isinstance(args, list) and len(args) == 1 and isinstance(args[0], dict) and not named:
-        return args[0]
-    return None if "args" in sent and "kwargs" in sent else sent

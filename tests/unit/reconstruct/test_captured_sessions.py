@@ -10,40 +10,10 @@ import pytest
 from tests.corpus import arrived, case, items, names, shuffled, timelines
 from tests.scoring import Score, score
 
-# What each source gives back at least: (recall, precision). A source rises here with its vocabulary, and never falls.
+# Sources that do not give back everything yet: (recall, precision) at least, and why.
 FLOOR = {
     "google-adk": (0.87, 1.0),  # its log records write reasoning as text
-    "smolagents-openinference": (0.84, 1.0),
-    "anthropic-sdk-own": (1.0, 1.0),
-    "anthropic_native": (1.0, 1.0),
-    "autogen-openinference": (1.0, 1.0),
-    "google-adk-openinference": (1.0, 1.0),
-    "langchain-anthropic-openinference": (1.0, 1.0),
-    "langchain-anthropic-traceloop": (1.0, 1.0),
-    "langchain-openinference": (1.0, 1.0),
-    "langchain-traceloop": (1.0, 1.0),
-    "mcp-openinference": (1.0, 1.0),
-    "openai-agents-chat-openinference": (1.0, 1.0),
-    "openai-agents-openinference": (1.0, 1.0),
-    "openai-agents-openinference-nolimit": (1.0, 1.0),
-    "openai-agents-traceloop-openai": (1.0, 1.0),
-    "openai-agents-v2": (1.0, 1.0),
-    "openai_v2_event_only": (1.0, 1.0),
-    "openai_v2_legacy_events": (1.0, 1.0),
-    "openai_v2_span_and_event": (1.0, 1.0),
-    "openai_v2_span_only": (1.0, 1.0),
-    "openinference": (1.0, 1.0),
-    "otel_genai_event_only": (1.0, 1.0),
-    "otel_genai_span_only": (1.0, 1.0),
-    "pydantic-ai-v2": (1.0, 1.0),
-    "pydantic-ai-v5": (1.0, 1.0),
-    "pydantic-ai-v5-grpc": (1.0, 1.0),
-    "pydantic-ai1x-v1-attrs": (1.0, 1.0),
-    "strands-own": (1.0, 1.0),
-    "traceloop_instr": (1.0, 1.0),
-    "traceloop_instr_events": (1.0, 1.0),
-    "traceloop_sdk": (1.0, 1.0),
-    "vercel_ai_v7": (1.0, 1.0),
+    "smolagents-openinference": (0.84, 1.0),  # reasoning and results only as Python's notation of an object
 }
 
 
@@ -61,12 +31,13 @@ def scored(source: str) -> Score:
     return total
 
 
-@pytest.mark.parametrize("source", sorted(FLOOR))
+@pytest.mark.parametrize("source", sorted(by_source()))
 def test_a_source_gives_back_what_its_payload_carries(source: str) -> None:
     found = scored(source)
     assert found.facts > 0
-    assert found.recall >= FLOOR[source][0], found.missing
-    assert found.precision >= FLOOR[source][1], found.extra
+    recall, precision = FLOOR.get(source, (1.0, 1.0))
+    assert found.recall >= recall, found.missing
+    assert found.precision >= precision, found.extra
 
 
 def told(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
