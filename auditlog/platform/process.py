@@ -30,6 +30,19 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(1)
 
 
+def end_with_make() -> None:
+    """Asks for SIGTERM when the `make run` that started this process is killed; under any other parent it does nothing.
+
+    A shell may end and leave a service behind on purpose; make only waits for us.
+    """
+    try:
+        parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+    except OSError:
+        return
+    if parent in ("make", "gmake"):
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def ready() -> None:
     """Tells the supervisor that this process serves. Without a supervisor it does nothing; may be called once."""
     number = os.environ.pop(READY_FD, "")

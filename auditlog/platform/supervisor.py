@@ -132,6 +132,7 @@ class Supervisor:
     def listen(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        process.end_with_make()
 
     def _on_signal(self, number: int, _: object) -> None:
         self._asked += 1

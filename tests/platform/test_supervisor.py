@@ -85,6 +85,18 @@ def test_nothing_survives_a_supervisor_that_is_killed(service: Start) -> None:
     eventually(lambda: not [number for number in left if alive(number)])
 
 
+def test_it_ends_when_the_make_that_started_it_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(f"run:\n\t@exec {sys.executable} -m tests.platform.fake_service {tmp_path} plain\n")
+    make = subprocess.Popen(["make", "-f", str(tmp_path / "Makefile"), "run"], cwd=conf.ROOT, stderr=subprocess.DEVNULL)
+    eventually(lambda: (tmp_path / "up").exists())
+    started = psutil.Process(make.pid).children(recursive=True)
+    make.kill()
+    make.wait()
+    assert len(started) == 4
+    assert psutil.wait_procs(started, timeout=30)[1] == []
+    assert (tmp_path / "order").read_text().split() == ["front", "work"]  # ended, not killed
+
+
 def test_three_starts_that_never_served_end_everything_and_the_message_says_which_and_why(service: Start, tmp_path: Path) -> None:
     child = service("hopeless")
     assert child.wait(30) == 1
