@@ -69,7 +69,7 @@ class Pass:
             self._consume(group)
         except psycopg.OperationalError:
             raise  # the database, not the batch: nobody's attempt
-        except Exception as error:  # whatever one batch holds must not stop the batches behind it
+        except Exception as error:  # noqa: BLE001 - whatever one batch holds must not stop the batches behind it
             if len(group) == 1:
                 self._set_aside(group[0], error)
             else:
@@ -102,7 +102,7 @@ class Pass:
                 self._consume([batch])
             except psycopg.OperationalError:
                 raise
-            except Exception as error:  # as in step
+            except Exception as error:  # noqa: BLE001 - as in step
                 self._set_aside(batch, error)
 
     def _set_aside(self, batch: Batch, error: Exception) -> None:

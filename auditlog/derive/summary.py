@@ -81,7 +81,7 @@ def summarise(conn: psycopg.Connection[Any], edition: int, build: BUILD) -> int:
                     row = summary(facts, build(facts))
             except psycopg.OperationalError:
                 raise
-            except Exception as error:  # whatever one session holds must not keep the others from the ledger
+            except Exception as error:  # noqa: BLE001 - whatever one session holds must not keep the others from the ledger
                 log.error("derive.summary_failed", extra={"session": key, "error_kind": type(error).__name__})
                 row = _failed(facts, error)
             conn.execute(sql.SUMMARISED, {**row, "edition": edition, "key": key, "summary_seconds": time.monotonic() - began})
