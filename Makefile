@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make requirements"
 
-.PHONY: help run test lint chromium requirements
+.PHONY: help run test lint chromium requirements bench drill
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,13 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP) ## CPU of ingest beside a plain COPY, and disk per session
+	@$(BIN)/python -m bench.ingest
+	@$(BIN)/python -m bench.disk
+
+drill: $(STAMP) ## twenty rounds of kill -9 under real exporters
+	@AUDITLOG_DRILL_ROUNDS=20 $(BIN)/python -m pytest tests/drills
 
 chromium: ## the browser that the tests use
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
