@@ -2,6 +2,8 @@
 
 Every row belongs to an edition. A rebuild fills a new edition beside the current one; readers see the current one only.
 Nothing here refers to another table by a foreign key: rows are functions of the evidence alone, whatever its order of arrival.
+Keys and indexes begin with the column that tells most. Edition and project come last: until the first ANALYZE the planner takes
+any column for selective, and an index that began with them was read whole (80 ms a session where 0.2 are enough).
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Edition(models.Model):
 class Derived(models.Model):
     """A batch that an edition has consumed: written in the transaction that wrote what came of it."""
 
-    pk = models.CompositePrimaryKey("edition", "batch_no")
+    pk = models.CompositePrimaryKey("batch_no", "edition")
     edition = models.SmallIntegerField()
     batch_no = models.BigIntegerField()
     derived_at = models.DateTimeField(db_default=Now())
@@ -52,7 +54,7 @@ class Derived(models.Model):
 class DeriveFailure(models.Model):
     """A batch that could not be consumed. After three attempts it is set aside, visible, and the pass goes on."""
 
-    pk = models.CompositePrimaryKey("edition", "batch_no")
+    pk = models.CompositePrimaryKey("batch_no", "edition")
     edition = models.SmallIntegerField()
     batch_no = models.BigIntegerField()
     project_id = models.IntegerField()
@@ -68,7 +70,7 @@ class DeriveFailure(models.Model):
 class Tally(models.Model):
     """Events of a project so far. Exact, because a batch is added in the transaction that marks it consumed."""
 
-    pk = models.CompositePrimaryKey("edition", "project_id")
+    pk = models.CompositePrimaryKey("project_id", "edition")
     edition = models.SmallIntegerField()
     project_id = models.IntegerField()
     events = models.BigIntegerField(db_default=0)
@@ -83,7 +85,7 @@ class Tally(models.Model):
 class Trace(models.Model):
     """One trace (or what stands for one, where an item has no trace ID): where its events lie and which session it is of."""
 
-    pk = models.CompositePrimaryKey("edition", "project_id", "trace_key")
+    pk = models.CompositePrimaryKey("trace_key", "project_id", "edition")
     edition = models.SmallIntegerField()
     project_id = models.IntegerField()
     trace_key = models.UUIDField()
@@ -100,9 +102,9 @@ class Trace(models.Model):
         db_table = "trace"
         db_table_comment = DERIVED
         indexes: ClassVar = [
-            models.Index(fields=["edition", "project_id", "session_key"], name="trace_session"),
-            models.Index(fields=["edition", "project_id", "trace_id"], name="trace_trace_id"),
-            models.Index(fields=["edition", "project_id", "own_key"], name="trace_own_key"),
+            models.Index(fields=["session_key", "edition"], name="trace_session"),
+            models.Index(fields=["trace_id", "project_id", "edition"], name="trace_trace_id"),
+            models.Index(fields=["own_key", "edition"], name="trace_own_key"),
         ]
 
 
@@ -112,7 +114,7 @@ class Declared(models.Model):
     Kept for ever, winner or not: which session a trace belongs to is chosen from all of it, again with every late event.
     """
 
-    pk = models.CompositePrimaryKey("edition", "project_id", "trace_key", "kind", "digest")
+    pk = models.CompositePrimaryKey("trace_key", "kind", "digest", "project_id", "edition")
     edition = models.SmallIntegerField()
     project_id = models.IntegerField()
     trace_key = models.UUIDField()
@@ -124,13 +126,13 @@ class Declared(models.Model):
     class Meta:
         db_table = "declared"
         db_table_comment = DERIVED
-        indexes: ClassVar = [models.Index(fields=["edition", "project_id", "digest", "kind"], name="declared_value")]
+        indexes: ClassVar = [models.Index(fields=["digest", "kind", "project_id", "edition"], name="declared_value")]
 
 
 class Session(models.Model):
     """One conversation or run: the traces that name it, and a summary of what happened in it for the search ledger."""
 
-    pk = models.CompositePrimaryKey("edition", "key")
+    pk = models.CompositePrimaryKey("key", "edition")
     edition = models.SmallIntegerField()
     key = models.CharField(max_length=26)
     project_id = models.IntegerField()
@@ -158,7 +160,7 @@ class Session(models.Model):
         db_table = "session"
         db_table_comment = DERIVED
         indexes: ClassVar = [
-            models.Index(fields=["edition", "project_id", "-sort_at", "-key"], name="session_by_time"),
+            models.Index(fields=["project_id", "edition", "-sort_at", "-key"], name="session_by_time"),
             models.Index(fields=["edition", "stale_since"], name="session_stale", condition=models.Q(stale_since__isnull=False)),
         ]
 
@@ -166,7 +168,7 @@ class Session(models.Model):
 class Quarantined(models.Model):
     """An item that could not be decoded: kept verbatim among the evidence, listed here so that it can be found."""
 
-    pk = models.CompositePrimaryKey("edition", "project_id", "trace_key", "event_id")
+    pk = models.CompositePrimaryKey("trace_key", "event_id", "project_id", "edition")
     edition = models.SmallIntegerField()
     project_id = models.IntegerField()
     trace_key = models.UUIDField()
@@ -179,4 +181,4 @@ class Quarantined(models.Model):
     class Meta:
         db_table = "quarantined"
         db_table_comment = DERIVED
-        indexes: ClassVar = [models.Index(fields=["edition", "project_id", "-received_at"], name="quarantined_by_time")]
+        indexes: ClassVar = [models.Index(fields=["project_id", "edition", "-received_at"], name="quarantined_by_time")]

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Derived",
             fields=[
-                ("pk", models.CompositePrimaryKey("edition", "batch_no", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("pk", models.CompositePrimaryKey("batch_no", "edition", blank=True, editable=False, primary_key=True, serialize=False)),
                 ("edition", models.SmallIntegerField()),
                 ("batch_no", models.BigIntegerField()),
                 ("derived_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="DeriveFailure",
             fields=[
-                ("pk", models.CompositePrimaryKey("edition", "batch_no", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("pk", models.CompositePrimaryKey("batch_no", "edition", blank=True, editable=False, primary_key=True, serialize=False)),
                 ("edition", models.SmallIntegerField()),
                 ("batch_no", models.BigIntegerField()),
                 ("project_id", models.IntegerField()),
@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Tally",
             fields=[
-                ("pk", models.CompositePrimaryKey("edition", "project_id", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("pk", models.CompositePrimaryKey("project_id", "edition", blank=True, editable=False, primary_key=True, serialize=False)),
                 ("edition", models.SmallIntegerField()),
                 ("project_id", models.IntegerField()),
                 ("events", models.BigIntegerField(db_default=0)),
@@ -61,11 +61,11 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "edition",
-                        "project_id",
                         "trace_key",
                         "kind",
                         "digest",
+                        "project_id",
+                        "edition",
                         blank=True,
                         editable=False,
                         primary_key=True,
@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "declared",
                 "db_table_comment": "derived",
-                "indexes": [models.Index(fields=["edition", "project_id", "digest", "kind"], name="declared_value")],
+                "indexes": [models.Index(fields=["digest", "kind", "project_id", "edition"], name="declared_value")],
             },
         ),
         migrations.CreateModel(
@@ -109,7 +109,7 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "edition", "project_id", "trace_key", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "trace_key", "event_id", "project_id", "edition", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("edition", models.SmallIntegerField()),
@@ -124,13 +124,13 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "quarantined",
                 "db_table_comment": "derived",
-                "indexes": [models.Index(fields=["edition", "project_id", "-received_at"], name="quarantined_by_time")],
+                "indexes": [models.Index(fields=["project_id", "edition", "-received_at"], name="quarantined_by_time")],
             },
         ),
         migrations.CreateModel(
             name="Session",
             fields=[
-                ("pk", models.CompositePrimaryKey("edition", "key", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("pk", models.CompositePrimaryKey("key", "edition", blank=True, editable=False, primary_key=True, serialize=False)),
                 ("edition", models.SmallIntegerField()),
                 ("key", models.CharField(max_length=26)),
                 ("project_id", models.IntegerField()),
@@ -157,7 +157,7 @@ class Migration(migrations.Migration):
                 "db_table": "session",
                 "db_table_comment": "derived",
                 "indexes": [
-                    models.Index(fields=["edition", "project_id", "-sort_at", "-key"], name="session_by_time"),
+                    models.Index(fields=["project_id", "edition", "-sort_at", "-key"], name="session_by_time"),
                     models.Index(
                         condition=models.Q(("stale_since__isnull", False)), fields=["edition", "stale_since"], name="session_stale"
                     ),
@@ -170,7 +170,7 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "edition", "project_id", "trace_key", blank=True, editable=False, primary_key=True, serialize=False
+                        "trace_key", "project_id", "edition", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("edition", models.SmallIntegerField()),
@@ -189,9 +189,9 @@ class Migration(migrations.Migration):
                 "db_table": "trace",
                 "db_table_comment": "derived",
                 "indexes": [
-                    models.Index(fields=["edition", "project_id", "session_key"], name="trace_session"),
-                    models.Index(fields=["edition", "project_id", "trace_id"], name="trace_trace_id"),
-                    models.Index(fields=["edition", "project_id", "own_key"], name="trace_own_key"),
+                    models.Index(fields=["session_key", "edition"], name="trace_session"),
+                    models.Index(fields=["trace_id", "project_id", "edition"], name="trace_trace_id"),
+                    models.Index(fields=["own_key", "edition"], name="trace_own_key"),
                 ],
             },
         ),
