@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from kombu import pools
 
 from auditlog import conf, jobs
 from auditlog.celery import app
@@ -40,7 +41,8 @@ def worker(tmp_path: Path) -> Iterator[Start]:
         return started[-1]
 
     yield start
-    app.pool.force_close_all(close_pool=False)  # this process sent hints
+    pools.reset()  # this process sent hints: its connections would keep the database from being dropped
+    app.amqp._producer_pool = app._pool = None
     for child in started:
         child.terminate()
         try:
@@ -54,7 +56,7 @@ def test_a_job_is_done_by_a_worker_that_holds_only_the_rights_of_pages(worker: S
     first_run.ensure()
     row = jobs.add("open_buckets")
     eventually(lambda: Job.objects.get(pk=row.pk).state == Job.State.DONE)
-    assert len(Job.objects.get(pk=row.pk).result or []) == 3
+    assert Job.objects.get(pk=row.pk).attempts == 1
 
 
 def test_a_worker_that_is_killed_leaves_no_process_and_the_next_one_finds_the_job(worker: Start) -> None:
