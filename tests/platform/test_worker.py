@@ -41,7 +41,7 @@ def worker(tmp_path: Path) -> Iterator[Start]:
         return started[-1]
 
     yield start
-    pools.reset()  # this process sent hints: its connections would keep the database from being dropped
+    pools.reset()  # type: ignore[no-untyped-call]  # this process sent hints: its connections would keep the database from being dropped
     app.amqp._producer_pool = app._pool = None
     for child in started:
         child.terminate()
