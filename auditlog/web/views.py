@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 View = Callable[..., HttpResponse]
 FILTERS: Final = (
     ("q", "", ""),
-    ("customer_id", "Customer", "customer is"),
-    ("user_id", "User", "user is"),
-    ("session_id", "Session ID", "session is"),
-    ("trace_id", "Trace ID", "trace is"),
+    ("customer_id", "Customer", "whose customer is"),
+    ("user_id", "User", "whose user is"),
+    ("session_id", "Session ID", "named"),
+    ("trace_id", "Trace ID", "with the trace"),
     ("subject", "Other subject", "about"),
-    ("agent", "Agent", "agent is"),
+    ("agent", "Agent", "whose agent is"),
     ("from", "From", "from"),
     ("to", "To", "until"),
 )
