@@ -25,6 +25,7 @@ class Project(models.Model):
     secret_wrapped = models.BinaryField()
     class_no = models.SmallIntegerField(default=1)
     period = models.CharField(max_length=5, default="month", choices=[("month", "month"), ("day", "day")])
+    text_index = models.BooleanField(db_default=True, default=True)  # whether the words of its sessions are indexed (q)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

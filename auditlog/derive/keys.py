@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from decimal import Decimal, InvalidOperation
+
+from auditlog.reconstruct.actions import MOST_DIGITS, plain
 
 _LENGTH = 16  # bytes; 26 letters
 
@@ -29,6 +32,30 @@ def value_digest(project_id: int, kind: str, value: bytes) -> uuid.UUID:
     if kind == "session":
         return uuid.UUID(bytes=key_bytes(session_key(project_id, value)))
     return uuid.UUID(bytes=hashlib.blake2b(value, digest_size=_LENGTH, person=b"declared").digest())
+
+
+def term_digest(project_id: int, kind: str, text: str) -> uuid.UUID:
+    """What a session is looked up by in `session_term`, and an action by its tool."""
+    said = project_id.to_bytes(8, "big") + kind.encode() + b"\0" + to_bytes(text)
+    return uuid.UUID(bytes=hashlib.blake2b(said, digest_size=_LENGTH, person=b"term").digest())
+
+
+def value_digests(project_id: int, text: str) -> list[uuid.UUID]:
+    """What a scalar of an action is looked up by: the text as it is and, if it spells a number, that number in its one spelling."""
+    spellings = {text}
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        number = None
+    if number is not None and number.is_finite() and number.adjusted() < MOST_DIGITS:
+        spellings.add(plain(number))
+    return [scalar_digest(project_id, one) for one in sorted(spellings)]
+
+
+def scalar_digest(project_id: int, spelled: str) -> uuid.UUID:
+    """The digest of one scalar as `reconstruct.actions.spelled` writes it."""
+    said = project_id.to_bytes(8, "big") + to_bytes(spelled)
+    return uuid.UUID(bytes=hashlib.blake2b(said, digest_size=_LENGTH, person=b"scalar").digest())
 
 
 def key_bytes(key: str) -> bytes:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -155,6 +157,11 @@ class Session(models.Model):
     findings = models.JSONField(db_default=models.Value([], models.JSONField()), default=list)
     last_action = models.JSONField(null=True)
     error = models.TextField(db_default="")  # why the summary could not be written
+    cut = models.TextField(db_default="")  # what was left out of it because the session is too large; empty: nothing
+    model_calls = models.IntegerField(db_default=0)
+    tool_calls = models.IntegerField(db_default=0)
+    cost_usd = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    text_due = models.DateTimeField(null=True)  # its text index is older than its summary, since then
 
     class Meta:
         db_table = "session"
@@ -162,6 +169,9 @@ class Session(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["project_id", "edition", "-sort_at", "-key"], name="session_by_time"),
             models.Index(fields=["edition", "stale_since"], name="session_stale", condition=models.Q(stale_since__isnull=False)),
+            models.Index(fields=["edition", "text_due"], name="session_text_due", condition=models.Q(text_due__isnull=False)),
+            models.Index(fields=["cost_usd", "project_id", "edition"], name="session_cost", condition=models.Q(cost_usd__isnull=False)),
+            models.Index(fields=["tool_calls", "project_id", "edition"], name="session_tool_calls"),
         ]
 
 
@@ -182,3 +192,130 @@ class Quarantined(models.Model):
         db_table = "quarantined"
         db_table_comment = DERIVED
         indexes: ClassVar = [models.Index(fields=["project_id", "edition", "-received_at"], name="quarantined_by_time")]
+
+
+class Action(models.Model):
+    """One tool call of a session's timeline. All rows of a session are written together with its summary."""
+
+    pk = models.CompositePrimaryKey("session_key", "step", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    session_key = models.CharField(max_length=26)
+    step = models.IntegerField()  # n of the timeline's step
+    tool = models.TextField()  # a display copy, cut
+    tool_digest = models.UUIDField()  # keys.term_digest(project_id, "tool", name): what an exact look-up asks for
+    call_id = models.TextField(null=True)
+    outcome = models.CharField(max_length=8)  # returned, failed, refused, unknown
+    occurred_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    sort_at = models.DateTimeField()  # occurred_at, else the session's sort_at
+    amount = models.DecimalField(max_digits=38, decimal_places=12, null=True)  # what the call moved, for display; all are in action_amount
+    currency = models.CharField(max_length=3, null=True)
+    object = models.TextField(null=True)  # the ID that the call made
+    event_ids = models.JSONField(default=list)
+    digest = models.UUIDField()  # of all that is said of this call: an unchanged action is not written again
+
+    class Meta:
+        db_table = "action"
+        db_table_comment = DERIVED
+        indexes: ClassVar = [
+            models.Index(fields=["project_id", "edition", "-sort_at", "-session_key", "-step"], name="action_by_time"),
+            models.Index(fields=["tool_digest", "edition", "-sort_at"], name="action_tool"),
+        ]
+
+
+class ActionValue(models.Model):
+    """A scalar of an action's arguments or result, findable by equality, and where it stands."""
+
+    pk = models.CompositePrimaryKey("session_key", "step", "n", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    session_key = models.CharField(max_length=26)
+    step = models.IntegerField()
+    n = models.SmallIntegerField()  # ordinal within the action
+    digest = models.UUIDField()  # one of keys.value_digests(project_id, text): numbers in one spelling, texts exact
+    side = models.CharField(max_length=9)  # arguments, result
+    pointer = models.TextField()  # JSON pointer
+
+    class Meta:
+        db_table = "action_value"
+        db_table_comment = DERIVED
+        indexes: ClassVar = [models.Index(fields=["digest", "edition"], name="action_value_digest")]
+
+
+class ActionAmount(models.Model):
+    """An amount of money in an action's arguments or result."""
+
+    pk = models.CompositePrimaryKey("session_key", "step", "n", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    session_key = models.CharField(max_length=26)
+    step = models.IntegerField()
+    n = models.SmallIntegerField()
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+    currency = models.CharField(max_length=3, null=True)  # NULL: the sender did not say
+    side = models.CharField(max_length=9)
+    pointer = models.TextField()
+
+    class Meta:
+        db_table = "action_amount"
+        db_table_comment = DERIVED
+        indexes: ClassVar = [models.Index(fields=["amount", "project_id", "edition"], name="action_amount_amount")]
+
+
+class SessionTerm(models.Model):
+    """What a session is filtered by: that its timeline shows this agent, tool, model, prompt, ...; look-ups are by digest.
+
+    Kinds: agent, agent_version (JSON [name, version], and the version alone), tool, tool_schema and system_prompt (version: SHA-256
+    in hex), model (as requested), response_model, response_id, call_id, finding (code), verdict, gap (code), user, customer (also
+    those that only a call's arguments name). Digest: keys.term_digest(project_id, kind, text).
+    """
+
+    pk = models.CompositePrimaryKey("session_key", "digest", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    session_key = models.CharField(max_length=26)
+    kind = models.CharField(max_length=16)
+    digest = models.UUIDField()
+    seen_at = models.DateTimeField()  # when it was first used in this session, else the session's sort_at
+
+    class Meta:
+        db_table = "session_term"
+        db_table_comment = DERIVED
+        indexes: ClassVar = [models.Index(fields=["digest", "edition", "seen_at"], name="session_term_digest")]
+
+
+class Version(models.Model):
+    """One content of a system prompt or of a tool's schema, and when it was used: the extremes of `session_term.seen_at`."""
+
+    pk = models.CompositePrimaryKey("digest", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    kind = models.CharField(max_length=16)  # system_prompt, tool_schema
+    digest = models.UUIDField()  # that of session_term
+    version = models.CharField(max_length=64)  # SHA-256 in hex, of the prompt's UTF-8 or of the tool's canonical JSON
+    name = models.TextField()  # the tool's name; a prompt's first words
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        db_table = "version"
+        db_table_comment = DERIVED
+        indexes: ClassVar = [models.Index(fields=["project_id", "kind", "edition", "-last_seen"], name="version_by_time")]
+
+
+class SearchText(models.Model):
+    """The words of a session, each thing once; system prompts and schemas are not in it. A long session has several rows."""
+
+    pk = models.CompositePrimaryKey("session_key", "n", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    session_key = models.CharField(max_length=26)
+    n = models.IntegerField()
+    digest = models.UUIDField()  # of the text: an unchanged part is not written again
+    tsv = SearchVectorField()  # to_tsvector('simple', words.fold(text)); a query is folded likewise
+
+    class Meta:
+        db_table = "search_text"
+        db_table_comment = DERIVED
+        indexes: ClassVar = [GinIndex(fields=["tsv"], name="search_text_tsv")]

@@ -162,8 +162,13 @@ def spelled(scalar: Any) -> str:
         return "true" if scalar else "false"
     if isinstance(scalar, int | float):
         number = _decimal(scalar)
-        return str(scalar) if number is None else format(number.normalize(), "f")
+        return str(scalar) if number is None else plain(number)
     return str(scalar)
+
+
+def plain(number: Decimal) -> str:
+    """The one spelling of a number: no exponent, no zeros that say nothing."""
+    return format(number.normalize(), "f") if number else "0"
 
 
 def amounts(side: Side, value: Any) -> Iterator[Amount]:
