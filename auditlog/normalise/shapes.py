@@ -41,6 +41,8 @@ ROLES: dict[str, Role] = {
     "tool-response": "tool",
     "tool_call_response": "tool",
 }
+OPENING = 200  # characters by which prompts of one conversation are found again
+
 # -- messages ------------------------------------------------------------------------------------------------------------------
 
 
@@ -71,25 +73,47 @@ def _raw_list(value: str, memo: Memo, default: Role) -> tuple[Message, ...] | No
     """The fast way for a JSON array of objects with roles: each element is parsed once for all the prompts that repeat it."""
     if not value.startswith("["):
         return None
+    before, known, rest = _extended(value, memo, default)
     try:
-        raws = msgspec.json.decode(value, type=list[msgspec.Raw])
+        raws = msgspec.json.decode(rest, type=list[msgspec.Raw])
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return None
     out: list[Message] = []
     for raw in raws:
-        key = (bytes(raw), default)
-        known = memo.get(key)
-        if known is None:
-            if not key[0].startswith(b"{"):
-                return None
-            element = msgspec.json.decode(raw)
-            if "role" not in element:
-                return None
-            known = message(element, default)
-            memo.put(key, known, len(key[0]))
-        if known is not None and known.parts:
-            out.append(known)
-    return tuple(out)
+        found = _raw_message(bytes(raw), memo, default)
+        if found is None:
+            return None
+        if found.parts:
+            out.append(found)
+    told = (*known, *out)
+    if raws and value.endswith("]"):
+        memo.prompts(value[:OPENING], default, before, (value, told))
+    return told
+
+
+def _raw_message(raw: bytes, memo: Memo, default: Role) -> Message | None:
+    """The message of one element's bytes; None where it is no object with a role. One without parts stands for nothing."""
+    known: Message | None = memo.get((raw, default))
+    if known is None:
+        if not raw.startswith(b"{"):
+            return None
+        element = msgspec.json.decode(raw)
+        if "role" not in element:
+            return None
+        known = message(element, default) or Message(default, ())
+        memo.put((raw, default), known, len(raw))
+    return known
+
+
+def _extended(value: str, memo: Memo, default: Role) -> tuple[str, tuple[Message, ...], str]:
+    """(an earlier prompt that this one extends, its messages, the rest as an array): a conversation resent every turn stays linear."""
+    for before, told in memo.prompts(value[:OPENING], default):
+        shared = before[:-1].rstrip()  # without its closing bracket
+        if value.startswith(shared):
+            rest = value[len(shared) :].lstrip()
+            if rest.startswith(","):
+                return before, told, "[" + rest[1:]
+    return "", (), value
 
 
 def _is_item(value: dict[str, Any]) -> bool:

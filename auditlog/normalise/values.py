@@ -12,6 +12,8 @@ from auditlog.vocabulary import Received, Where
 
 MEMO_LIMIT = 64 * 1024 * 1024  # bytes of JSON text that one memo remembers; beyond it, it forgets everything and starts again
 
+MOST_PROMPTS = 8  # conversations that begin alike and are remembered side by side
+
 
 class Memo:
     """Remembers what was parsed, by its text, so that a prompt repeated in twenty spans is parsed once.
@@ -22,6 +24,7 @@ class Memo:
     def __init__(self) -> None:
         self.known: dict[Any, Any] = {}
         self.held = 0
+        self.longest: dict[Any, list[tuple[str, Any]]] = {}
 
     def get(self, key: Any) -> Any:
         return self.known.get(key)
@@ -30,8 +33,16 @@ class Memo:
         self.held += size
         if self.held > MEMO_LIMIT:
             self.known.clear()
+            self.longest.clear()
             self.held = size
         self.known[key] = value
+
+    def prompts(self, opening: str, kind: str, extended: str = "", now: tuple[str, Any] | None = None) -> list[tuple[str, Any]]:
+        """The latest prompts that begin like this one, longest first; `now` takes the place of the one that it extends."""
+        found = self.longest.setdefault((opening, kind), [])
+        if now is not None:
+            found[:] = sorted([p for p in found if p[0] not in (extended, now[0])] + [now], key=lambda p: -len(p[0]))[:MOST_PROMPTS]
+        return found
 
 
 def plain(kind: int, value: Any) -> Any:

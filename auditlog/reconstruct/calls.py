@@ -7,8 +7,9 @@ layer that overlaps in time with equal usage. A span that encloses several calls
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from auditlog.reconstruct.keys import arguments_key, flat
@@ -80,7 +81,7 @@ class JoinedCall:
         spans = [n.span for n in nodes if n.shared or any(not w.log for w in n.wheres)] or [n.span for n in nodes]
         self.start, self.end = min(s for s, _ in spans), max(e for _, e in spans)
         facts = [(tree.depth(n.key), f) for n in nodes for f in n.facts]
-        rich = [f for _, f in sorted(facts, key=lambda p: (-_richness(p[1]), -p[0], p[1].where.event_id))]
+        rich = [f for _, f in (sorted(facts, key=lambda p: (-_richness(p[1]), -p[0], p[1].where.event_id)) if len(facts) > 1 else facts)]
         deep = [f for _, f in sorted(facts, key=lambda p: (-p[0], p[1].where.log, p[1].where.event_id))]
         records = sorted((r for n in nodes for r in n.records), key=lambda r: (r.where.start, r.where.order, r.where.event_id))
         self.requested_model = _first(rich, "requested_model")
@@ -99,7 +100,8 @@ class JoinedCall:
         self.system = list(dict.fromkeys(s for f in rich for s in f.system))
         heard = [f.input for f in rich] + [tuple(r.message for r in records if r.direction == "input")]
         told = [f.output for f in rich] + [tuple(r.message for r in records if r.direction == "output")]
-        self.input: tuple[Message, ...] = max(heard, key=_parts, default=())
+        heard = [h for h in heard if h]
+        self.input: tuple[Message, ...] = max(heard, key=_parts) if len(heard) > 1 else heard[0] if heard else ()
         self.output = merge_outputs(told)
 
     def stated_by(self, where: Where) -> None:
@@ -111,8 +113,20 @@ class JoinedCall:
         return self.start, self.end, self.event_ids
 
 
+PARTS = operator.attrgetter("parts")
+
+
 def _parts(messages: Iterable[Message]) -> int:
-    return sum(len(m.parts) for m in messages)
+    return sum(map(len, map(PARTS, messages)))
+
+
+def fresh(calls: Iterable[JoinedCall]) -> Iterator[tuple[int, Message]]:
+    """(ordinal of the call, message) of each message that a prompt does not share with the prompt before it: linear in what was said."""
+    before: tuple[Message, ...] = ()
+    for n, call in enumerate(calls):
+        shared = len(before) if len(before) <= len(call.input) and call.input[: len(before)] == before else 0
+        yield from ((n, m) for m in call.input[shared:])
+        before = call.input
 
 
 def _richness(fact: ModelCall) -> int:

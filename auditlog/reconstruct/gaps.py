@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from auditlog.reconstruct.calls import JoinedCall
+from auditlog.reconstruct.calls import JoinedCall, fresh
 from auditlog.reconstruct.step import Step
 from auditlog.reconstruct.tools import outcome
 from auditlog.reconstruct.tree import Tree
@@ -39,6 +39,7 @@ def find_gaps(
 def _of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step]) -> list[Gap]:
     out: list[Gap] = []
     reasoned = {s.call for s in steps if s.kind == "reasoning" and s.text.strip()}
+    unfetched = {n for n, m in fresh(calls) for p in m.parts if isinstance(p, Media) and p.uri and not p.data}
     firsts = {s.call: n for n, s in reversed(list(enumerate(steps)))}
     for n, call in enumerate(calls):
         first = firsts.get(n)
@@ -70,7 +71,7 @@ def _of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step]) -> list[Gap]:
                     model_call=n,
                 )
             )
-        if any(isinstance(p, Media) and p.uri and not p.data for m in call.input for p in m.parts):
+        if n in unfetched:
             out.append(
                 gap(
                     "content_not_fetched",

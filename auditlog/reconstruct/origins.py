@@ -15,6 +15,7 @@ from auditlog.reconstruct.step import Step
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|[-+]?\d+(?:\.\d+)?")
 MOST_STEPS = 20  # origins shown per value: the first ones
+BLOCKS = (1024, 32)  # steps searched as one, largest first
 TEXT_LIMIT = 400_000  # characters of one step that are searched
 
 
@@ -67,6 +68,16 @@ class Wanted:
         self.searched = 0
 
 
+class Block:
+    """Many steps searched as one, so that what stands nowhere in them is not looked for in each."""
+
+    def __init__(self, steps: list[Haystack]) -> None:
+        self.folded = "\n".join(h.folded for h in steps)
+        self.numbers = set().union(*(h.numbers for h in steps))
+
+    contains = Haystack.contains
+
+
 class Search:
     """Looks values up in the steps so far; a value that is asked for again is only looked for in what came since."""
 
@@ -74,18 +85,35 @@ class Search:
         self.system = system
         self.steps: list[tuple[int, Haystack]] = []
         self.wanted: dict[tuple[type, Any], Wanted] = {}
+        self.blocks: dict[tuple[int, int], Block] = {}
 
     def add(self, n: int, step: Step) -> None:
         self.steps.append((n, haystack(step)))
+        for size in BLOCKS:
+            if len(self.steps) % size == 0:
+                self.blocks[size, len(self.steps) - size] = Block([h for _, h in self.steps[-size:]])
 
     def find(self, value: Any) -> list[int]:
         wanted = self.wanted.setdefault((type(value), value), Wanted(value))
         while wanted.searched < len(self.steps) and len(wanted.found) < MOST_STEPS:
+            skipped = self._skipped(wanted)
+            if skipped:
+                wanted.searched += skipped
+                continue
             n, hay = self.steps[wanted.searched]
             wanted.searched += 1
             if hay.contains(wanted):
                 wanted.found.append(n)
         return list(wanted.found)
+
+    def _skipped(self, wanted: Wanted) -> int:
+        """How many steps from here on certainly do not contain it."""
+        for size in BLOCKS:
+            if wanted.searched % size == 0:
+                block = self.blocks.get((size, wanted.searched))
+                if block is not None and not block.contains(wanted):
+                    return size
+        return 0
 
     def origins(self, arguments: Any) -> list[dict[str, Any]] | None:
         """One entry per scalar that can have an origin; None where the arguments were not recorded."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,7 +29,7 @@ class Builder:
         self.last_answer: dict[str, int] = {}  # trace -> end of its last answer that was not a tool call
         self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
         self._flat: dict[str, str] = {}
-        self._prompts: dict[tuple[int, ...], tuple[tuple[Message, ...], Prompt]] = {}
+        self._prompts: dict[tuple[str, ...], tuple[tuple[Message, ...], Prompt]] = {}
 
     # -- small things ----------------------------------------------------------------------------------------------------------
 
@@ -89,7 +88,7 @@ class Builder:
     def _continued(self, messages: tuple[Message, ...]) -> tuple[Prompt, int]:
         """(what was counted, how many messages are done) where a prompt extends an earlier one: a long conversation stays linear."""
         before, counts = self._prompts.get(_opening(messages), ((), Prompt()))
-        if len(before) >= len(messages) or not all(map(operator.is_, before, messages)):
+        if len(before) >= len(messages) or messages[: len(before)] != before:
             return Prompt(), 0
         return counts, len(before)
 
@@ -339,6 +338,6 @@ class Builder:
             self.add(Step("error", (at, 1 << 29, AFTER, 0), at, [fact.where], fact.text))
 
 
-def _opening(messages: tuple[Message, ...]) -> tuple[int, ...]:
-    """What tells one conversation's prompts from another's: their first messages, which a memo keeps as the same objects."""
-    return tuple(id(m) for m in messages[:2])
+def _opening(messages: tuple[Message, ...]) -> tuple[str, ...]:
+    """What tells one conversation's prompts from another's: the texts of their first messages."""
+    return tuple(message_text(m) for m in messages[:2])

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from auditlog.normalise.identity import best_session, identify, role_of
 from auditlog.normalise.read import read_all
 from auditlog.reconstruct import gaps
-from auditlog.reconstruct.calls import JoinedCall, enrich, join
+from auditlog.reconstruct.calls import JoinedCall, enrich, fresh, join
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import canonical
 from auditlog.reconstruct.origins import Haystack, Search
@@ -34,7 +34,7 @@ def timeline(
 ) -> dict[str, Any]:
     """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace."""
     once = {event.id: event for event in sorted(events, key=lambda e: (e.received_at, e.id), reverse=True)}  # the first receipt counts
-    received = sorted(once.values(), key=lambda e: e.id)
+    received = sorted(once.values(), key=lambda e: (getattr(e.item, "start", 0), e.id))  # a prompt is read after those it extends
     readings = sorted(read_all(received), key=lambda r: (r.where.start, r.where.end, r.where.event_id))
     session = Session(readings, [identify(e.item) for e in received])
     return session.timeline(key, session_id, list(findings))
@@ -61,9 +61,8 @@ class Session:
         self.calls, wrappers, loose = join(facts_of(readings, ModelCall), facts_of(readings, MessageRecord), self.tree)
         self.runs = facts_of(readings, AgentRun) + wrappers
         enrich(self.calls, self.runs, self.tree)
-        builder = Builder(
-            {p.call_id for c in self.calls for m in c.input for p in m.parts if isinstance(p, Call) and p.call_id}, Told(self.tree)
-        )
+        in_prompts = {p.call_id for _, m in fresh(self.calls) for p in m.parts if isinstance(p, Call) and p.call_id}
+        builder = Builder(in_prompts, Told(self.tree))
         for n, call in enumerate(self.calls):
             builder.model_call(n, call)
         for record in loose:
