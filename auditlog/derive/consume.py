@@ -19,6 +19,7 @@ import psycopg
 from auditlog.derive import sql
 from auditlog.derive.binding import Group, Stored, TraceFacts, gather
 from auditlog.derive.keys import session_key, trace_session_key, value_digest
+from auditlog.derive.write import forget
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +224,8 @@ def _bind(conn: Connection, edition: int, project_ids: list[int], trace_keys: li
         if chosen != current:
             left.add(current)
             conn.execute(sql.REBIND, (chosen, edition, project_id, trace_key))
-    for key, project_id, session_id, is_declared in conn.execute(sql.SESSION_IDS, (edition, sorted(left))).fetchall():
+    known = conn.execute(sql.SESSION_IDS, (edition, sorted(left))).fetchall() if left else []
+    for key, project_id, session_id, is_declared in known:
         sessions.setdefault(key, (project_id, bytes(session_id), is_declared))
     ordered = sorted(sessions)
     conn.execute(
@@ -236,4 +238,6 @@ def _bind(conn: Connection, edition: int, project_ids: list[int], trace_keys: li
             "declared": [sessions[key][2] for key in ordered],
         },
     )
-    conn.execute(sql.EMPTIED, {"edition": edition, "keys": sorted(left)})
+    if left:
+        emptied = conn.execute(sql.EMPTIED, {"edition": edition, "keys": sorted(left)}).fetchall()
+        forget(conn, edition, [row[0] for row in emptied])

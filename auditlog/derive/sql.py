@@ -97,7 +97,8 @@ SESSIONS: Final[LiteralString] = """
         stale_since = coalesce(session.stale_since, EXCLUDED.stale_since)"""
 EMPTIED: Final[LiteralString] = """
     DELETE FROM session s WHERE s.edition = %(edition)s AND s.key = ANY(%(keys)s)
-    AND NOT EXISTS (SELECT FROM trace t WHERE t.edition = s.edition AND t.project_id = s.project_id AND t.session_key = s.key)"""
+    AND NOT EXISTS (SELECT FROM trace t WHERE t.edition = s.edition AND t.project_id = s.project_id AND t.session_key = s.key)
+    RETURNING s.key"""
 SESSION_IDS: Final[LiteralString] = "SELECT key, project_id, session_id, declared FROM session WHERE edition = %s AND key = ANY(%s)"
 
 # Sessions whose summary is older than their events; one that took long to summarise waits twenty times as long for the next.
@@ -109,5 +110,7 @@ STALE: Final[LiteralString] = """
 SUMMARISED: Final[LiteralString] = """
     UPDATE session SET stale_since = NULL, summarised_at = now(), summary_seconds = %(summary_seconds)s,
         agent_name = %(agent_name)s, agent_version = %(agent_version)s, opening = %(opening)s, totals = %(totals)s,
-        verdict = %(verdict)s, gaps = %(gaps)s, findings = %(findings)s, last_action = %(last_action)s, error = %(error)s
-    WHERE edition = %(edition)s AND key = %(key)s"""
+        verdict = %(verdict)s, gaps = %(gaps)s, findings = %(findings)s, last_action = %(last_action)s, error = %(error)s,
+        cut = %(cut)s, model_calls = %(model_calls)s, tool_calls = %(tool_calls)s, cost_usd = %(cost_usd)s::numeric,
+        text_due = coalesce(text_due, now())
+    WHERE edition = %(edition)s AND key = %(key)s RETURNING sort_at"""

@@ -1,4 +1,4 @@
-"""Owns what the ledger shows of a session: a function of all its events, written again after one was added.
+"""Owns what the ledger shows of a session and what it is found by: a function of all its events, written again after one was added.
 
 Display copies only. What PostgreSQL's text cannot hold (NUL, lone surrogates) is replaced here; the evidence keeps it.
 """
@@ -9,31 +9,22 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from auditlog.derive import actions, read, sql
+from auditlog.derive import index, read, sql
 from auditlog.derive.consume import describe
+from auditlog.derive.index import clean
+from auditlog.derive.text import Texts, parts
+from auditlog.derive.write import write
+from auditlog.reconstruct.actions import Action, actions, notable_of
 
 log = logging.getLogger(__name__)
 
 BUILD = Callable[[read.SessionFacts], dict[str, Any]]
 _AT_ONCE: Final = 20
 _OPENING: Final = 400  # characters of the first request
-
-
-def clean(value: Any) -> Any:
-    """A value as text and jsonb of PostgreSQL can hold it."""
-    if isinstance(value, str):
-        return value.replace("\0", "\u2400").encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        return {clean(str(key)): clean(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(child) for child in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value
 
 
 def opening(steps: list[dict[str, Any]]) -> str:
@@ -44,45 +35,72 @@ def opening(steps: list[dict[str, Any]]) -> str:
     return ""
 
 
-def summary(facts: read.SessionFacts, timeline: dict[str, Any]) -> dict[str, Any]:
+def summary(facts: read.SessionFacts, timeline: dict[str, Any], found: list[Action]) -> dict[str, Any]:
     """The columns of one session's summary."""
     completeness = timeline.get("completeness") or {}
     agent = facts.agent
+    totals = timeline["totals"]
     return {
         "agent_name": clean(agent["name"]),
         "agent_version": clean(agent["version"]),
         "opening": clean(opening(timeline["steps"])),
-        "totals": json.dumps(clean(timeline["totals"])),
+        "totals": json.dumps(clean(totals)),
+        "model_calls": totals.get("model_calls", 0),
+        "tool_calls": totals.get("tool_calls", 0),
+        "cost_usd": _cost(totals.get("cost_usd")),
         "verdict": completeness.get("verdict"),
         "gaps": len(completeness.get("gaps") or ()),
         "findings": json.dumps(clean(timeline.get("findings") or [])),
-        "last_action": json.dumps(clean(actions.notable(timeline))),
+        "last_action": json.dumps(clean(notable_of(found))),
         "error": "",
     }
 
 
-def _failed(facts: read.SessionFacts, error: Exception) -> dict[str, Any]:
+def _cost(cost: float | None) -> str | None:
+    """None, too, for a number that no bill can hold: a sender may write any."""
+    return format(cost, ".12f") if cost is not None and abs(cost) < 1e25 else None
+
+
+class Summary(NamedTuple):
+    columns: dict[str, Any]
+    rows: index.Rows
+    texts: list[str]
+
+
+def _summary(facts: read.SessionFacts, timeline: dict[str, Any]) -> Summary:
+    found = actions(timeline)
+    texts, cut = parts(timeline)
+    why = [*timeline.get("cut", ()), *(["words"] if cut else [])]
+    return Summary({**summary(facts, timeline, found), "cut": ", ".join(why)}, index.rows(facts, timeline, found), texts)
+
+
+def _failed(facts: read.SessionFacts, error: Exception) -> Summary:
     empty: dict[str, Any] = {"steps": [], "totals": {}, "completeness": None}
-    return {**summary(facts, empty), "error": describe(error)}
+    return Summary({**summary(facts, empty, []), "error": describe(error), "cut": ""}, index.NOTHING, [])
 
 
-def summarise(conn: psycopg.Connection[Any], edition: int, build: BUILD) -> int:
+def summarise(conn: psycopg.Connection[Any], edition: int, build: BUILD, texts: Texts | None = None) -> int:
     """Writes the summaries of a few sessions that need one. Returns how many; 0: nothing is due."""
     due = conn.execute(sql.STALE, (edition, _AT_ONCE)).fetchall()
     for key, project_id in due:
         began = time.monotonic()
-        # One snapshot for what is declared and for the events, and the mark is cleared with it: no event can slip between.
+        # The mark is cleared in the transaction that read the events; only this process sets it, so no event can slip between.
         with conn.transaction():
             facts = read.session_facts(conn.cursor(), edition, project_id, key)
             if facts is None:
                 continue
             try:
                 with conn.transaction():
-                    row = summary(facts, build(facts))
+                    made = _summary(facts, build(facts))
             except psycopg.OperationalError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever one session holds must not keep the others from the ledger
                 log.error("derive.summary_failed", extra={"session": key, "error_kind": type(error).__name__})
-                row = _failed(facts, error)
-            conn.execute(sql.SUMMARISED, {**row, "edition": edition, "key": key, "summary_seconds": time.monotonic() - began})
+                made = _failed(facts, error)
+            values = {**made.columns, "edition": edition, "key": key, "summary_seconds": time.monotonic() - began}
+            row = conn.execute(sql.SUMMARISED, values).fetchone()
+            assert row is not None  # session_facts found it in this transaction
+            write(conn, edition, project_id, key, made.rows, row[0])
+        if texts is not None:
+            texts.put(key, made.texts)
     return len(due)

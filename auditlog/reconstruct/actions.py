@@ -1,4 +1,4 @@
-"""Owns actions: one row per tool call of a timeline, with every scalar of its arguments and result, where it stands, and amounts.
+"""Owns actions: each tool call of a timeline with the scalars of its arguments and result, where they stand, amounts, and what names it.
 
 An amount is a number beside a currency, or under a key that says so ("amount_usd", "total"), or a text like "$400.00".
 """
@@ -14,77 +14,17 @@ import msgspec
 
 from auditlog.reconstruct.scalars import LONGEST, decoded, scalars
 
-CURRENCIES = frozenset(
-    [
-        *(
-            "AED",
-            "ARS",
-            "AUD",
-            "BGN",
-            "BRL",
-            "CAD",
-            "CHF",
-            "CLP",
-            "CNY",
-            "COP",
-            "CZK",
-            "DKK",
-            "EGP",
-            "EUR",
-            "GBP",
-            "HKD",
-            "HUF",
-            "IDR",
-            "ILS",
-        ),
-        *(
-            "INR",
-            "ISK",
-            "JPY",
-            "KES",
-            "KRW",
-            "MAD",
-            "MXN",
-            "MYR",
-            "NGN",
-            "NOK",
-            "NZD",
-            "PEN",
-            "PHP",
-            "PKR",
-            "PLN",
-            "QAR",
-            "RON",
-            "RSD",
-            "RUB",
-        ),
-        *("SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "VND", "ZAR"),
-    ]
-)
+_CURRENCIES = """
+AED ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KES KRW MAD MXN MYR NGN NOK NZD PEN PHP PKR PLN
+QAR RON RSD RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR
+"""
+CURRENCIES = frozenset(_CURRENCIES.split())
 SIGNS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₽": "RUB", "₫": "VND", "₪": "ILS"}
-AMOUNT_WORDS = frozenset(
-    (
-        "amount",
-        "amt",
-        "total",
-        "subtotal",
-        "price",
-        "sum",
-        "cost",
-        "fee",
-        "balance",
-        "payment",
-        "paid",
-        "refund",
-        "credit",
-        "debit",
-        "charge",
-    )
-)
+_AMOUNT_WORDS = "amount amt total subtotal price sum cost fee balance payment paid refund credit debit charge"
+AMOUNT_WORDS = frozenset(_AMOUNT_WORDS.split())
 # Words that turn a number under such a key into something else: "payment_count", "refund_id".
-NOT_MONEY = frozenset(
-    ("id", "ids", "count", "number", "no", "days", "day", "months", "percent", "pct", "rate", "index", "page", "pages", "items", "quantity")
-)
+_NOT_MONEY = "id ids count number no days day months percent pct rate index page pages items quantity"
+NOT_MONEY = frozenset(_NOT_MONEY.split())
 MINOR = frozenset(("cents", "cent", "minor", "pence"))
 SURE = frozenset(("amount", "amt", "total", "subtotal", "price", "balance"))
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -92,6 +32,7 @@ WRITTEN = re.compile(
     r"^\s*(?P<before>[$€£¥₹₩₺₽₫₪]|[A-Z]{3})?\s*(?P<number>-?[0-9][0-9,' ]*(?:\.[0-9]+)?)\s*(?P<after>[$€£¥₹₩₺₽₫₪]|[A-Z]{3})?\s*$"
 )
 MOST_DIGITS = 18
+_LONGEST = 80  # characters of an ID that still names a thing
 
 Side = Literal["arguments", "result"]
 
@@ -118,6 +59,7 @@ class Action(msgspec.Struct, frozen=True):
     tool: str
     call_id: str | None
     at: str | None
+    ended_at: str | None
     outcome: str
     values: tuple[Value, ...]
     amounts: tuple[Amount, ...]
@@ -137,6 +79,7 @@ def action(step: dict[str, Any]) -> Action:
         tool=tool["name"],
         call_id=tool.get("call_id"),
         at=step.get("at"),
+        ended_at=step.get("ended_at"),
         outcome=tool["outcome"],
         values=tuple(v for side, value in sides for v in values(side, value)),
         amounts=tuple(a for side, value in sides for a in amounts(side, value)),
@@ -162,7 +105,7 @@ def spelled(scalar: Any) -> str:
         return "true" if scalar else "false"
     if isinstance(scalar, int | float):
         number = _decimal(scalar)
-        return str(scalar) if number is None else plain(number)
+        return plain(number) if number is not None else hex(scalar) if isinstance(scalar, int) else str(scalar)
     return str(scalar)
 
 
@@ -238,6 +181,43 @@ def _number(value: Any) -> tuple[Decimal | None, str | None]:
 def _decimal(value: Any) -> Decimal | None:
     try:
         number = Decimal(str(value))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):  # ValueError: an integer of more digits than Python writes out
         return None
     return number if number.is_finite() and number.adjusted() < MOST_DIGITS else None
+
+
+def line(action: Action) -> dict[str, Any]:
+    """One action as a line of the ledger."""
+    # Of a result only what stands at its top: the amounts inside a list that was looked up are not what the call moved.
+    own = [found for found in action.amounts if found.side == "arguments"] or [a for a in action.amounts if a.pointer.count("/") == 1]
+    amount = own[0] if own else None
+    return {
+        "n": action.step,
+        "at": action.at,
+        "tool": action.tool,
+        "outcome": action.outcome,
+        "amount": None if amount is None else plain(amount.amount),
+        "currency": None if amount is None else amount.currency,
+        "object": made(action),
+    }
+
+
+def made(action: Action) -> str | None:
+    """The ID that the result names at its top and the arguments did not: what the call made, so what others refer to."""
+    known = {value.text for value in action.values if value.side == "arguments"}
+    for value in action.values:
+        key = value.pointer.rpartition("/")[2].lower()
+        named = value.side == "result" and value.pointer.count("/") == 1 and key.endswith("id")
+        if named and value.text not in known and len(value.text) <= _LONGEST:
+            return value.text
+    return None
+
+
+def notable(timeline: dict[str, Any]) -> dict[str, Any] | None:
+    """The action that names a session: the last call with an amount in its arguments, else the last call."""
+    return notable_of(actions(timeline))
+
+
+def notable_of(found: list[Action]) -> dict[str, Any] | None:
+    paid = [action for action in found if any(amount.side == "arguments" for amount in action.amounts)]
+    return line((paid or found)[-1]) if found else None

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from auditlog.derive import actions
+from auditlog.reconstruct import actions
 from auditlog.web import jsontext
 from auditlog.web.tags import parse
 

@@ -12,13 +12,25 @@ import pytest
 
 from auditlog.derive.consume import Pass
 from auditlog.derive.summary import summarise
+from auditlog.derive.text import Texts, index_texts
 from auditlog.derive.timeline import build
 from auditlog.item import Item
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
 from auditlog.store.writer import Project, Writer, Written
 
-DERIVED = ("derived", "derive_failure", "tally", "trace", "declared", "session", "quarantined")
+DERIVED = (
+    *("derived", "derive_failure", "tally", "trace", "declared", "session", "quarantined"),
+    *("action", "action_value", "action_amount", "session_term", "version", "search_text"),
+)
+FOUND = {  # tables that a session's summary writes, and an order of their rows
+    "action": "session_key, step",
+    "action_value": "session_key, step, n",
+    "action_amount": "session_key, step, n",
+    "session_term": "session_key, digest",
+    "version": "digest",
+    "search_text": "session_key, n",
+}
 NOW = datetime.now(UTC)
 
 
@@ -45,6 +57,7 @@ class Bench:
         self.writer = Writer(lambda: connect("ingest"))
         self.conn = connect("derive", autocommit=True)
         self.reader = Reader(self.conn, lambda _: self.project.secret)
+        self.texts = Texts()
 
     def send(self, items: Sequence[Item], received_at: datetime = NOW) -> Written:
         return self.writer.write(self.project, items, key_id=None, protocol=1, received_at=received_at)
@@ -60,7 +73,9 @@ class Bench:
         work = self.new_pass()
         work.drain()
         self.owner.execute("UPDATE session SET summary_seconds = 0")  # a test does not wait until a summary may be written again
-        while summarise(self.conn, work.edition, lambda facts: build(self.reader, facts)):
+        while summarise(self.conn, work.edition, lambda facts: build(self.reader, facts), self.texts):
+            pass
+        while index_texts(self.conn, work.edition, self.texts, lambda facts: build(self.reader, facts)):
             pass
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -73,8 +88,10 @@ class Bench:
             "declared": self.rows("SELECT trace_key, kind, digest, value, rank FROM declared ORDER BY 1, 2, 3"),
             "session": self.rows(
                 "SELECT key, session_id, declared, traces, started_at, ended_at, sort_at, agent_name, agent_version, opening, totals, "
-                "verdict, gaps, findings, last_action, error, stale_since FROM session ORDER BY 1"
+                "verdict, gaps, findings, last_action, error, stale_since, cut, model_calls, tool_calls, cost_usd, text_due "
+                "FROM session ORDER BY 1"
             ),
+            **{table: self.rows(f"SELECT * FROM {table} ORDER BY {order}") for table, order in FOUND.items()},
             "tally": self.rows("SELECT events, quarantined FROM tally"),
         }
 

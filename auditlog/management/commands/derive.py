@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from auditlog.derive.consume import NotAlone, Pass
 from auditlog.derive.projects import ProjectSecrets
 from auditlog.derive.summary import summarise
+from auditlog.derive.text import Texts, index_texts
 from auditlog.derive.timeline import build
 from auditlog.errors import Problem
 from auditlog.platform import process
@@ -28,7 +29,7 @@ SUMMARISE_AT_LEAST_EVERY = 1.0  # seconds: a busy ingest must not keep the ledge
 
 
 class Command(BaseCommand):
-    help = "Consume committed batches: bind traces to sessions and summarise sessions. Runs until it is told to stop."
+    help = "Consume committed batches: bind traces to sessions, summarise sessions, index their words. Runs until it is told to stop."
     requires_system_checks: list[str] = []  # a warning about pages must not keep the pass from running
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -55,7 +56,7 @@ class Command(BaseCommand):
         conn.autocommit = True
         reader = Reader(conn, ProjectSecrets(conn))
         work = Pass(conn, reader.events_of_batches)
-        process.ready()
+        texts = Texts()
         process.ready()
         while not stop.is_set():
             busy = False
@@ -64,7 +65,9 @@ class Command(BaseCommand):
                 busy = True
                 if time.monotonic() > enough:
                     break
-            if summarise(conn, work.edition, lambda facts: build(reader, facts)) or busy:
+            # Binding first, then the ledger, then words: each waits only for what is before it, and none for ever.
+            busy = bool(summarise(conn, work.edition, lambda facts: build(reader, facts), texts)) or busy
+            if index_texts(conn, work.edition, texts, lambda facts: build(reader, facts)) or busy:
                 continue
             if once:
                 return
