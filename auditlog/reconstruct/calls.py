@@ -334,19 +334,18 @@ def _children(direct: list[Node], inside: dict[Key, list[Node]], aggregates: set
 
 def _by_overlap(nodes: Sequence[Node]) -> None:
     """Joins two layers that saw the same call without knowing of each other: equal usage at the same time."""
-    by_tokens: dict[tuple[int, int], list[Node]] = defaultdict(list)
+    by_tokens: dict[tuple[int, int], list[tuple[Node, tuple[int, int], set[str]]]] = defaultdict(list)
     for node in sorted(nodes, key=lambda n: (n.span, n.key)):
-        if node.tokens is not None and node.tokens != (0, 0):
-            by_tokens[node.tokens].append(node)
+        if node.tokens is not None and node.tokens != (0, 0) and (layers := node.layers):
+            by_tokens[node.tokens].append((node, node.span, layers))
     for same in by_tokens.values():
-        for i, node in enumerate(same):
-            for other in same[i + 1 : i + 33]:
-                a, b = node.root(), other.root()
-                if a is b or not _overlap(node, other, 0) or node.layers & other.layers or not node.layers or not other.layers:
+        for i, (node, span, layers) in enumerate(same):
+            for other, begun, others in same[i + 1 : i + 33]:
+                if begun[0] > span[1] or span[0] > begun[1] or layers & others or node.root() is other.root():
                     continue
                 ids, own = node.said("response_id"), other.said("response_id")
                 if not (ids and own and ids.isdisjoint(own)):
-                    b.joined_to = a
+                    other.root().joined_to = node.root()
                     break
 
 
