@@ -78,6 +78,7 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_DEMO", "1", _flag, "Load the demo sessions on the first start."),
         Setting("AUDITLOG_MAX_BODY", str(64 * 1024 * 1024), _count, "Largest request body after decompression, in bytes."),
         Setting("AUDITLOG_BODY_TIMEOUT", "10", _count, "Seconds that a client may take to send a request body."),
+        Setting("AUDITLOG_QUERY_TIMEOUT", "10", _count, "Seconds after which a search or a page gives up a query of the database."),
         Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),
         Setting("AUDITLOG_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]", _names, "Host names under which the pages may be reached."),
         Setting("AUDITLOG_TLS", "0", _flag, "A proxy in front speaks TLS: cookies are sent over TLS only."),

@@ -12,7 +12,7 @@ class Kind(NamedTuple):
     grpc: int
 
 
-INVALID, UNAUTHENTICATED, DENIED, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 3, 16, 7, 5, 8, 12, 14
+INVALID, DEADLINE, UNAUTHENTICATED, DENIED, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 3, 4, 16, 7, 5, 8, 12, 14
 
 CODES: Final[dict[str, Kind]] = {
     # the whole request is refused; nothing of it was stored
@@ -32,6 +32,7 @@ CODES: Final[dict[str, Kind]] = {
     "not_found": Kind(404, NOT_FOUND),
     "signal_unsupported": Kind(404, UNIMPLEMENTED),
     "parameter_invalid": Kind(400, INVALID),
+    "query_timeout": Kind(504, DEADLINE),
     "overloaded": Kind(503, UNAVAILABLE),
     "store_unavailable": Kind(503, UNAVAILABLE),
     "internal": Kind(503, UNAVAILABLE),

@@ -8,9 +8,13 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from auditlog.api import shapes
 from auditlog.api.rendering import instant
-from auditlog.api.views import ReadView, download, given, listed
-from auditlog.search import evidence, meaning, original, parameters
+from auditlog.api.schema import JSON
+from auditlog.api.views import ReadView, download, listed
+from auditlog.search import events, evidence, meaning, original
+from auditlog.search.parameters import PAGED
+from auditlog.search.scope import Scope
 from auditlog.store.reader import Stored
 from auditlog.vocabulary import Reading
 
@@ -33,15 +37,26 @@ def as_json(stored: Stored, said: Reading | None) -> dict[str, Any]:
 
 
 class EventList(ReadView):
-    def get(self, request: Request) -> Response:
-        page = evidence.events(self.scope(request), given(request))
+    """Stored items, oldest first. By when they happened where a filter says of what or from when, else by when they were received.
+
+    A page may hold fewer rows than asked for, even none, and still have a `next`: a search through everything is done in portions.
+    """
+
+    parameters = events.PARAMETERS | PAGED
+    answers = {JSON: shapes.listed(shapes.EVENT)}
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        page = events.page(scope, given)
         return listed(request, [as_json(stored, meaning.reading(stored)) for stored in page.events], page.next)
 
 
 class EventDetail(ReadView):
-    def get(self, request: Request, public_id: str) -> Response:
-        parameters.only(given(request), ())
-        stored = evidence.event(self.scope(request), public_id)
+    """One stored item, and what it says in the one vocabulary that all instrumentations are translated into."""
+
+    answers = {JSON: shapes.EVENT_DETAIL}
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        stored = evidence.event(scope, names["public_id"])
         said = meaning.reading(stored)
         body = as_json(stored, said) | {"vocabularies": list(said.dialects) if said else [], "facts": meaning.facts(said)}
         if said is None:
@@ -50,10 +65,11 @@ class EventDetail(ReadView):
 
 
 class EventRaw(ReadView):
-    """The original: the OTLP item as OTLP/JSON, the REST event, or its bytes where JSON cannot carry it."""
+    """The original: the OTLP item as OTLP/JSON, the REST event as it was sent, or its bytes where JSON cannot carry it."""
 
-    def get(self, request: Request, public_id: str) -> HttpResponse:
-        parameters.only(given(request), ())
-        stored = evidence.event(self.scope(request), public_id)
+    answers = {JSON: shapes.ANYTHING, "application/octet-stream": shapes.ANYTHING}
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> HttpResponse:
+        stored = evidence.event(scope, names["public_id"])
         data, media_type, suffix = original.of(stored.item)
         return download(data, media_type, f"{stored.id}.{suffix}")

@@ -7,12 +7,16 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from auditlog.api import shapes
 from auditlog.api.rendering import instant
-from auditlog.api.views import ReadView, given, listed
+from auditlog.api.schema import JSON
+from auditlog.api.views import ReadView, listed
 from auditlog.derive.keys import to_text
 from auditlog.derive.models import Session
-from auditlog.search import evidence, parameters, sessions
+from auditlog.search import evidence, sessions
 from auditlog.search.explain import session_timeline
+from auditlog.search.parameters import PAGED
+from auditlog.search.scope import Scope
 
 
 def as_json(row: Session, identity: dict[str, list[str]]) -> dict[str, Any]:
@@ -34,23 +38,32 @@ def as_json(row: Session, identity: dict[str, list[str]]) -> dict[str, Any]:
 
 
 class SessionList(ReadView):
-    def get(self, request: Request) -> Response:
-        scope = self.scope(request)
-        page = sessions.page(scope, given(request))
+    """Sessions that fulfil every filter given, newest first. Identifiers are compared exactly."""
+
+    parameters = sessions.PARAMETERS | PAGED
+    answers = {JSON: shapes.listed(shapes.SESSION)}
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        page = sessions.page(scope, given)
         identities = sessions.identities(scope, page.rows)
         return listed(request, [as_json(row, identities[row.key]) for row in page.rows], page.next)
 
 
 class SessionDetail(ReadView):
-    def get(self, request: Request, key: str) -> Response:
-        parameters.only(given(request), ())
-        scope = self.scope(request)
-        facts = evidence.session(scope, key)
+    """One session. A key that once named a part of it leads to it."""
+
+    answers = {JSON: shapes.SESSION}
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        facts = evidence.session(scope, names["key"])
         row = scope.of(Session).get(key=facts.key)
         return Response(as_json(row, sessions.identities(scope, [row])[row.key]))
 
 
 class Timeline(ReadView):
-    def get(self, request: Request, key: str) -> Response:
-        parameters.only(given(request), ())
-        return Response(session_timeline(evidence.session(self.scope(request), key)))
+    """The reconstructed decision: every step in the order in which it happened, each once, texts verbatim."""
+
+    answers = {JSON: shapes.TIMELINE}
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        return Response(session_timeline(evidence.session(scope, names["key"])))

@@ -8,9 +8,11 @@ from django.db import connection
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from auditlog.api.views import ReadView, given
+from auditlog.api import shapes
+from auditlog.api.schema import JSON
+from auditlog.api.views import ReadView
 from auditlog.derive.consume import ATTEMPTS
-from auditlog.search import parameters
+from auditlog.search.scope import Scope
 
 # Committed and not consumed, above the horizon too. Batches of another cluster are looked for only until the pass has passed them.
 _PENDING: Final[LiteralString] = """
@@ -29,9 +31,11 @@ _STALE: Final[LiteralString] = """
 
 
 class Status(ReadView):
-    def get(self, request: Request) -> Response:
-        parameters.only(given(request), ())
-        scope = self.scope(request)
+    """What is waiting to be read, in numbers. `pending_batches` is exact, the others may lag a moment."""
+
+    answers = {JSON: shapes.STATUS}
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
         values: dict[str, Any] = {"edition": scope.edition, "project_id": scope.project_id, "attempts": ATTEMPTS}
         with connection.cursor() as cursor:
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
@@ -12,8 +13,11 @@ from rest_framework.views import APIView
 
 from auditlog.api.authentication import BrowserAuthentication, Caller, HasScope, KeyAuthentication
 from auditlog.api.rendering import VerbatimJSONRenderer
+from auditlog.api.schema import Described
 from auditlog.search import parameters
-from auditlog.search.sessions import Scope
+from auditlog.search.bounds import bounded
+from auditlog.search.parameters import Parameter
+from auditlog.search.scope import Scope
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -27,18 +31,29 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 class ReadView(APIView):
-    """A view that reads. Its project is the caller's, always."""
+    """A view that reads. Its project is the caller's, always; its parameters are those that it names, and no others."""
 
     authentication_classes = (KeyAuthentication, BrowserAuthentication)
     permission_classes = (HasScope,)
     renderer_classes = (VerbatimJSONRenderer,)
     content_negotiation_class = AlwaysJSON
     http_method_names = ["get", "head", "options"]
+    schema = Described()
 
-    def scope(self, request: Request) -> Scope:
+    parameters: ClassVar[Mapping[str, Parameter]] = {}
+    answers: ClassVar[Mapping[str, Any]] = {}  # media type to JSON schema, for the reference
+
+    def get(self, request: Request, **names: str) -> HttpResponse:
         caller = request.auth
         assert isinstance(caller, Caller)  # HasScope refuses everybody else
-        return Scope(caller.project_id)
+        found = given(request)
+        parameters.only(found, self.parameters)
+        with bounded():
+            return self.answer(request, Scope(caller.project_id), found, **names)
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> HttpResponse:
+        """The answer to a caller who may, from one project, by parameters that all exist."""
+        raise NotImplementedError
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -47,13 +62,8 @@ class ReadView(APIView):
 
 
 def given(request: Request) -> dict[str, str]:
-    """The query string. A parameter twice is an error: nobody could tell which of the two was applied."""
-    found: dict[str, str] = {}
-    for name, values in request.query_params.lists():
-        if len(values) > 1:
-            raise parameters.invalid(name[:64], "is given twice; give it once.")
-        found[name] = values[0]
-    return found
+    """The query string, each parameter once."""
+    return {name: parameters.once(name, values) for name, values in request.query_params.lists()}
 
 
 def listed(request: Request, results: list[Any], following: str | None) -> Response:

@@ -1,112 +1,89 @@
 """Owns finding sessions: the filters that a person or a program may set, and the page of sessions that match.
 
-Every filter of identity matches what any event of a session declared, exactly and whatever its length. A session matches a
-range of time when it was going on in it.
+Every filter of identity matches exactly, whatever the length of the value. A session matches a range of time when it was going
+on in it. Filters of actions have to hold for one and the same action.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from typing import Any, Final
 
-import django_filters
-from django import forms
+from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
 
-from auditlog.derive.keys import to_bytes, to_text, value_digest
-from auditlog.derive.models import Declared, Edition, Session, Trace
+from auditlog.derive.keys import term_digest, to_bytes, to_text, value_digest, value_digests
+from auditlog.derive.models import ActionValue, Declared, SearchText, Session, SessionTerm, Trace
+from auditlog.derive.words import fold
 from auditlog.errors import Problem
-from auditlog.search import cursor, parameters
+from auditlog.search import actions, cursor, parameters
+from auditlog.search.filters import Filter, IdentityFilters, before
+from auditlog.search.parameters import PAGED
+from auditlog.search.scope import Scope, trace_condition
+
+VERDICTS: Final = ("complete", "gaps", "unevaluable")
+_VERSION: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_LONGEST_QUERY: Final = 1_000  # bytes of a question for words; PostgreSQL refuses one word of 2,046
 
 
-def current_edition() -> int:
-    """The edition that readers see."""
-    number = Edition.objects.filter(state="current").values_list("number", flat=True).first()
-    if number is None:
-        raise Problem("store_unavailable", "The database is not set up yet. Wait until /readyz answers 200.")
-    return int(number)
-
-
-class Scope:
-    """One project in the current edition: what every query starts from, so that none can forget it."""
-
-    def __init__(self, project_id: int, edition: int | None = None) -> None:
-        self.project_id = project_id
-        self.edition = current_edition() if edition is None else edition
-
-    def of(self, model: type[Any]) -> QuerySet[Any]:
-        found: QuerySet[Any] = model._default_manager.filter(edition=self.edition, project_id=self.project_id)
-        return found
-
-    def declaring(self, kind: str, value: str) -> QuerySet[Any]:
-        """Trace keys of the traces in which this was declared."""
-        digest = value_digest(self.project_id, kind, to_bytes(value))
-        return self.of(Declared).filter(kind=kind, digest=digest).values("trace_key")
-
-    def sessions_of(self, traces: Q) -> QuerySet[Any]:
-        return self.of(Trace).filter(traces).values("session_key")
-
-
-class Verbatim(forms.Field):
-    """A value as it came: identifiers may begin with a space or contain NUL, which Django's CharField refuses."""
-
-    def to_python(self, value: Any) -> str:
-        return "" if value is None else str(value)
-
-
-class Filter(django_filters.Filter):
-    field_class = Verbatim
-
-
-class SessionFilters(django_filters.FilterSet):
+class SessionFilters(IdentityFilters):
     """Filters of `GET /api/v1/sessions` and of the search page; `scope` and `zone` come from the caller."""
 
-    session_id = Filter(method="by_session")
-    trace_id = Filter(method="by_trace")
-    user_id = Filter(method="by_subject")
-    customer_id = Filter(method="by_subject")
-    subject = Filter(method="by_any_subject")
-    agent = Filter(method="by_subject")
-    from_ = Filter(method="by_start")
-    to = Filter(method="by_end")
-    q = Filter(method="by_anything")
+    agent_version = Filter("by_agent_version", "The version of an agent that took part; with `agent`, of that one.")
+    tool = Filter("by_tool", "The name of a tool that was called.")
+    tool_schema = Filter("by_version", "A tool offered in exactly this form: its version, the SHA-256 of its canonical JSON.")
+    system_prompt = Filter("by_version", "Exactly this instruction: its version, the SHA-256 of its text, or the text itself.")
+    model = Filter("by_term", "A model as it was asked for.")
+    response_model = Filter("by_term", "A model as it answered.")
+    response_id = Filter("by_term", "The ID that a provider gave a model's answer.")
+    finding = Filter("by_term", "The code of a finding.")
+    verdict = Filter("by_verdict", "What is believed of the trail.", values=VERDICTS)
+    value = Filter("by_action", "Any scalar in the arguments or the result of a call: an invoice, a credit ID, an e-mail address.")
+    outcome = Filter("by_action", "How a call ended.", values=actions.OUTCOMES)
+    amount_min = Filter("by_action", "An amount in a call, at least this.", "number")
+    amount_max = Filter("by_action", "An amount in a call, at most this.", "number")
+    min_cost = Filter("by_cost", "What the model calls cost in US dollars, at least this. What is not priced has no cost.", "number")
+    max_cost = Filter("by_cost", "What the model calls cost in US dollars, at most this.", "number")
+    min_tool_calls = Filter("by_tool_calls", "Tool calls, at least this many.", "integer")
+    from_ = Filter("by_start", "It was going on at this time or later: `2026-03-01` or `2026-03-01T10:00:00Z`.")
+    to = Filter("by_end", "It had begun by this time; a day means its end.")
+    q = Filter("by_anything", "Words of its texts, or exactly any ID: session, trace, user, customer, response, call, or value of a call.")
 
     class Meta:
         model = Session
         fields: tuple[str, ...] = ()
 
-    def __init__(self, *args: Any, scope: Scope, zone: tzinfo = UTC, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.scope = scope
-        self.zone = zone
+    def by_tool(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        if any(self.data.get(one) for one in actions.OF_ONE_CALL):
+            return rows  # asked for together with what has to hold for the same call
+        return self.by_term(rows, name, value)
 
-    @classmethod
-    def get_filters(cls) -> dict[str, Any]:
-        filters = dict(super().get_filters())
-        filters["from"] = filters.pop("from_")  # a keyword of Python
-        return filters
+    def by_action(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        if name != next(one for one in actions.OF_ONE_CALL if self.data.get(one)):
+            return rows  # all of them are applied once, together
+        asked = {one: self.data[one] for one in (*actions.OF_ONE_CALL, "tool") if self.data.get(one)}
+        return self.within(rows, actions.matching(self.scope, asked).values("session_key"))
 
-    def _declaring(self, rows: QuerySet[Any], kind: str, value: str) -> QuerySet[Any]:
-        return rows.filter(key__in=self.scope.sessions_of(Q(trace_key__in=self.scope.declaring(kind, value))))
+    def by_version(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        if _VERSION.fullmatch(value):
+            return self.by_term(rows, name, value.lower())
+        if name == "system_prompt":
+            return self.by_term(rows, name, hashlib.sha256(to_bytes(value)).hexdigest())
+        raise parameters.invalid(name, "is no version; write its 64 hexadecimal digits.", value)
 
-    def by_session(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        declared = self._declaring(rows, "session", value)
-        if value.startswith("trace:") and len(value) == 38:
-            return declared | self.by_trace(rows, name, value[6:])
-        return declared
+    def by_verdict(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(verdict=parameters.one_of(name, value, VERDICTS))
 
-    def by_trace(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return rows.filter(key__in=self.scope.sessions_of(trace_condition(parameters.trace_id(name, value))))
+    def by_cost(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        limit: Decimal = parameters.number(name, value)
+        return rows.filter(cost_usd__gte=limit) if name == "min_cost" else rows.filter(cost_usd__lte=limit)
 
-    def by_subject(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return self._declaring(rows, name.removesuffix("_id"), value)
-
-    def by_any_subject(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        kind, colon, rest = value.partition(":")
-        if not colon or not kind or not rest or "\0" in kind:
-            raise parameters.invalid(name, "is no subject; write kind:value, for instance patient:4711.")
-        return self._declaring(rows, kind.lower(), rest)
+    def by_tool_calls(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(tool_calls__gte=parameters.count(name, value))
 
     def by_start(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         start = parameters.moment("from", value, self.zone)
@@ -116,28 +93,36 @@ class SessionFilters(django_filters.FilterSet):
         return rows.filter(sort_at__lte=parameters.moment("to", value, self.zone, end=True))
 
     def by_anything(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return rows.filter(anything(self.scope, value))
+        return self.within(rows, anything(self.scope, value))
 
 
-def trace_condition(trace_id: bytes) -> Q:
-    """A trace by its ID; 16 bytes may also be the key of what has no trace ID."""
-    return Q(trace_id=trace_id) | Q(trace_id=None, trace_key=trace_id.hex())
+PARAMETERS: Final = SessionFilters.parameters()
 
 
-PARAMETERS: Final = tuple(SessionFilters.get_filters())
+def anything(scope: Scope, text: str) -> QuerySet[Any]:
+    """Keys of the sessions that this text identifies exactly, as whatever, or whose texts contain its words.
 
-
-def anything(scope: Scope, text: str) -> Q:
-    """Sessions that this text identifies exactly, as whatever: session, trace, user, customer or any other subject, or agent."""
-    text = text.strip()
-    digests = [value_digest(scope.project_id, kind, to_bytes(text)) for kind in ("session", "subject")]  # all other kinds have one digest
-    condition = Q(trace_key__in=scope.of(Declared).filter(digest__in=digests).values("trace_key"))
-    hexadecimal = text.removeprefix("trace:").replace("-", "")
+    One union and not a row of ORs: the few keys are found by index, whatever the number of sessions.
+    """
+    exact = text.strip()
+    digests = [value_digest(scope.project_id, kind, to_bytes(exact)) for kind in ("session", "subject")]  # all other kinds have one digest
+    traces = Q(trace_key__in=scope.of(Declared).filter(digest__in=digests).values("trace_key"))
     try:
-        condition |= trace_condition(parameters.trace_id("q", hexadecimal))
+        traces |= trace_condition(parameters.trace_id("q", exact.removeprefix("trace:").replace("-", "")))
     except Problem:
         pass  # it may still be an identifier of another kind
-    return Q(key__in=scope.sessions_of(condition)) | Q(key=text[:64].lower().replace("\0", ""))
+    terms = [term_digest(scope.project_id, kind, exact) for kind in ("response_id", "call_id", "user", "customer", "agent")]
+    found = [
+        scope.sessions_of(traces),
+        scope.of(SessionTerm).filter(digest__in=terms).values("session_key"),
+        scope.of(ActionValue).filter(digest__in=value_digests(scope.project_id, exact)).values("session_key"),
+        scope.of(Session).filter(key=exact[:64].lower().replace("\0", "")).values("key"),
+    ]
+    words = fold(text)
+    if len(to_bytes(words)) <= _LONGEST_QUERY:
+        asked = SearchQuery(words, config="simple", search_type="websearch")
+        found.append(scope.of(SearchText).filter(tsv=asked).values("session_key"))
+    return found[0].union(*found[1:])
 
 
 class Page:
@@ -150,11 +135,11 @@ class Page:
 
 def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC) -> Page:
     """The sessions that match `given`. Raises Problem("parameter_invalid") for whatever cannot be read."""
-    parameters.only(given, (*PARAMETERS, "cursor", "limit"))
+    parameters.only(given, PARAMETERS | PAGED)
     rows = SessionFilters(data=given, queryset=scope.of(Session), scope=scope, zone=zone).qs
     if given.get("cursor"):
         at, key = cursor.decode(given["cursor"])
-        rows = rows.filter(Q(sort_at__lt=at) | Q(sort_at=at, key__lt=key))
+        rows = rows.filter(before(at, key=key))
     count = parameters.limit(given.get("limit"))
     found = list(rows.order_by("-sort_at", "-key")[: count + 1])
     more = len(found) > count

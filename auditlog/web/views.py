@@ -16,23 +16,42 @@ from django.utils.cache import add_never_cache_headers
 
 from auditlog.derive.keys import to_text
 from auditlog.errors import Problem
-from auditlog.search import evidence, explain, meaning, original, sessions
+from auditlog.search import evidence, explain, meaning, original, parameters, sessions
+from auditlog.search.bounds import bounded
+from auditlog.search.scope import Scope
 from auditlog.web import jsontext, present, zones
 from auditlog.web.access import project_of
 
 log = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponse]
-FILTERS: Final = (
-    ("q", "", ""),
+FILTERS: Final = (  # name, label in the form, words in the sentence
     ("customer_id", "Customer", "whose customer is"),
     ("user_id", "User", "whose user is"),
     ("session_id", "Session ID", "named"),
     ("trace_id", "Trace ID", "with the trace"),
     ("subject", "Other subject", "about"),
     ("agent", "Agent", "whose agent is"),
+    ("tool", "Tool", "that called"),
+    ("value", "Value in a call", "with a call that says"),
+    ("amount_min", "Amount at least", "with an amount ≥"),
+    ("amount_max", "Amount at most", "with an amount ≤"),
     ("from", "From", "from"),
     ("to", "To", "until"),
+)
+LINKED: Final = (  # the same, in the form only where a link brought them
+    ("agent_version", "Agent version", "with the agent version"),
+    ("outcome", "Outcome", "with a call that ended"),
+    ("model", "Model asked for", "that asked for the model"),
+    ("response_model", "Model that answered", "answered by the model"),
+    ("response_id", "Response ID", "with the response"),
+    ("system_prompt", "Instruction", "under the instruction"),
+    ("tool_schema", "Tool schema", "offered the tool schema"),
+    ("finding", "Finding", "with the finding"),
+    ("verdict", "Trail", "whose trail is"),
+    ("min_cost", "Cost at least", "that cost at least $"),
+    ("max_cost", "Cost at most", "that cost at most $"),
+    ("min_tool_calls", "Tool calls at least", "with at least so many tool calls:"),
 )
 RAW_SHOWN: Final = 200_000  # characters of an original on the event page; all of it is a download away
 
@@ -50,7 +69,8 @@ def page(view: View) -> View:
                 return failure(
                     request, Problem("scope_missing", "You are not a member of any project yet. Ask an administrator to add you.")
                 )
-            response = view(request, sessions.Scope(project.pk), *args, **kwargs)
+            with bounded():
+                response = view(request, Scope(project.pk), *args, **kwargs)
         except Problem as problem:
             response = failure(request, problem)
         except (OperationalError, InterfaceError) as error:
@@ -68,7 +88,8 @@ def failure(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 def _given(request: HttpRequest) -> dict[str, str]:
     """The filters in the address: empty fields of the form are no filters."""
-    return {name: str(value) for name, value in request.GET.items() if value and name != "tz"}
+    given = {name: [value for value in values if value] for name, values in request.GET.lists() if name != "tz"}
+    return {name: parameters.once(name, values) for name, values in given.items() if values}
 
 
 def _without(request: HttpRequest, name: str) -> str:
@@ -81,11 +102,12 @@ def _without(request: HttpRequest, name: str) -> str:
 
 
 @page
-def search(request: HttpRequest, scope: sessions.Scope) -> HttpResponse:
-    given = _given(request)
+def search(request: HttpRequest, scope: Scope) -> HttpResponse:
+    given: dict[str, str] = {}
     settings = zones.context(request)
     problem, found = None, sessions.Page([], None)
     try:
+        given = _given(request)
         found = sessions.page(scope, given, settings["zone"])
     except Problem as error:
         if error.code != "parameter_invalid":
@@ -94,9 +116,9 @@ def search(request: HttpRequest, scope: sessions.Scope) -> HttpResponse:
     identities = sessions.identities(scope, found.rows)
     following = request.GET.copy()
     following["cursor"] = found.next or ""
-    chips = [(words, given[name], _without(request, name)) for name, _, words in FILTERS if words and name in given]
+    chips = [(words, given[name], _without(request, name)) for name, _, words in FILTERS + LINKED if name in given]
     context = {
-        "fields": [(name, label, given.get(name, "")) for name, label, _ in FILTERS if label],
+        "fields": [(name, label, given.get(name, "")) for name, label, _ in FILTERS + tuple(one for one in LINKED if one[0] in given)],
         "q": given.get("q", ""),
         "chips": chips,
         "filtered": bool(chips or given.get("q")),
@@ -110,7 +132,7 @@ def search(request: HttpRequest, scope: sessions.Scope) -> HttpResponse:
 
 
 @page
-def session(request: HttpRequest, scope: sessions.Scope, key: str) -> HttpResponse:
+def session(request: HttpRequest, scope: Scope, key: str) -> HttpResponse:
     facts = evidence.session(scope, key)
     if facts.key != key:
         return HttpResponseRedirect(reverse("session", args=[facts.key]))
@@ -137,7 +159,7 @@ def session(request: HttpRequest, scope: sessions.Scope, key: str) -> HttpRespon
 
 
 @page
-def event(request: HttpRequest, scope: sessions.Scope, public_id: str) -> HttpResponse:
+def event(request: HttpRequest, scope: Scope, public_id: str) -> HttpResponse:
     stored = evidence.event(scope, public_id)
     said = meaning.reading(stored)
     data, media_type, _ = original.of(stored.item)

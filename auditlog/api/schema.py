@@ -1,0 +1,99 @@
+"""Owns the description of the read API as OpenAPI 3.1: made from the views, so that it cannot say what they do not do."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, Final
+
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+
+JSON: Final = "application/json"
+
+_DESCRIPTION: Final = """\
+What AI agents were told, saw, thought, called and got back. An API key with the scope `read` sees the evidence of its project, and
+nothing of any other. Lists are pages: `next` is the address of the next page, or null after the last one; nothing is counted. All
+filters given must be fulfilled. A parameter that is not listed, that is given twice or that cannot be read is answered 400
+`parameter_invalid`, never left out. Times are UTC; a day means the whole day."""
+_FAILURES: Final = {
+    "400": "`parameter_invalid`: a parameter is unknown, given twice, or cannot be read. `detail` names it.",
+    "401": "`key_missing`, `key_unknown`, `key_revoked`, `key_expired`",
+    "403": "`scope_missing`: the key may not read",
+    "404": "`not_found`: there is no such object in the key's project",
+    "503": "`store_unavailable`, `internal`: nothing was lost, ask again",
+    "504": "`query_timeout`: nothing was lost; narrow the time range, or add a filter",
+}
+_ERROR_REF: Final = {"$ref": "#/components/schemas/Error"}
+_PATH: Final = {
+    "key": "The session's `key`.",
+    "public_id": "The event's `id`, 64 hexadecimal digits.",
+}
+
+
+class Described(AutoSchema):
+    """One operation, from what its view declares: docstring, `parameters`, `answers`."""
+
+    def get_operation_id(self) -> str:
+        return str(self.view.__class__.__name__)
+
+    def get_summary(self) -> str:
+        return self._doc().split(". ")[0].rstrip(".")
+
+    def get_description(self) -> str:
+        return self._doc()
+
+    def _doc(self) -> str:
+        return " ".join((inspect.getdoc(self.view.__class__) or "").split())
+
+    def get_tags(self) -> list[str]:
+        return [self.path.removeprefix("/api/v1/").split("/")[0]]
+
+    def get_auth(self) -> list[dict[str, list[str]]]:
+        return [{"bearer": []}, {"header": []}]
+
+    def get_override_parameters(self) -> list[Any]:
+        path = {name: doc for name, doc in _PATH.items() if f"{{{name}}}" in self.path}
+        return [OpenApiParameter(name, str, OpenApiParameter.PATH, description=doc) for name, doc in path.items()] + [
+            OpenApiParameter(
+                name,
+                {"type": parameter.type, **({"enum": list(parameter.values)} if parameter.values else {})},
+                OpenApiParameter.QUERY,
+                description=parameter.doc,
+            )
+            for name, parameter in self.view.parameters.items()
+        ]
+
+    def get_response_serializers(self) -> dict[Any, Any]:
+        answers = {("200", media): OpenApiResponse(shape, "What was asked for") for media, shape in self.view.answers.items()}
+        return answers | {(status, JSON): OpenApiResponse(_ERROR_REF, words) for status, words in _FAILURES.items()}
+
+
+ERROR: Final = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "detail"],
+            "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "detail": {"type": "object"}},
+        }
+    },
+}
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """The whole description."""
+    generator: Any = SchemaGenerator  # it has no types
+    found: dict[str, Any] = generator(urlconf="auditlog.urls").get_schema(request=None, public=True)
+    found["info"] = {"title": "Auditlog read API", "version": "1", "description": " ".join(_DESCRIPTION.split())}
+    found["components"] = {
+        "schemas": {"Error": ERROR},
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
+            "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        },
+    }
+    return found

@@ -1,0 +1,137 @@
+"""Owns the shapes of answers as JSON schemas, for the reference. Tests hold real answers against them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Shape = dict[str, Any]
+
+ANYTHING: Final[Shape] = {"description": "As it was sent."}
+TEXT: Final[Shape] = {"type": "string"}
+TEXT_OR_NONE: Final[Shape] = {"type": ["string", "null"]}
+MOMENT: Final[Shape] = {"type": "string", "format": "date-time"}
+MOMENT_OR_NONE: Final[Shape] = {"type": ["string", "null"], "format": "date-time"}
+COUNT: Final[Shape] = {"type": "integer", "minimum": 0}
+COUNT_OR_NONE: Final[Shape] = {"type": ["integer", "null"], "minimum": 0}
+FLAG: Final[Shape] = {"type": "boolean"}
+
+
+def of(**members: Shape) -> Shape:
+    """An object that has all of these members."""
+    return {"type": "object", "required": list(members), "properties": members}
+
+
+def some(shape: Shape) -> Shape:
+    return {"type": "array", "items": shape}
+
+
+def or_none(shape: Shape) -> Shape:
+    return {"oneOf": [shape, {"type": "null"}]}
+
+
+def listed(shape: Shape) -> Shape:
+    """One page of a list."""
+    return of(results=some(shape), next=TEXT_OR_NONE)
+
+
+AGENT: Final = of(name=TEXT_OR_NONE, version=TEXT_OR_NONE)
+TOTALS: Final = of(
+    model_calls=COUNT,
+    tool_calls=COUNT,
+    input_tokens=COUNT_OR_NONE,
+    output_tokens=COUNT_OR_NONE,
+    reasoning_tokens=COUNT_OR_NONE,
+    cost_usd={"type": ["number", "null"]},
+    seconds={"type": ["number", "null"]},
+)
+SESSION: Final = of(
+    key=TEXT,
+    session_id=TEXT,
+    trace_ids=some(TEXT),
+    agent=AGENT,
+    user_ids=some(TEXT),
+    customer_ids=some(TEXT),
+    started_at=MOMENT_OR_NONE,
+    ended_at=MOMENT_OR_NONE,
+    totals=or_none(TOTALS),
+    verdict=TEXT_OR_NONE,
+    findings=some({"type": "object"}),
+    summary_current=FLAG,
+)
+SCALAR: Final = of(pointer=TEXT, value={"type": ["string", "number", "boolean"]})
+ACTION: Final = of(
+    session=TEXT,
+    session_id=TEXT_OR_NONE,
+    step=COUNT,
+    tool=TEXT,
+    call_id=TEXT_OR_NONE,
+    outcome={"type": "string", "enum": ["returned", "failed", "refused", "unknown"]},
+    occurred_at=MOMENT_OR_NONE,
+    ended_at=MOMENT_OR_NONE,
+    arguments=some(SCALAR),
+    result=some(SCALAR),
+    error=TEXT_OR_NONE,
+    cut=FLAG,
+    amounts=some(of(amount=TEXT, currency=TEXT_OR_NONE, side=TEXT, pointer=TEXT)),
+    subjects=some(of(kind=TEXT, value=TEXT)),
+    agent=AGENT,
+    event_ids=some(TEXT),
+    page={"type": "string", "format": "uri"},
+)
+STEP: Final = {
+    "type": "object",
+    "required": ["n", "kind", "event_ids"],
+    "properties": {
+        "n": COUNT,
+        "kind": TEXT,
+        "at": MOMENT_OR_NONE,
+        "text": TEXT_OR_NONE,
+        "form": TEXT_OR_NONE,
+        "model_call": COUNT_OR_NONE,
+        "event_ids": some(TEXT),
+        "tool": {
+            "type": ["object", "null"],
+            "required": ["call_id", "name", "arguments", "result", "error", "offered", "arguments_valid", "outcome", "origins"],
+        },
+    },
+}
+TIMELINE: Final = of(
+    key=TEXT,
+    session_id=TEXT_OR_NONE,
+    trace_ids=some(TEXT),
+    agent=AGENT,
+    agents=some(AGENT),
+    user_ids=some(TEXT),
+    customer_ids=some(TEXT),
+    started_at=MOMENT_OR_NONE,
+    ended_at=MOMENT_OR_NONE,
+    totals=TOTALS,
+    system_prompts=some(of(text=TEXT, first_step=COUNT_OR_NONE)),
+    tools_offered=some({"type": "object", "required": ["name", "description", "parameters", "first_step"]}),
+    steps=some(STEP),
+    model_calls=some({"type": "object", "required": ["n", "requested_model", "response_model", "response_id", "usage", "event_ids"]}),
+    completeness=of(verdict=TEXT, basis=TEXT_OR_NONE, gaps=some({"type": "object", "required": ["code", "message"]})),
+    findings=some({"type": "object"}),
+)
+EVENT: Final = of(
+    id=TEXT,
+    item={"type": "string", "enum": ["log", "rest", "span", "unreadable"]},
+    kind=TEXT,
+    name=TEXT,
+    trace_id=TEXT_OR_NONE,
+    span_id=TEXT_OR_NONE,
+    occurred_at=MOMENT_OR_NONE,
+    received_at=MOMENT,
+    batch=TEXT,
+    digest=TEXT,
+)
+EVENT_DETAIL: Final = of(**EVENT["properties"], vocabularies=some(TEXT), facts=some(of(kind=TEXT)))
+STATUS: Final = of(
+    pending_batches=COUNT,
+    derive_lag_seconds={"type": "number", "minimum": 0},
+    unsealed_batches=COUNT,
+    quarantined=COUNT,
+    events=COUNT,
+    failed_batches=COUNT,
+    stale_summaries=COUNT,
+)

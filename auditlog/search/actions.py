@@ -1,0 +1,142 @@
+"""Owns finding actions: the filters of `GET /api/v1/actions`, and the page of tool calls that match, newest first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from auditlog.derive.keys import term_digest, to_text, value_digests
+from auditlog.derive.models import Action, ActionAmount, ActionValue, Declared, Session, Trace
+from auditlog.search import cursor, parameters
+from auditlog.search.filters import Filter, IdentityFilters, before
+from auditlog.search.parameters import PAGED
+from auditlog.search.scope import Scope
+
+OUTCOMES: Final = ("returned", "failed", "refused", "unknown")
+OF_ONE_CALL: Final = ("value", "outcome", "amount_min", "amount_max")  # what a search for sessions may ask of one of its calls
+
+
+class ActionFilters(IdentityFilters):
+    """Filters of tool calls. Those of identity mean the session that the call belongs to."""
+
+    tool = Filter("by_tool", "The name of the tool.")
+    outcome = Filter("by_outcome", "How the call ended; `unknown` means that it may have happened.", values=OUTCOMES)
+    value = Filter("by_value", "Any scalar in the arguments or the result: an invoice, a credit ID, an e-mail address; 400 finds 400.0.")
+    amount_min = Filter("by_amount", "An amount in the arguments or the result, at least this.", "number")
+    amount_max = Filter("by_amount", "An amount in the arguments or the result, at most this; with `amount_min` the same amount.", "number")
+    from_ = Filter("by_start", "It happened at this time or later: `2026-03-01` or `2026-03-01T10:00:00Z`.")
+    to = Filter("by_end", "It happened by this time; a day means its end.")
+
+    session_column = "session_key"
+
+    class Meta:
+        model = Action
+        fields: tuple[str, ...] = ()
+
+    def by_tool(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(tool_digest=term_digest(self.scope.project_id, "tool", value))
+
+    def by_outcome(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(outcome=parameters.one_of(name, value, OUTCOMES))
+
+    def by_value(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(Exists(_same(self.scope, ActionValue).filter(digest__in=value_digests(self.scope.project_id, value))))
+
+    def by_amount(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        lowest, highest = (parameters.number(one, self.data[one]) if self.data.get(one) else None for one in ("amount_min", "amount_max"))
+        if name == "amount_max" and lowest is not None:
+            return rows  # applied with amount_min: both have to hold for the same amount
+        amounts = _same(self.scope, ActionAmount)
+        if lowest is not None:
+            amounts = amounts.filter(amount__gte=lowest)
+        if highest is not None:
+            amounts = amounts.filter(amount__lte=highest)
+        return rows.filter(Exists(amounts))
+
+    def by_start(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(sort_at__gte=parameters.moment("from", value, self.zone))
+
+    def by_end(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(sort_at__lte=parameters.moment("to", value, self.zone, end=True))
+
+
+PARAMETERS: Final = ActionFilters.parameters()
+
+
+def _same(scope: Scope, model: type[Any]) -> QuerySet[Any]:
+    """Rows of the action of the query around."""
+    return scope.of(model).filter(session_key=OuterRef("session_key"), step=OuterRef("step"))
+
+
+def matching(scope: Scope, given: dict[str, str]) -> QuerySet[Any]:
+    """The actions that fulfil all of these filters. Raises Problem."""
+    found: QuerySet[Any] = ActionFilters(data=given, queryset=scope.of(Action), scope=scope).qs
+    return found
+
+
+class Amount(NamedTuple):
+    amount: Decimal
+    currency: str | None
+    side: str
+    pointer: str
+
+
+class Around(NamedTuple):
+    """What a row says of the session that its action belongs to."""
+
+    session_id: str
+    agent: dict[str, str | None]
+    subjects: list[tuple[str, str]]
+
+
+class Page(NamedTuple):
+    rows: list[Action]
+    next: str | None
+
+
+def page(scope: Scope, given: dict[str, str]) -> Page:
+    """The actions that match `given`. Raises Problem("parameter_invalid") for whatever cannot be read."""
+    parameters.only(given, PARAMETERS | PAGED)
+    rows = matching(scope, given)
+    if given.get("cursor"):
+        at, tie = cursor.decode(given["cursor"])
+        key, colon, step = tie.partition(":")
+        if not colon or not step.isascii() or not step.isdigit() or len(step) > 9:
+            raise parameters.invalid("cursor", "is none that this service gave out. Start again without it.")
+        rows = rows.filter(before(at, session_key=key, step=int(step)))
+    count = parameters.limit(given.get("limit"))
+    found = list(rows.order_by("-sort_at", "-session_key", "-step")[: count + 1])
+    last = found[count - 1] if len(found) > count else None
+    return Page(found[:count], cursor.encode(last.sort_at, f"{last.session_key}:{last.step}") if last else None)
+
+
+def amounts(scope: Scope, rows: list[Action]) -> dict[tuple[str, int], list[Amount]]:
+    """The amounts of each action: one query for a whole page."""
+    found: dict[tuple[str, int], list[Amount]] = defaultdict(list)
+    wanted = {(row.session_key, row.step) for row in rows}
+    near = scope.of(ActionAmount).filter(session_key__in={key for key, _ in wanted}, step__in={step for _, step in wanted})
+    for key, step, *amount in near.order_by("n").values_list("session_key", "step", "amount", "currency", "side", "pointer"):
+        if (key, step) in wanted:
+            found[key, step].append(Amount(*amount))
+    return found
+
+
+def around(scope: Scope, rows: list[Action]) -> dict[str, Around]:
+    """What each action's session is and whom it concerns: three queries for a whole page."""
+    keys = {row.session_key for row in rows}
+    found = {
+        key: Around(to_text(session_id), {"name": name, "version": version}, [])
+        for key, session_id, name, version in scope.of(Session)
+        .filter(key__in=keys)
+        .values_list("key", "session_id", "agent_name", "agent_version")
+    }
+    session_of = dict(scope.of(Trace).filter(session_key__in=keys).values_list("trace_key", "session_key"))
+    declared = scope.of(Declared).filter(trace_key__in=list(session_of)).exclude(kind__in=("session", "agent", "agent_version"))
+    for trace_key, kind, value in declared.order_by("rank", "kind", "value").values_list("trace_key", "kind", "value"):
+        one = found.get(session_of[trace_key])
+        if one is not None and (pair := (kind, to_text(value))) not in one.subjects:
+            one.subjects.append(pair)
+    return found

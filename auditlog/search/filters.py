@@ -1,0 +1,115 @@
+"""Owns what filters of sessions and of actions share: a filter with its documentation, and the sessions that a filter means."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import Any, Final
+
+import django_filters
+from django import forms
+from django.db.models import Q, QuerySet
+
+from auditlog.derive.binding import agent_version
+from auditlog.derive.keys import term_digest, to_text
+from auditlog.derive.models import SessionTerm
+from auditlog.search import parameters
+from auditlog.search.parameters import Parameter
+from auditlog.search.scope import Scope, trace_condition
+
+_SHOWN_TOO: Final = ("user", "customer", "agent")  # kinds that a timeline may show where no event declared them
+
+
+class Verbatim(forms.Field):
+    """A value as it came: identifiers may begin with a space or contain NUL, which Django's CharField refuses."""
+
+    def to_python(self, value: Any) -> str:
+        return "" if value is None else str(value)
+
+
+class Filter(django_filters.Filter):
+    """One filter, with what the reference says about it. Its method raises Problem for a value that cannot be read."""
+
+    field_class = Verbatim
+
+    def __init__(self, method: str, doc: str, type: str = "string", values: tuple[str, ...] = ()) -> None:
+        super().__init__(method=method)
+        self.parameter = Parameter(doc, type, values)
+
+
+class IdentityFilters(django_filters.FilterSet):
+    """Filters by what a session is and whom it concerns. `session_column` says where the rows hold the session's key."""
+
+    session_id = Filter("by_session", "The session's ID as its sender named it, of any length; `trace:<hex>` where it was not named.")
+    trace_id = Filter("by_trace", "A trace of the session: 32 hexadecimal digits.")
+    user_id = Filter("by_subject", "A user whom the session names.")
+    customer_id = Filter("by_subject", "A customer whom the session names.")
+    subject = Filter("by_any_subject", "Whoever else it concerns, as `kind:value`, for instance `patient:4711`.")
+    agent = Filter("by_subject", "The name of an agent that took part.")
+
+    session_column = "key"
+
+    def __init__(self, *args: Any, scope: Scope, zone: tzinfo = UTC, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scope = scope
+        self.zone = zone
+
+    @classmethod
+    def get_filters(cls) -> dict[str, Any]:
+        filters = dict(super().get_filters())
+        return {name.rstrip("_"): found for name, found in filters.items()}  # `from` is a keyword of Python
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        return {name: found.parameter for name, found in cls.get_filters().items()}
+
+    def within(self, rows: QuerySet[Any], sessions: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(**{f"{self.session_column}__in": sessions})
+
+    def by_session(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        named = self.scope.sessions_declaring("session", value)
+        if value.startswith("trace:") and len(value) == 38:
+            named = named.union(self._of_trace(name, value[6:]))
+        return self.within(rows, named)
+
+    def _of_trace(self, name: str, value: str) -> QuerySet[Any]:
+        return self.scope.sessions_of(trace_condition(parameters.trace_id(name, value)))
+
+    def by_trace(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return self.within(rows, self._of_trace(name, value))
+
+    def by_subject(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return self.within(rows, concerning(self.scope, name.removesuffix("_id"), value))
+
+    def by_any_subject(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        kind, colon, rest = value.partition(":")
+        if not colon or not kind or not rest or "\0" in kind:
+            raise parameters.invalid(name, "is no subject; write kind:value, for instance patient:4711.", value)
+        return self.within(rows, concerning(self.scope, kind.lower(), rest))
+
+    def by_term(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return self.within(rows, showing(self.scope, name, value))
+
+    def by_agent_version(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        agent = self.data.get("agent")  # of that agent, where both are asked for
+        return self.within(rows, showing(self.scope, name, to_text(agent_version(agent, value)) if agent else value))
+
+
+def showing(scope: Scope, kind: str, text: str) -> QuerySet[Any]:
+    """Keys of the sessions whose timeline shows this."""
+    return scope.of(SessionTerm).filter(digest=term_digest(scope.project_id, kind, text)).values("session_key")
+
+
+def concerning(scope: Scope, kind: str, value: str) -> QuerySet[Any]:
+    """Keys of the sessions that concern this subject, whether an event declared it or the timeline shows it."""
+    declared = scope.sessions_declaring(kind, value)
+    return declared.union(showing(scope, kind, value)) if kind in _SHOWN_TOO else declared
+
+
+def before(at: Any, **ties: Any) -> Q:
+    """Rows after the cursor of a list that runs from the newest to the oldest: earlier, or as early and smaller in each tie in turn."""
+    condition = Q(sort_at__lt=at)
+    equal = Q(sort_at=at)
+    for column, value in ties.items():
+        condition |= equal & Q(**{f"{column}__lt": value})
+        equal &= Q(**{column: value})
+    return Q(sort_at__lte=at) & condition  # the first half is what the index is asked for

@@ -1,0 +1,34 @@
+"""Owns `/find`: links from tickets and chats, which know an identifier of the sender's and none of our keys."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from auditlog.errors import Problem
+from auditlog.search import parameters
+from auditlog.search.locate import PARAMETERS, locate
+from auditlog.search.scope import Scope
+from auditlog.web.links import step_address
+from auditlog.web.views import page
+
+
+@page
+def find(request: HttpRequest, scope: Scope) -> HttpResponse:
+    given = {name: parameters.once(name, values) for name, values in request.GET.lists() if name != "tz"}
+    parameters.only(given, PARAMETERS)
+    asked = [(name, value) for name, value in given.items() if value]
+    if len(asked) != 1:
+        raise Problem("parameter_invalid", f"Say what to find, in one parameter: {', '.join(PARAMETERS)}.")
+    ((name, value),) = asked
+    place = locate(scope, name, value)
+    if place is None:
+        words = name.replace("_id", " ID").replace("_", " ")
+        raise Problem("not_found", f"Nothing in this project has this {words}. It is compared exactly, capital letters included.")
+    if place.several:
+        return HttpResponseRedirect(f"{reverse('search')}?{urlencode({name: value}, errors='replace')}")
+    if place.step is None:
+        return HttpResponseRedirect(reverse("session", args=[place.key]))
+    return HttpResponseRedirect(step_address(place.key, place.step))

@@ -1,0 +1,13 @@
+"""Owns the addresses of what a page shows: a session, and the very step in it."""
+
+from __future__ import annotations
+
+from django.urls import reverse
+
+from auditlog.web.present import STEPS_PER_PAGE
+
+
+def step_address(key: str, step: int) -> str:
+    """The page on which step `n` (from 0) of this session stands, at that step. Pages number steps from 1."""
+    number = step // STEPS_PER_PAGE + 1
+    return f"{reverse('session', args=[key])}{f'?page={number}' if number > 1 else ''}#step-{step + 1}"
