@@ -27,7 +27,7 @@ bench: $(STAMP) ## CPU of ingest beside a plain COPY, and disk per session
 	@$(BIN)/python -m bench.disk
 
 drill: $(STAMP) ## twenty rounds of kill -9 under real exporters
-	@AUDITLOG_DRILL_ROUNDS=20 $(BIN)/python -m pytest tests/drills
+	@DRILL_ROUNDS=20 $(BIN)/python -m pytest tests/drills
 
 chromium: ## the browser that the tests use
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \

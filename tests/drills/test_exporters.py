@@ -2,7 +2,7 @@
 was acknowledged is there, once.
 
 The ledger of what was acknowledged is kept here, outside the service: `export()` of the exporters is called directly, and a
-span counts as acknowledged when it returned success. Every batch is sent twice. Rounds and spans: AUDITLOG_DRILL_ROUNDS.
+span counts as acknowledged when it returned success. Every batch is sent twice. Rounds and spans: DRILL_ROUNDS.
 """
 
 import os
@@ -24,7 +24,7 @@ from auditlog.store.reader import Reader
 from auditlog.verify.batches import check_batch
 from tests.service import Service
 
-ROUNDS = int(os.environ.get("AUDITLOG_DRILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("DRILL_ROUNDS", "4"))
 SPANS = 500 * ROUNDS
 BATCH = 50
 VICTIMS = ("otlp-http", "otlp-grpc", "web", "postgres")
@@ -101,7 +101,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_while_everything_is_killed(serv
     for exporter in senders:
         exporter.shutdown()
     service.wait_ready()
-    assert all(killed.values()), killed
+    assert all(count >= ROUNDS * 0.9 for count in killed.values()), killed
     check(service, spans, ledgers)
 
 
