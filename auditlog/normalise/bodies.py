@@ -12,8 +12,14 @@ from typing import Any
 import msgspec
 
 from auditlog.normalise import parts, shapes
-from auditlog.normalise.values import Memo, first, number, text
+from auditlog.normalise.values import Memo, first, number, structure, text
 from auditlog.vocabulary import Message, Text, Tool, Usage
+
+SENT = ("messages", "input", "contents", "prompt", "prompts", "chat_history", "inputs")  # where requests keep what was said
+SYSTEM = ("system", "instructions", "system_instruction", "systemInstruction", "system_prompt", "preamble")
+
+PROMPTED = ("promptTokenCount", "prompt_token_count", "inputTokens", "promptTokens", "prompt_eval_count", "input_token_count")
+COMPLETED = ("outputTokens", "completionTokens", "eval_count", "output_token_count")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -38,15 +44,32 @@ def request_of(body: Any, memo: Memo) -> Request:
         return Request(messages=shapes.messages(body, memo))
     if not isinstance(body, dict):
         return Request()
-    sent = first(body, "messages", "input", "contents")
+    inner = first(body, "kwargs", "body", "request")
+    if isinstance(inner, dict) and not any(k in body for k in SENT):
+        body = inner
+    sent = first(body, *SENT)
+    if isinstance(sent, dict) and any(k in sent for k in SENT):
+        sent = first(sent, *SENT)
     while isinstance(sent, list) and len(sent) == 1 and isinstance(sent[0], list):
         sent = sent[0]  # a batch of one prompt
-    tools = body.get("tools")
-    if tools is None and isinstance(body.get("config"), dict):
-        tools = body["config"].get("tools")
-    heard = shapes.messages(sent, memo) if isinstance(sent, list | str) else ()
-    system = first(body, "system", "instructions", "system_instruction", "systemInstruction")
-    return Request(text(body.get("model")), _system(system, memo), heard, parts.tools(tools) if isinstance(tools, list) else None)
+    if isinstance(sent, list) and sent and all(isinstance(s, list) for s in sent):
+        sent = sent[0]
+    heard = shapes.messages(sent, memo) if isinstance(sent, list | str | dict) else ()
+    beside = [h for k in ("config", "toolConfig", "tool_config", "options", "parameters") if isinstance(h := body.get(k), dict)]
+    holders = [body, *beside]
+    tools = next((t for h in holders for k in ("tools", "functions") if isinstance(t := structure(h.get(k)), list) and t), None)
+    system = next((s for h in holders if (s := first(h, *SYSTEM)) is not None), None)
+    return Request(
+        text(first(body, "model", "modelId", "model_id", "model_name")),
+        _system(system, memo),
+        heard,
+        parts.tools(tools) if tools is not None else _none_offered(holders),
+    )
+
+
+def _none_offered(holders: list[dict[str, Any]]) -> tuple[Tool, ...] | None:
+    """A request that says that it offered no tools is another thing than one that does not say."""
+    return () if any(h.get("tools") == [] for h in holders) else None
 
 
 def _system(value: Any, memo: Memo) -> tuple[str, ...]:
@@ -62,7 +85,7 @@ def response_of(body: Any, memo: Memo) -> Response:
     if not isinstance(body, dict):
         return Response()
     told = tuple(m for m in (shapes.message(v, "assistant") for v in _answers(body)) if m is not None and m.parts and m.role == "assistant")
-    reason = first(body, "stop_reason", "finish_reason")
+    reason = first(body, "stop_reason", "finish_reason", "stopReason", "finishReason", "done_reason")
     choices = body.get("choices")
     if reason is None and isinstance(choices, list) and choices and isinstance(choices[0], dict):
         reason = choices[0].get("finish_reason")
@@ -71,7 +94,8 @@ def response_of(body: Any, memo: Memo) -> Response:
         model=text(first(body, "model", "modelVersion", "model_version")),
         response_id=text(first(body, "id", "response_id", "responseId")) or _inner_id(body),
         messages=told,
-        usage=usage_of(first(body, "usage", "usageMetadata", "usage_metadata")),
+        usage=usage_of(first(body, "usage", "usageMetadata", "usage_metadata", "token_usage", "tokenUsage"))
+        or (usage_of(body) if "eval_count" in body else _inner_usage(body)),
         finish_reason=text(reason),
         system=_system(body.get("instructions"), memo),
         tools=parts.tools(tools) if isinstance(tools, list) and tools else None,
@@ -85,6 +109,8 @@ def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for choice in body.get("choices") or ():
         if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
             yield choice["message"]
+        elif isinstance(choice, dict) and isinstance(choice.get("text"), str):
+            yield {"role": "assistant", "content": choice["text"]}
     output = body.get("output")
     if isinstance(output, list):
         yield from (o for o in output if isinstance(o, dict))
@@ -94,9 +120,22 @@ def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if isinstance(candidate, dict) and isinstance(candidate.get("content"), dict):
             yield {"role": "assistant", "parts": candidate["content"].get("parts")}
     for batch in body.get("generations") or ():
-        for generation in batch if isinstance(batch, list) else ():
+        for generation in batch if isinstance(batch, list) else [batch]:
             if isinstance(generation, dict) and isinstance(generation.get("message"), dict):
                 yield generation["message"]
+            elif isinstance(generation, dict) and isinstance(generation.get("text"), str) and generation["text"]:
+                yield {"role": "assistant", "content": generation["text"]}
+    if isinstance(body.get("content"), dict) and isinstance(body["content"].get("parts"), list):
+        yield {"role": "assistant", "parts": body["content"]["parts"]}
+    for key in ("messages", "replies"):
+        listed = body.get(key)
+        if isinstance(listed, list) and listed and isinstance(listed[-1], dict):
+            yield listed[-1]
+    plain = (
+        None if "choices" in body else first(body, "output_text", "completion", "generated_text", "response", "output", "text", "answer")
+    )
+    if isinstance(plain, str) and structure(plain) is None and "content" not in body and "message" not in body:
+        yield {"role": "assistant", "content": plain}
     if isinstance(body.get("thought"), str) and body.get("role") is None and "content" in body:
         yield from _with_thought(body)
     elif isinstance(body.get("content"), list | str) and (
@@ -123,21 +162,37 @@ def _inner_id(body: dict[str, Any]) -> str | None:
     return None
 
 
+def _inner_usage(body: dict[str, Any]) -> Usage | None:
+    """Usage that a framework keeps with the message, or in its own account of the provider."""
+    for holder in (*_answers(body), body.get("llm_output"), body.get("response_metadata")):
+        inner = holder.get("kwargs", holder) if isinstance(holder, dict) else None
+        found = usage_of(first(inner, "usage_metadata", "token_usage", "usage")) if isinstance(inner, dict) else None
+        if found is not None:
+            return found
+    return None
+
+
 def usage_of(said: Any) -> Usage | None:
     """A provider's own account of tokens, as it stands in its response."""
     if not isinstance(said, dict):
         return None
-    details = first(said, "output_tokens_details", "completion_tokens_details")
-    inputs = first(said, "input_tokens_details", "prompt_tokens_details")
+    if isinstance(said.get("tokens"), dict):
+        said = said["tokens"]
+    details = first(said, "output_tokens_details", "completion_tokens_details", "output_token_details")
+    inputs = first(said, "input_tokens_details", "prompt_tokens_details", "input_token_details")
     read, written = number(said.get("cache_read_input_tokens")), number(said.get("cache_creation_input_tokens"))
-    asked = number(first(said, "input_tokens", "prompt_tokens", "input", "promptTokenCount", "prompt_token_count", "inputTokens"))
+    asked = number(first(said, "input_tokens", "prompt_tokens", "input", *PROMPTED))
     found = Usage(
         input_tokens=asked if asked is None or "total_tokens" in said else asked + (read or 0) + (written or 0),  # cached ones stand apart
         output_tokens=number(
-            first(said, "output_tokens", "completion_tokens", "output", "candidatesTokenCount", "candidates_token_count", "outputTokens")
+            first(said, "output_tokens", "completion_tokens", "output", "candidatesTokenCount", "candidates_token_count", *COMPLETED)
         ),
-        reasoning_tokens=number(details.get("reasoning_tokens")) if isinstance(details, dict) else number(said.get("thoughts_token_count")),
-        cached_input_tokens=number(inputs.get("cached_tokens")) if isinstance(inputs, dict) else read,
+        reasoning_tokens=number(
+            first(details, "reasoning_tokens", "reasoning")
+            if isinstance(details, dict)
+            else first(said, "thoughts_token_count", "thoughtsTokenCount", "reasoningTokens")
+        ),
+        cached_input_tokens=number(first(inputs, "cached_tokens", "cache_read")) if isinstance(inputs, dict) else read,
     )
     return None if found == Usage() else found
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from auditlog.item import INT, KVLIST, STRING, Attribute, Item, Log, Rest, Span, Unreadable
+from auditlog.normalise import notation
 from auditlog.vocabulary import AgentName, Declared, Identity
 
 # Namespaces of conventions and libraries: an ID in them is theirs, unless it stands in one of FREE.
@@ -37,14 +38,15 @@ FREE = re.compile(
 BAGS = re.compile(r"(?:^|\.)(?:metadata|association\.properties|settings\.context|mlflow\.tracetags?|baggage)$", re.IGNORECASE)
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
+OF_CONVERSATION = frozenset(("gen_ai.conversation.id", "gen_ai.thread.id"))
 SESSION = {"session": 0, "conversation": 2, "chat": 4, "thread": 6}
 # Kinds of ID that say nothing about whom or what a session concerns.
 _NO_SUBJECT = """
 agent artifact assistant batch block call category channel checkpoint choice cluster commit completion connection container
-correlation cycle deployment device document event execution experiment function generation graph group guid id instance
-invocation item job key link log message metadata method model node ns observation operation output parent part pipeline pod
-policy process project prompt provider region registry release request resource response revision root row run runtime
-sandbox schema scope script sdk sequence server service snapshot source span stage state step stream system task team
+correlation crew cycle deployment device document event execution experiment fingerprint flow function generation graph group guid
+id instance invocation item job key link log message metadata method model node ns observation operation output parent part
+pipeline pod policy process project prompt provider region registry release request resource response revision root row run
+runtime sandbox schema scope script sdk sequence server service snapshot source span stage state step stream system task team
 template test tool trace tracing transaction type vector version vertex worker workflow workspace x y
 """
 NO_SUBJECT = frozenset(_NO_SUBJECT.split())
@@ -85,7 +87,7 @@ def role_of(key: str, free: bool) -> Role | None:
         return _id_role(key, said[-1][:-2], inside_free, free)
     if inside_free and said[-1] in ("user", "customer"):
         return Role("subject", said[-1], 30)
-    if key in ("user", "enduser", "customer") and not free:
+    if key in ("user", "enduser", "customer", "llm.user", "gen_ai.user") and not free:
         return Role("subject", "customer" if key == "customer" else "user", 30)
     if said[-2:] == ["trace", "session"] or said[-2:] == ["trace", "user"]:
         return Role("session", rank=1) if said[-1] == "session" else Role("subject", "user", 1)
@@ -103,16 +105,19 @@ def _agent_role(key: str, said: list[str], free: bool) -> Role | None:
 
 
 def _id_role(key: str, kind: str, inside_free: bool, bag: bool) -> Role | None:
-    technical = key.split(".", 1)[0].lower() in TECHNICAL and not inside_free
+    namespace, _, rest = key.partition(".")
+    technical = namespace.lower() in TECHNICAL and not inside_free
+    said = words(rest)
     if kind in SESSION:
-        if key == "gen_ai.conversation.id":
+        if key in OF_CONVERSATION:
             return Role("session", rank=10)
-        if technical and not (len(words(key)) == 3 and kind == "session"):  # langfuse.session.id is a session, thread.id is not
+        # langfuse.session.id and gcp.vertex.agent.session_id are sessions; thread.id and browser.tab.session.id are not
+        if technical and not (kind == "session" and (len(said) == 2 or said[-3:-2] == ["agent"])):
             return None
         return Role("session", rank=SESSION[kind] + (20 if bag else 12 if "." in key and inside_free else 0 if key == "session.id" else 1))
     if technical and kind not in ("user", "enduser", "customer"):
         return None
-    if technical and len(words(key)) > 3:
+    if technical and len(said) > 2:
         return None
     if kind in NO_SUBJECT:
         return None
@@ -197,7 +202,7 @@ def _bag(kind: int, value: Any) -> Iterator[tuple[str, int, Any]]:
     try:
         parsed = msgspec.json.decode(value)
     except (msgspec.DecodeError, RecursionError):
-        return  # not JSON: it declares nothing that could be trusted
+        parsed = notation.value(value)  # not JSON: some write Python's notation; anything else declares nothing
     yield from _members(parsed)
 
 

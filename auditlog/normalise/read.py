@@ -6,9 +6,22 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from auditlog.item import Item, Span
-from auditlog.normalise.dialects import autogen, langfuse, logfire, mlflow, openinference, otel_genai, plain, rest, traceloop, vercel_ai
+from auditlog.normalise.dialects import (
+    autogen,
+    by_words,
+    langfuse,
+    langsmith,
+    logfire,
+    mlflow,
+    openinference,
+    otel_genai,
+    plain,
+    rest,
+    traceloop,
+    vercel_ai,
+)
 from auditlog.normalise.values import Memo, where_of
-from auditlog.vocabulary import Fact, Reading, Received
+from auditlog.vocabulary import AgentRun, Fact, ModelCall, Reading, Received, ToolRun
 
 
 class Dialect(NamedTuple):
@@ -17,7 +30,7 @@ class Dialect(NamedTuple):
     translate: Callable[[Received, Memo], list[Fact]]
 
 
-SPEAK = (otel_genai, openinference, traceloop, vercel_ai, langfuse, mlflow, logfire, autogen, rest)
+SPEAK = (otel_genai, openinference, traceloop, vercel_ai, langfuse, mlflow, logfire, langsmith, autogen, rest)
 DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in SPEAK)
 
 
@@ -31,6 +44,11 @@ def read(received: Received, memo: Memo | None = None) -> Reading:
         if dialect.recognises(item):
             spoke.append(dialect.name)
             facts += dialect.translate(received, memo)
+    if not any(_tells(f) for f in facts) and by_words.recognises(item):
+        more = by_words.translate(received, memo)
+        if more and (not spoke or isinstance(more[0], ModelCall | ToolRun)):
+            spoke.append(by_words.NAME)
+            facts += more
     if not spoke:
         facts = plain.translate(received, memo)
     return Reading(
@@ -40,6 +58,13 @@ def read(received: Received, memo: Memo | None = None) -> Reading:
         understood=bool(spoke),
         dropped_attributes=item.dropped_attributes if isinstance(item, Span) else getattr(item, "dropped_attributes", 0),
     )
+
+
+def _tells(fact: Fact) -> bool:
+    """Whether a fact has content, and is not only the frame of what was not captured, or stands under keys of the sender's own."""
+    if isinstance(fact, ModelCall | AgentRun):
+        return bool(fact.input or fact.output)
+    return not isinstance(fact, ToolRun) or fact.returned or fact.arguments is not None or fact.arguments_raw is not None
 
 
 def read_all(events: Iterable[Received]) -> list[Reading]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from auditlog.item import Item, Log, Span
-from auditlog.normalise import parts, shapes
+from auditlog.normalise import observed, parts, shapes
 from auditlog.normalise.values import Memo, attributes, count, decimal, first, plain, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
@@ -27,7 +27,31 @@ from auditlog.vocabulary import (
 )
 
 NAME = "otel_genai"
-MODEL_OPERATIONS = frozenset(("chat", "text_completion", "generate_content", "completion", "responses", "message", "messages"))
+MODEL_OPERATIONS = frozenset(
+    [
+        "chat",
+        "text_completion",
+        "generate_content",
+        "completion",
+        "completions",
+        "responses",
+        "message",
+        "messages",
+        "chat.completions",
+        "text.completions",
+        "chat_completion",
+        "chat_completions",
+        "acompletion",
+        "aresponses",
+        "inference",
+        "converse",
+        "invoke_model",
+        "generate",
+        "llm",
+    ]
+)
+TOOLS = ("gen_ai.tool.definitions", "gen_ai.request.tools", "gen_ai.request.available_tools", "gen_ai.request.functions", "llm.tools")
+TOOL_OPERATIONS = frozenset(("execute_tool", "tool_call", "tool", "call_tool", "tools/call"))
 NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "retrieval", "image_generation", "create_agent"))
 DETAILS = frozenset(("gen_ai.client.inference.operation.details", "gen_ai.client.operation.details"))
 MESSAGE_EVENTS: dict[str, tuple[Role, Literal["input", "output"]]] = {
@@ -78,7 +102,10 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
         call = model_call(where, said, error, memo)
         call.input += tuple(m for direction, m in heard if direction == "input")
         call.output += tuple(m for direction, m in heard if direction == "output")
-        yield call
+        if call.requested_model or call.response_model or call.response_id or call.usage or call.input or call.output or call.error:
+            yield call  # else nothing but the operation's name says that a model was called
+    elif operation == "handoff" or any(".handoff." in key for key in said):
+        yield handoff(where, said)
     elif operation in NO_CONVERSATION:
         return
     else:
@@ -95,7 +122,20 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
 
 
 def _is_tool(operation: str, said: dict[str, Any]) -> bool:
-    return operation == "execute_tool" or (not operation and "gen_ai.tool.name" in said and "gen_ai.request.model" not in said)
+    if str(said.get("gen_ai.tool.name", "")).startswith("("):
+        return False  # no provider accepts such a name: it stands for several tools whose own spans are beside it
+    return operation in TOOL_OPERATIONS or (not operation and "gen_ai.tool.name" in said and "gen_ai.request.model" not in said)
+
+
+def handoff(where: Where, said: dict[str, Any]) -> Happening:
+    """One agent hands the work to another; both are named under keys that end alike everywhere."""
+    named = {
+        side: next((v for k, v in said.items() if k.endswith((f"{side}_agent", f"{side}.agent")) and text(v)), None)
+        for side in ("from", "to")
+    }
+    return Happening(
+        where, "handoff", f"{named['from'] or '?'} → {named['to'] or '?'}" if any(named.values()) else where.name, named, named["from"]
+    )
 
 
 def _looks_like_a_call(said: dict[str, Any]) -> bool:
@@ -120,23 +160,25 @@ def _error(item: Span, said: dict[str, Any]) -> str | None:
 def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> ModelCall:
     """A call from the attributes of a span, a log record or a span event: they carry the same keys."""
     finish = first(said, "gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "gen_ai.completion.finish_reason")
+    finish = structure(finish) or finish
+    asked, told = observed.asked_of(said.get("gen_ai.prompt"), memo), observed.told_of(said.get("gen_ai.completion"), memo)
     return ModelCall(
         where=where,
-        requested_model=text(said.get("gen_ai.request.model")),
-        response_model=text(said.get("gen_ai.response.model")),
+        requested_model=text(said.get("gen_ai.request.model")) or asked.model,
+        response_model=text(said.get("gen_ai.response.model")) or told.model,
         response_id=text(said.get("gen_ai.response.id")),
         provider=text(first(said, "gen_ai.provider.name", "gen_ai.system")),
         parameters={
             k.removeprefix("gen_ai.request."): v for k, v in said.items() if k.startswith("gen_ai.request.") and k != "gen_ai.request.model"
         },
-        usage=usage(said),
+        usage=usage(said) or told.usage,
         finish_reason=",".join(map(str, finish)) if isinstance(finish, list) else text(finish),
-        system=system_texts(said.get("gen_ai.system_instructions"), memo),
-        tools=offered(first(said, "gen_ai.tool.definitions", "gen_ai.request.tools"), memo),
+        system=system_texts(said.get("gen_ai.system_instructions"), memo) or asked.system,
+        tools=offered(first(said, *TOOLS), memo) or asked.tools,
         agent=text(said.get("gen_ai.agent.name")),
         error=error,
-        input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo),
-        output=shapes.messages(first(said, "gen_ai.output.messages", "gen_ai.output_messages"), memo, "assistant"),
+        input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo) or asked.messages,
+        output=shapes.messages(first(said, "gen_ai.output.messages", "gen_ai.output_messages"), memo, "assistant") or told.messages,
         cost_usd=decimal(first(said, "operation.cost", "gen_ai.usage.cost")),
     )
 
@@ -144,8 +186,8 @@ def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo
 def usage(said: dict[str, Any]) -> Usage | None:
     p = "gen_ai.usage."
     found = Usage(
-        input_tokens=count(said, p + "input_tokens", p + "prompt_tokens"),
-        output_tokens=count(said, p + "output_tokens", p + "completion_tokens"),
+        input_tokens=count(said, p + "input_tokens", p + "prompt_tokens", "gen_ai.response.prompt_tokens"),
+        output_tokens=count(said, p + "output_tokens", p + "completion_tokens", "gen_ai.response.completion_tokens"),
         reasoning_tokens=count(
             said, p + "reasoning.output_tokens", p + "reasoning_tokens", p + "details.reasoning_tokens", p + "output_tokens.reasoning"
         ),
@@ -204,7 +246,7 @@ def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None,
     return ToolRun(
         where=where,
         name=name,
-        call_id=text(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")),
+        call_id=_given(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")),
         arguments=found,
         arguments_raw=raw,
         result=answer,
@@ -215,6 +257,12 @@ def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None,
         if schema is not None or "gen_ai.tool.description" in said
         else None,
     )
+
+
+def _given(call_id: Any) -> str | None:
+    """An ID; a text like `<not specified>` says that there is none."""
+    found = text(call_id)
+    return None if found is None or (found[0] == "<" and found[-1] == ">") else found
 
 
 def _from_details(told: dict[str, Any], found: Any, raw: str | None, answer: Any, memo: Memo) -> tuple[Any, str | None, Any]:
@@ -257,7 +305,13 @@ def _span_messages(item: Span, said: dict[str, Any], memo: Memo) -> Iterator[tup
 
 def _event_message(name: str, told: dict[str, Any], memo: Memo) -> tuple[Literal["input", "output"], Message] | None:
     role, direction = MESSAGE_EVENTS[name]
+    whole = structure(told.get("gen_ai.event.content"))
+    if isinstance(whole, dict):  # the whole message as one attribute
+        told = whole
     inner = told.get("message") if direction == "output" and told.get("message") is not None else None
+    written = structure(inner)
+    if isinstance(written, dict) and not written.keys().isdisjoint(("role", "content", "tool_calls", "parts")):
+        inner = written
     if isinstance(inner, dict):
         body = {**inner}
     elif isinstance(inner, str):
