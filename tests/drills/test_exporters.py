@@ -2,7 +2,8 @@
 was acknowledged is there, once.
 
 The ledger of what was acknowledged is kept here, outside the service: `export()` of the exporters is called directly, and a
-span counts as acknowledged when it returned success. Every batch is sent twice. Rounds and spans: DRILL_ROUNDS.
+span counts as acknowledged when it returned success. Every batch is sent twice. Rounds: DRILL_ROUNDS. Seen failing: with
+synchronous_commit off in every process, six rounds lose 150 of 5,825 acknowledged spans.
 """
 
 import os
@@ -25,50 +26,55 @@ from auditlog.verify.batches import check_batch
 from tests.service import Service
 
 ROUNDS = int(os.environ.get("DRILL_ROUNDS", "4"))
-SPANS = 500 * ROUNDS
-BATCH = 50
+BATCH = 25
+PACE = 0.08  # seconds between batches: enough of them in the instant before each kill, few enough to verify every one afterwards
 VICTIMS = ("otlp-http", "otlp-grpc", "web", "postgres")
 
 
-def make_spans(count: int) -> list[ReadableSpan]:
-    """Spans as the SDK makes them: sessions of ten, content of which they share part."""
-    memory = InMemorySpanExporter()
-    provider = TracerProvider(resource=Resource.create({"service.name": "drill"}))
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    tracer = provider.get_tracer("drill")
-    for number in range(count):
-        with tracer.start_as_current_span("chat") as span:
-            span.set_attribute("session.id", f"drill-{number // 10}")
-            span.set_attribute("number", number)
-            span.set_attribute("gen_ai.input.messages", '[{"role": "user", "content": "' + f"{number // 10} said " * 60 + '"}]')
-    return list(memory.get_finished_spans())
+class Maker:
+    """Spans as the SDK makes them, never the same twice: sessions of ten, content of which they share part."""
+
+    def __init__(self, name: str) -> None:
+        self._memory = InMemorySpanExporter()
+        provider = TracerProvider(resource=Resource.create({"service.name": f"drill-{name}"}))
+        provider.add_span_processor(SimpleSpanProcessor(self._memory))
+        self._tracer = provider.get_tracer("drill")
+        self._name, self._made = name, 0
+
+    def batch(self) -> list[ReadableSpan]:
+        for _ in range(BATCH):
+            session = f"{self._name}-{self._made // 10}"
+            with self._tracer.start_as_current_span("chat") as span:
+                span.set_attribute("session.id", session)
+                span.set_attribute("number", self._made)
+                span.set_attribute("gen_ai.input.messages", '[{"role": "user", "content": "' + f"{session} said " * 60 + '"}]')
+            self._made += 1
+        made = list(self._memory.get_finished_spans())
+        self._memory.clear()
+        return made
 
 
 class Ledger:
-    """What was acknowledged, as span IDs. Several threads write to it."""
+    """What one exporter was told is kept: span ID to attributes. It lives outside the service, as a client's memory does."""
 
     def __init__(self) -> None:
-        self.acknowledged: set[int] = set()
-        self.sent = 0
+        self.acknowledged: dict[int, dict[str, Any]] = {}
         self.refused = 0
 
-    def note(self, batch: Sequence[ReadableSpan], result: SpanExportResult) -> None:
-        if result is SpanExportResult.SUCCESS:
-            self.acknowledged |= {span.context.span_id for span in batch if span.context}
-        else:
-            self.refused += 1
-        self.sent += 1
+    def note(self, batch: Sequence[ReadableSpan]) -> None:
+        self.acknowledged |= {span.context.span_id: dict(span.attributes or {}) for span in batch if span.context}
 
 
-def send(exporter: Any, batches: list[list[ReadableSpan]], ledger: Ledger) -> None:
-    for batch in batches:
+def send(exporter: Any, maker: Maker, ledger: Ledger, enough: threading.Event) -> None:
+    """New batches until it is enough. Nothing is sent again once it was acknowledged twice: a later resend would hide a loss."""
+    while not enough.is_set():
+        batch = maker.batch()
         for _ in range(2):  # every batch twice: a resend is not a second event
-            while True:
-                result = exporter.export(batch)
-                ledger.note(batch, result)
-                if result is SpanExportResult.SUCCESS:
-                    break
+            while exporter.export(batch) is not SpanExportResult.SUCCESS:
+                ledger.refused += 1
                 time.sleep(0.1)
+            ledger.note(batch)
+        time.sleep(PACE)
 
 
 def exporters(service: Service) -> list[Any]:
@@ -81,53 +87,47 @@ def exporters(service: Service) -> list[Any]:
 
 
 def test_nothing_acknowledged_is_lost_or_doubled_while_everything_is_killed(service: Service) -> None:
-    spans = make_spans(SPANS)
-    batches = [spans[start : start + BATCH] for start in range(0, len(spans), BATCH)]
-    senders = exporters(service)
+    senders, enough = exporters(service), threading.Event()
     ledgers = [Ledger() for _ in senders]
-    threads = start(senders, batches, ledgers)
+    threads = [
+        threading.Thread(target=send, args=(exporter, Maker(str(number)), ledger, enough))
+        for number, (exporter, ledger) in enumerate(zip(senders, ledgers, strict=True))
+    ]
+    for thread in threads:
+        thread.start()
     chance = random.Random(1)
     killed = dict.fromkeys(VICTIMS, 0)
     for _ in range(ROUNDS):
         for victim in chance.sample(VICTIMS, len(VICTIMS)):
-            time.sleep(chance.uniform(0.05, 0.6))
+            time.sleep(chance.uniform(0.3, 1.2))
             killed[victim] += service.kill(victim)
         service.wait_ready()  # a process that is killed three times before it serves is hopeless, and the supervisor says so and ends
-        if not any(thread.is_alive() for thread in threads):
-            threads = start(senders, batches, ledgers)  # nobody is killed unwatched: everything is sent once more
+    enough.set()
     for thread in threads:
-        thread.join(timeout=300)
+        thread.join(timeout=120)
         assert not thread.is_alive(), "an exporter was never answered"
     for exporter in senders:
         exporter.shutdown()
     service.wait_ready()
     assert all(count >= ROUNDS * 0.9 for count in killed.values()), killed
-    check(service, spans, ledgers)
+    assert all(len(ledger.acknowledged) > 100 * ROUNDS for ledger in ledgers), "too little was sent for the kills to mean anything"
+    check(service, ledgers)
 
 
-def start(senders: list[Any], batches: list[list[ReadableSpan]], ledgers: list[Ledger]) -> list[threading.Thread]:
-    threads = []
-    for number, exporter in enumerate(senders):
-        threads.append(threading.Thread(target=send, args=(exporter, batches[number :: len(senders)], ledgers[number])))
-        threads[-1].start()
-    return threads
-
-
-def check(service: Service, spans: list[ReadableSpan], ledgers: list[Ledger]) -> None:
-    """acknowledged ⊆ stored, nothing twice, every batch as it was acknowledged."""
-    acknowledged = set().union(*(ledger.acknowledged for ledger in ledgers))
-    assert acknowledged == {span.context.span_id for span in spans if span.context}
+def check(service: Service, ledgers: list[Ledger]) -> None:
+    """acknowledged ⊆ stored, nothing twice, every attribute as sent, every batch as it was acknowledged."""
+    acknowledged = {span_id: sent for ledger in ledgers for span_id, sent in ledger.acknowledged.items()}
     with service.connect() as conn:
         rows = conn.execute("SELECT encode(span_id, 'hex'), count(*) FROM event WHERE item = 1 GROUP BY 1").fetchall()
-        assert {int(span_id, 16) for span_id, _ in rows} == acknowledged
+        lost = acknowledged.keys() - {int(span_id, 16) for span_id, _ in rows}
+        assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged spans are not stored"
         assert [row for row in rows if row[1] != 1] == []
         wrapped = dict(conn.execute("SELECT id, secret_wrapped FROM project").fetchall())
         key = (service.data / "master.key").read_bytes()
         opened = {number: master.unwrap(bytes(secret), key) for number, secret in wrapped.items()}
         numbers = [row[0] for row in conn.execute("SELECT batch_no FROM batch ORDER BY 1")]
         assert [fault for number in numbers for fault in check_batch(conn, number, opened.__getitem__)] == []
-        stored = Reader(conn, opened.__getitem__).events_of_batches(numbers)
-        sent = {span.context.span_id: dict(span.attributes or {}) for span in spans if span.context}
-        for event in stored:
-            attributes = {key: value for key, _, value in event.item.attributes}  # type: ignore[union-attr]
-            assert attributes == sent[int.from_bytes(event.item.span_id)]  # type: ignore[union-attr]
+        for start in range(0, len(numbers), 200):
+            for event in Reader(conn, opened.__getitem__).events_of_batches(numbers[start : start + 200]):
+                attributes = {key: value for key, _, value in event.item.attributes}  # type: ignore[union-attr]
+                assert attributes == acknowledged[int.from_bytes(event.item.span_id)]  # type: ignore[union-attr]
