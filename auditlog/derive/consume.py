@@ -29,7 +29,7 @@ ReadBatches = Callable[[Sequence[int]], Iterable[Stored]]
 ATTEMPTS: Final = 3
 GROUP_EVENTS: Final = 2000  # a group is closed at this many events: memory, and how long one transaction may take
 GROUP_BATCHES: Final = 64
-_LOCK: Final = 7206  # advisory lock: one pass per edition
+LOCK: Final = 7206  # advisory lock: one pass per edition
 
 
 class Batch(NamedTuple):
@@ -57,8 +57,16 @@ class Pass:
         # After a restore this cluster counts transactions anew: its own batches are looked for from the first on.
         self._watermark = int(row[2]) if int(row[1]) == self._system_id else 0
         self._foreign = True  # looked for once per start: a running cluster does not come by batches of another
-        if not _one(conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK, self.edition)))[0]:
+        if not _one(conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK, self.edition)))[0]:
             raise NotAlone(f"edition {self.edition} is being filled by another process")
+
+    def superseded(self) -> bool:
+        """Whether a rebuild put another edition in the place of this one."""
+        return self._conn.execute(sql.STATE, (self.edition,)).fetchone() in (None, ("old",))
+
+    def release(self) -> None:
+        """Lets go of the edition, so that another process may fill it."""
+        self._conn.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK, self.edition))
 
     def step(self) -> int:
         """Consumes one group. Returns how many batches were looked at; 0: nothing to do."""
@@ -94,7 +102,8 @@ class Pass:
         # The horizon is taken first: whatever is below it had committed before the next statement looks.
         horizon = int(_one(self._conn.execute(sql.HORIZON))[0])
         rows = self._conn.execute(sql.PENDING, {**known, "watermark": str(self._watermark), "horizon": str(horizon)}).fetchall()
-        self._watermark = rows[0][2] if rows else horizon
+        # Of the batches that were failing before, none is the first that nobody has looked at.
+        self._watermark = min((row[2] for row in rows if row[2] >= self._watermark), default=horizon)
         return [Batch(*row) for row in rows]
 
     def _one_by_one(self, group: Sequence[Batch]) -> None:

@@ -6,19 +6,26 @@ from typing import Final, LiteralString
 
 # Which edition the pass fills, and how far it has come.
 EDITION: Final[LiteralString] = "SELECT number, system_id, watermark FROM edition WHERE state = %s ORDER BY number LIMIT 1"
+STATE: Final[LiteralString] = "SELECT state FROM edition WHERE number = %s"
 SYSTEM_ID: Final[LiteralString] = "SELECT system_identifier FROM pg_control_system()"
 HORIZON: Final[LiteralString] = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 # Committed batches that this edition has not consumed, in the order of their transactions. A transaction at or above the horizon
 # may still be followed by an older one that commits later; below it nothing can appear any more (reading by number loses rows).
 PENDING: Final[LiteralString] = """
-    SELECT b.batch_no, b.project_id, b.xid::text::bigint,
+    SELECT b.batch_no, b.project_id, CASE WHEN b.system_id = %(system_id)s THEN b.xid::text::bigint ELSE -1 END,
            (SELECT coalesce(sum(p.count), 0) FROM part p WHERE p.batch_no = b.batch_no)::bigint
     FROM batch b
-    WHERE b.system_id = %(system_id)s AND b.xid >= %(watermark)s::text::xid8 AND b.xid < %(horizon)s::text::xid8
-      AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = %(edition)s AND d.batch_no = b.batch_no)
-      AND NOT EXISTS (SELECT FROM derive_failure f WHERE f.edition = %(edition)s AND f.batch_no = b.batch_no AND f.attempts >= %(attempts)s)
-    ORDER BY b.xid, b.batch_no LIMIT %(limit)s"""
+    WHERE b.batch_no IN (
+      (SELECT b.batch_no FROM batch b
+       WHERE b.system_id = %(system_id)s AND b.xid >= %(watermark)s::text::xid8 AND b.xid < %(horizon)s::text::xid8
+         AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = %(edition)s AND d.batch_no = b.batch_no)
+         AND NOT EXISTS (SELECT FROM derive_failure f
+                         WHERE f.edition = %(edition)s AND f.batch_no = b.batch_no AND f.attempts >= %(attempts)s)
+       ORDER BY b.xid, b.batch_no LIMIT %(limit)s)
+      UNION ALL  -- what failed is behind the watermark by now
+      (SELECT f.batch_no FROM derive_failure f WHERE f.edition = %(edition)s AND f.attempts < %(attempts)s LIMIT %(limit)s))
+    ORDER BY b.xid, b.batch_no"""
 
 # The same of batches that another cluster numbered, before a restore: all of those are committed.
 PENDING_FOREIGN: Final[LiteralString] = """
@@ -39,6 +46,11 @@ FAILED: Final[LiteralString] = """
     ON CONFLICT (edition, batch_no) DO UPDATE
     SET attempts = derive_failure.attempts + 1, error = EXCLUDED.error, failed_at = EXCLUDED.failed_at
     RETURNING attempts"""
+
+# What was set aside is pending again, whatever the watermark says.
+TRY_AGAIN: Final[LiteralString] = """
+    UPDATE derive_failure SET attempts = 0
+    WHERE attempts >= %s AND edition = (SELECT number FROM edition WHERE state = 'current')"""
 
 TALLY: Final[LiteralString] = """
     INSERT INTO tally (edition, project_id, events, batches, quarantined) VALUES (%s, %s, %s, %s, %s)

@@ -59,6 +59,8 @@ class Command(BaseCommand):
         texts = Texts()
         process.ready()
         while not stop.is_set():
+            if work.superseded():
+                raise NotAlone("a rebuild put another edition in the place of this one")
             busy = False
             enough = time.monotonic() + SUMMARISE_AT_LEAST_EVERY
             while work.step() and not stop.is_set():

@@ -1,0 +1,156 @@
+"""Owns the measurement of the background pass: its CPU per 1,000 spans, and how far it is behind at half of the rate of ingest.
+
+    python -m bench.derive [--sessions 300] [--batch 512] [--seconds 30] [--json out.json]
+
+1. Everything is sent while the pass is suspended: that is the rate of ingest, and a backlog.
+2. The pass is resumed; the CPU of it and of PostgreSQL until nothing is left is what deriving costs.
+3. The load is sent again, other sessions, at half of that rate. Lag of a batch: from its receipt until it is seen as derived; of a
+   summary and of its words: from the first event that it lacks until it is seen written. Seen means by a look every 50 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import threading
+import time
+from typing import Any
+
+import psutil
+import psycopg
+
+from bench.generate import Load, bodies
+from bench.ingest import cpu, family, send
+from tests.service import Service
+
+LOOK_SECONDS = 0.05
+_LEFT = """
+    SELECT (SELECT count(*) FROM batch b WHERE NOT EXISTS (SELECT FROM derived d WHERE d.batch_no = b.batch_no)),
+           (SELECT count(*) FROM session WHERE stale_since IS NOT NULL), (SELECT count(*) FROM session WHERE text_due IS NOT NULL)"""
+
+
+def left(conn: psycopg.Connection[Any]) -> tuple[int, int, int]:
+    """Batches, summaries and words that are waiting."""
+    row = conn.execute(_LEFT).fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+def drained(conn: psycopg.Connection[Any]) -> None:
+    while any(left(conn)):
+        time.sleep(0.1)
+
+
+class Lag(threading.Thread):
+    """Looks at what is waiting, and notes for how long each thing had waited when it was first not waiting any more."""
+
+    QUERIES = {
+        "batch": "SELECT b.batch_no::text, b.received_at FROM batch b WHERE b.batch_no > %s "
+        "AND NOT EXISTS (SELECT FROM derived d WHERE d.batch_no = b.batch_no)",
+        "summary": "SELECT key || stale_since, stale_since FROM session WHERE stale_since IS NOT NULL AND %s::bigint IS NOT NULL",
+        "words": "SELECT key || text_due, text_due FROM session WHERE text_due IS NOT NULL AND %s::bigint IS NOT NULL",
+    }
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(daemon=True)
+        self.conn = service.connect()
+        self.conn.autocommit = True
+        row = self.conn.execute("SELECT coalesce(max(batch_no), 0) FROM batch").fetchone()
+        assert row is not None
+        self.first = row[0]
+        self.waiting: dict[str, dict[str, Any]] = {name: {} for name in self.QUERIES}
+        self.seconds: dict[str, list[float]] = {name: [] for name in self.QUERIES}
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        while not self.done.wait(LOOK_SECONDS):
+            for name, query in self.QUERIES.items():
+                row = self.conn.execute("SELECT clock_timestamp()").fetchone()
+                assert row is not None
+                found = dict(self.conn.execute(query, (self.first,)).fetchall())
+                gone = self.waiting[name].keys() - found.keys()
+                self.seconds[name] += [(row[0] - self.waiting[name][key]).total_seconds() for key in gone]
+                self.waiting[name] = found
+
+    def told(self) -> dict[str, Any]:
+        """p50 and p95 of everything that was ever seen waiting; what was faster than a look is not in it and would only lower them."""
+        out = {}
+        for name, seconds in self.seconds.items():
+            ordered = sorted(seconds)
+            if ordered:
+                out[name] = {"n": len(ordered), **{f"p{p}": round(ordered[int(len(ordered) * p / 100)], 2) for p in (50, 95)}}
+        return out
+
+
+def paced(service: Service, requests: list[tuple[int, bytes]], rate: float) -> float:
+    """Sends at `rate` spans a second; returns what it reached."""
+    started = time.perf_counter()
+    sent = 0
+    for count, body in requests:
+        time.sleep(max(0.0, started + sent / rate - time.perf_counter()))
+        send(service, [(count, body)], connections=1)
+        sent += count
+    return sent / (time.perf_counter() - started)
+
+
+def cost(service: Service, load: Load) -> dict[str, Any]:
+    """Ingest first, with the pass suspended; then the pass alone."""
+    requests = list(bodies(load))
+    spans = sum(count for count, _ in requests)
+    pid = service.pid("derive")
+    psutil.Process(pid).suspend()
+    ingest_rate = spans / send(service, requests)
+    watched = {"derive": family(pid), "postgres": family(service.pid("postgres"))}
+    before = {name: cpu(processes) for name, processes in watched.items()}
+    began = time.perf_counter()
+    psutil.Process(pid).resume()
+    with service.connect() as conn:
+        conn.autocommit = True
+        drained(conn)
+    seconds = time.perf_counter() - began
+    watched["postgres"] = family(service.pid("postgres"))
+    used = {name: cpu(processes) - before[name] for name, processes in watched.items()}
+    return {
+        "batch": load.batch, "spans": spans, "sessions": load.sessions, "ingest_spans_per_second": round(ingest_rate),
+        "derive_spans_per_second": round(spans / seconds),
+        "cpu_ms_per_1000": {name: round(1e6 * one / spans, 1) for name, one in (*used.items(), ("all", sum(used.values())))},
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--json")
+    given = parser.parse_args()
+    service = Service()
+    try:
+        service.start()
+        send(service, list(bodies(Load(20, batch=given.batch, seed=2))))
+        with service.connect() as conn:
+            conn.autocommit = True
+            drained(conn)
+        result = cost(service, Load(given.sessions, batch=given.batch))
+        rate = result["ingest_spans_per_second"] / 2
+        lag = Lag(service)
+        lag.start()
+        sessions = max(8, int(rate * given.seconds / 16.75))
+        result["paced_spans_per_second"] = round(paced(service, list(bodies(Load(sessions, batch=given.batch, seed=3))), rate))
+        drained(lag.conn)
+        lag.done.set()
+        lag.join()
+        result["lag_seconds"] = lag.told()
+    finally:
+        service.remove()
+    print(json.dumps(result))
+    if given.json:
+        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+        with open(given.json, "w") as file:
+            json.dump({"machine": machine, **result}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
