@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 REMEMBERED_SECONDS: Final = 2.0
 _LAST_USED_SECONDS: Final = 60.0
+LOOK_UP_WITHIN: Final = 3.0  # seconds
 _MOST: Final = 10_000  # keys remembered at once
 _LOOK_UP: Final = """
 SELECT k.id, k.secret_digest, k.scopes, k.expires_at, k.revoked_at, p.id, p.secret_wrapped, p.class_no, p.period
@@ -84,7 +85,9 @@ class Keys:
 
     def _check(self, text: str, scope: str) -> Caller:
         public_id = keys.parse(text)
-        with self._lock:
+        if not self._lock.acquire(timeout=LOOK_UP_WITHIN):
+            raise away()
+        try:
             known = self._look_up(public_id)
             if known is None:
                 raise _unknown()
@@ -93,6 +96,8 @@ class Keys:
                 self._known.clear()
             self._known[public_id] = known
             self._touch(caller.key_id)
+        finally:
+            self._lock.release()
         return caller
 
     def _look_up(self, public_id: str) -> _Known | None:
@@ -106,7 +111,7 @@ class Keys:
             except psycopg.Error as error:
                 self._close()
                 if attempt == 2:
-                    raise Problem("store_unavailable", "The database that holds the keys does not answer; send the batch again.") from error
+                    raise away() from error
         if row is None:
             return None
         key_id, digest, scopes, expires_at, revoked_at, project_id, wrapped, class_no, period = row
@@ -137,6 +142,10 @@ def _connection() -> psycopg.Connection[Any]:
     connection = connect("ingest", autocommit=True)
     connection.execute("SELECT set_config('statement_timeout', '3s', false), set_config('lock_timeout', '1s', false)")
     return connection
+
+
+def away() -> Problem:
+    return Problem("store_unavailable", "The database that holds the keys does not answer; send the batch again.")
 
 
 def _unknown() -> Problem:

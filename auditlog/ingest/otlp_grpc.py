@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import queue
+import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import Final, NoReturn
 
@@ -17,11 +16,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from auditlog import conf
 from auditlog.errors import Problem
-from auditlog.ingest import outcome, receive, server
+from auditlog.ingest import outcome, receive, server, work
 from auditlog.ingest.auth import Keys, key_text
 from auditlog.ingest.compression import too_large
-from auditlog.ingest.connection import writer_connection
-from auditlog.ingest.decode import decode_request
+from auditlog.ingest.decode import Decoded, decode_request
 from auditlog.item import LOG, SPAN
 from auditlog.platform import process
 from auditlog.store.writer import Writer, Written
@@ -32,11 +30,10 @@ SERVICES: Final = {
     "opentelemetry.proto.collector.trace.v1.TraceService": SPAN,
     "opentelemetry.proto.collector.logs.v1.LogsService": LOG,
 }
-THREADS: Final = 16  # calls that may wait; the work itself is bounded by WRITERS
-WRITERS: Final = 2
-WRITER_WITHIN: Final = 4.0  # seconds that a call may wait for a writer
+THREADS: Final = 16  # calls that may wait; the work itself is done by the threads of `work`
 STOP_WITHIN: Final = 5.0
 _HEALTH_EVERY: Final = 1.0
+_HEALTH_WITHIN: Final = 3.0
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -46,9 +43,7 @@ class Exporter:
     def __init__(self, keys: Keys, limit: int) -> None:
         self._keys = keys
         self._limit = limit
-        self._writers: queue.SimpleQueue[Writer] = queue.SimpleQueue()
-        for _ in range(WRITERS):
-            self._writers.put(Writer(writer_connection))
+        self._work = work.Work()
 
     def handler(self, kind: int) -> grpc.RpcMethodHandler[bytes, bytes]:
         def export(body: bytes, context: grpc.ServicerContext) -> bytes:
@@ -62,30 +57,24 @@ class Exporter:
             caller = self._keys.check(key_text(metadata.get), "ingest")
             if len(body) > self._limit:
                 raise too_large(self._limit)
-            found = decode_request(body, kind, "protobuf")
-            # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
-            written = self._with_writer(lambda writer: receive.keep(writer, caller, found, receive.OTLP_GRPC, datetime.now(UTC)))
+            now = datetime.now(UTC)
+
+            def job(writer: Writer) -> tuple[Decoded, Written | None]:
+                found = decode_request(body, kind, "protobuf")
+                # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
+                return found, receive.keep(writer, caller, found, receive.OTLP_GRPC, now)
+
+            found, written = self._work.wait(job)
             if written is not None:
                 context.set_trailing_metadata(((outcome.RECEIPT, outcome.receipt(written)),))
             return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected, receive.remark(found, body))
         except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: UNAVAILABLE is repeated, UNKNOWN is not
-            problem = receive.as_problem(error)
-        logger.info("ingest.refused", extra={"code": problem.code, "grpc": problem.kind.grpc})
-        refuse(problem, context)
-
-    def _with_writer(self, work: Callable[[Writer], Written | None]) -> Written | None:
-        try:
-            writer = self._writers.get(timeout=WRITER_WITHIN)
-        except queue.Empty:
-            raise Problem("overloaded", "The store is busy with other batches; send this one again.") from None
-        try:
-            return work(writer)
-        finally:
-            self._writers.put(writer)
+            refuse(receive.as_problem(error), context)
 
 
 def refuse(problem: Problem, context: grpc.ServicerContext) -> NoReturn:
     """Aborts with the status, its details, and for what may be repeated RetryInfo in both places where clients look for it."""
+    logger.info("ingest.refused", extra={"code": problem.code, "grpc": problem.kind.grpc})
     trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", outcome.status(problem).SerializeToString())]
     if problem.retry_after:
         trailers.append(("google.rpc.retryinfo-bin", outcome.retry_info(problem).SerializeToString()))
@@ -94,22 +83,26 @@ def refuse(problem: Problem, context: grpc.ServicerContext) -> NoReturn:
 
 
 class Health(threading.Thread):
-    """Says SERVING while the database takes writes, NOT_SERVING while not: load balancers then choose another."""
+    """Says SERVING while the database takes writes, NOT_SERVING while it refuses or hangs: load balancers then choose another."""
 
     def __init__(self, servicer: health.HealthServicer) -> None:
         super().__init__(name="health", daemon=True)
         self._servicer = servicer
-        self._writer = Writer(writer_connection)
+        self._work = work.Work(1, "health")
         self.stopping = threading.Event()
 
     def run(self) -> None:
+        asked: Future[bool] | None = None
         while not self.stopping.is_set():
-            alive = self._writer.alive()
+            asked = asked or self._work.submit(Writer.alive)
+            alive = False
+            if asked in wait([asked], timeout=_HEALTH_WITHIN).done:
+                alive = asked.exception() is None and asked.result()
+                asked = None  # else it still hangs, and the next round waits for the same answer
             status = health_pb2.HealthCheckResponse.SERVING if alive else health_pb2.HealthCheckResponse.NOT_SERVING
             for name in ("", *SERVICES):
                 self._servicer.set(name, status)
             self.stopping.wait(_HEALTH_EVERY)
-        self._writer.close()
 
 
 def build(address: tuple[str, int], keys: Keys | None = None) -> tuple[grpc.Server, Health]:
@@ -120,6 +113,7 @@ def build(address: tuple[str, int], keys: Keys | None = None) -> tuple[grpc.Serv
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", 100),
             ("grpc.so_reuseport", 0),  # two servers would share the port without a word
         ],
     )
@@ -148,6 +142,8 @@ def main() -> None:
     asked.wait()
     checks.stopping.set()
     service.stop(STOP_WITHIN).wait()  # no new calls; those in flight end
+    logging.shutdown()
+    os._exit(0)  # a thread that hangs on the database must not hold up the end; what was acknowledged is committed
 
 
 if __name__ == "__main__":

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from auditlog import conf
 from auditlog.errors import Problem
-from auditlog.ingest import outcome, receive, server
-from auditlog.ingest.auth import Caller, Keys
+from auditlog.ingest import outcome, receive, server, work
+from auditlog.ingest.auth import LOOK_UP_WITHIN, Caller, Keys, away
 from auditlog.ingest.compression import too_large
-from auditlog.ingest.connection import writer_connection
-from auditlog.store.writer import Writer
 
 logger = logging.getLogger("auditlog.ingest.otlp_http")  # run as a program, __name__ would be __main__
 
-THREADS: Final = 2  # per process: one works while the other waits for its COMMIT; more cost CPU per span
-ANSWER_WITHIN: Final = 7.0  # seconds for the work; the whole patience of an exporter is about ten, retries included
 _HELD_BODIES: Final = 4  # bodies of the largest size that a process holds at once, in bytes; more are answered 503
 _DRAIN: Final = 4  # a refused body is read up to this many times the limit, so that the sender sees the answer instead of EPIPE
 
@@ -33,8 +28,7 @@ class Ingest:
         self._limit = int(conf.get("AUDITLOG_MAX_BODY"))
         self._body_timeout = float(conf.get("AUDITLOG_BODY_TIMEOUT"))
         self._held = 0
-        self._writers = threading.local()
-        self._work = ThreadPoolExecutor(THREADS, thread_name_prefix="ingest")
+        self._work = work.Work()
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -53,31 +47,31 @@ class Ingest:
             await body.drain()
         finally:
             body.release()
-        protocol.response_bytes(result.status, result.headers, result.body)
+        # A body that is not whole is the end of its connection: told so, the server closes it instead of waiting for the rest.
+        headers = result.headers if body.whole else [*result.headers, ("connection", "close")]
+        protocol.response_bytes(result.status, headers, result.body)
 
     async def _result(self, scope: Any, body: _Body) -> outcome.Answer:
         head = receive.admit(scope.method, scope.path, scope.headers.get)
         caller = await self._caller(head.key)
         content = await body.read()
-        future = self._work.submit(self._receive, caller, head, content, datetime.now(UTC))
+        now = datetime.now(UTC)
+        future = self._work.submit(lambda writer: receive.receive(writer, caller, head, content, self._limit, now))
         try:
             # Cancelled at the time-out while it waits for a thread, it is never begun; begun, it may still commit: a resend is a duplicate.
-            return await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_WITHIN)
+            return await asyncio.wait_for(asyncio.wrap_future(future), work.ANSWER_WITHIN)
         except TimeoutError:
-            raise Problem("overloaded", "The store did not take the batch in time; send it again.") from None
+            raise work.too_slow() from None
 
     async def _caller(self, key: str) -> Caller:
         caller = self._keys.remembered(key, "ingest")
         if caller is not None:
             return caller
         loop = asyncio.get_running_loop()
-        return await asyncio.wait_for(loop.run_in_executor(self._look_ups, self._keys.check, key, "ingest"), ANSWER_WITHIN)
-
-    def _receive(self, caller: Caller, head: receive.Admitted, body: bytes, received_at: datetime) -> outcome.Answer:
-        writer = getattr(self._writers, "writer", None)
-        if writer is None:
-            writer = self._writers.writer = Writer(writer_connection)
-        return receive.receive(writer, caller, head, body, self._limit, received_at)
+        try:
+            return await asyncio.wait_for(loop.run_in_executor(self._look_ups, self._keys.check, key, "ingest"), LOOK_UP_WITHIN)
+        except TimeoutError:
+            raise away() from None
 
     def hold(self, size: int) -> None:
         """Counts bytes that this process holds for requests. Raises Problem when it is enough."""
@@ -99,6 +93,7 @@ class _Body:
         self._held = 0
         self._seen = 0
         self._ended = False
+        self.whole = False
 
     async def read(self) -> bytes:
         """The body. Raises Problem: too large, too slow, or shorter than announced."""
@@ -127,6 +122,7 @@ class _Body:
         # Granian reports a body that broke off like one that ended, but for one more empty chunk (HTTP/1; a contract test watches it).
         if empty > 1 or (self._length is not None and self._seen != self._length):
             raise Problem("body_truncated", f"The body ended after {self._seen} bytes, before it was complete. Send it again whole.")
+        self.whole = True
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _next(self) -> bytes | None:

@@ -104,9 +104,15 @@ def refuse(problem: Problem, media: str, *, rest_form: bool) -> outcome.Answer:
 
 
 def as_problem(error: Exception) -> Problem:
-    """A Problem as it is; anything else is our mistake: logged by type and place, because its text may hold stored content."""
+    """A Problem as it is; anything else is our mistake: logged by type and place, because its text may hold stored content.
+
+    Either way without its traceback: whoever keeps the error in a variable makes a circle of it and his frame, and the frame holds
+    the body and its connection, which would stay open until the next search for circles.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-4:] if not isinstance(error, Problem) else ()
+    error.__traceback__ = error.__context__ = error.__cause__ = None
     if isinstance(error, Problem):
         return error
-    where = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-4:]]
+    where = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames]
     logger.error("ingest.internal", extra={"error": type(error).__name__, "where": where})
     return Problem("internal", "The service made a mistake and stored nothing of this request; send it again.")
