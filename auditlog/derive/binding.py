@@ -12,9 +12,10 @@ import msgspec
 
 from auditlog.derive.keys import to_bytes
 from auditlog.item import Item, Rest, Span, Unreadable
-from auditlog.normalise.identity import identify
+from auditlog.normalise.identity import REST_ROLES, identify, role_of
 from auditlog.vocabulary import Identity
 
+_REST = {*REST_ROLES, "attributes", "subjects"}  # members of a REST event that declare
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -68,6 +69,11 @@ class Group(msgspec.Struct):
 
     traces: dict[tuple[int, uuid.UUID], TraceFacts]
     quarantined: list[Quarantine]
+
+
+def tells(key: str) -> bool:
+    """Whether an attribute of this name may declare an identity: binding reads the long values of no other."""
+    return role_of(key, False) is not None or key in _REST
 
 
 def moment(nanoseconds: int) -> datetime | None:

@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple
 import psycopg
 
 from auditlog.derive import sql
-from auditlog.derive.binding import Group, Stored, TraceFacts, gather
+from auditlog.derive.binding import Group, Stored, TraceFacts, gather, tells
 from auditlog.derive.keys import session_key, trace_session_key, value_digest
 from auditlog.derive.write import forget
+from auditlog.store.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,11 @@ ATTEMPTS: Final = 3
 GROUP_EVENTS: Final = 2000  # a group is closed at this many events: memory, and how long one transaction may take
 GROUP_BATCHES: Final = 64
 LOCK: Final = 7206  # advisory lock: one pass per edition
+
+
+def declaring(reader: Reader) -> ReadBatches:
+    """Reads events with what may declare an identity, and without the long values that cannot: those are most of the bytes."""
+    return lambda batch_nos: reader.events_of_batches(batch_nos, tells)
 
 
 class Batch(NamedTuple):

@@ -17,7 +17,7 @@ import psycopg
 
 from auditlog.derive import sql
 from auditlog.derive.consume import ATTEMPTS, LOCK, Pass
-from auditlog.derive.summary import BUILD, summarise
+from auditlog.derive.summary import Build, summarise
 from auditlog.derive.text import Texts, index_texts
 
 Connection = psycopg.Connection[Any]
@@ -78,7 +78,7 @@ def begin(conn: Connection) -> int:
     return int(row[0])
 
 
-def fill(conn: Connection, work: Pass, build: BUILD, told: Callable[[int], None] = lambda batches: None) -> None:
+def fill(conn: Connection, work: Pass, build: Build, told: Callable[[int], None] = lambda batches: None) -> None:
     """Consumes until nothing is left but what came a moment ago. Memory follows one group of batches and one session."""
     texts = Texts()
     batches = 0

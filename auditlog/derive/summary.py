@@ -17,12 +17,12 @@ from auditlog.derive import index, read, sql
 from auditlog.derive.consume import describe
 from auditlog.derive.index import clean
 from auditlog.derive.text import Texts, parts
-from auditlog.derive.write import write
+from auditlog.derive.write import Entry, write
 from auditlog.reconstruct.actions import Action, actions, notable_of
 
 log = logging.getLogger(__name__)
 
-BUILD = Callable[[read.SessionFacts], dict[str, Any]]
+Build = Callable[[read.SessionFacts], dict[str, Any]]
 _AT_ONCE: Final = 20
 _OPENING: Final = 400  # characters of the first request
 
@@ -79,28 +79,48 @@ def _failed(facts: read.SessionFacts, error: Exception) -> Summary:
     return Summary({**summary(facts, empty, []), "error": describe(error), "cut": ""}, index.NOTHING, [])
 
 
-def summarise(conn: psycopg.Connection[Any], edition: int, build: BUILD, texts: Texts | None = None) -> int:
+def summarise(conn: psycopg.Connection[Any], edition: int, build: Build, texts: Texts | None = None) -> int:
     """Writes the summaries of a few sessions that need one. Returns how many; 0: nothing is due."""
     due = conn.execute(sql.STALE, (edition, _AT_ONCE)).fetchall()
-    for key, project_id in due:
-        began = time.monotonic()
-        # The mark is cleared in the transaction that read the events; only this process sets it, so no event can slip between.
-        with conn.transaction():
-            facts = read.session_facts(conn.cursor(), edition, project_id, key)
-            if facts is None:
-                continue
-            try:
-                with conn.transaction():
-                    made = _summary(facts, build(facts))
-            except psycopg.OperationalError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever one session holds must not keep the others from the ledger
-                log.error("derive.summary_failed", extra={"session": key, "error_kind": type(error).__name__})
-                made = _failed(facts, error)
-            values = {**made.columns, "edition": edition, "key": key, "summary_seconds": time.monotonic() - began}
-            row = conn.execute(sql.SUMMARISED, values).fetchone()
+    if not due:
+        return 0
+    # The marks are cleared in the transaction that read the events; only this process sets them, so no event can slip between.
+    with conn.transaction():
+        sessions = [facts for key, project_id in due if (facts := read.session_facts(conn.cursor(), edition, project_id, key))]
+        ahead = getattr(build, "ahead", None)
+        if ahead is not None:
+            _try(conn, lambda: ahead(sessions))  # what cannot be read will fail again for its own session
+        made = {facts.key: _made(conn, facts, build) for facts in sessions}
+        entries = []
+        for facts in sessions:
+            one, seconds = made[facts.key]
+            row = conn.execute(sql.SUMMARISED, {**one.columns, "edition": edition, "key": facts.key, "summary_seconds": seconds}).fetchone()
             assert row is not None  # session_facts found it in this transaction
-            write(conn, edition, project_id, key, made.rows, row[0])
-        if texts is not None:
-            texts.put(key, made.texts)
+            entries.append(Entry(facts.project_id, facts.key, row[0], one.rows))
+        write(conn, edition, entries)
+    if texts is not None:
+        for key, (one, _) in made.items():
+            texts.put(key, one.texts)
     return len(due)
+
+
+def _try(conn: psycopg.Connection[Any], work: Callable[[], object]) -> Exception | None:
+    """Does what may fail for what one session holds; the transaction goes on, and the error is told."""
+    try:
+        with conn.transaction():
+            work()
+    except psycopg.OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever one session holds must not keep the others from the ledger
+        return error
+    return None
+
+
+def _made(conn: psycopg.Connection[Any], facts: read.SessionFacts, build: Build) -> tuple[Summary, float]:
+    began = time.monotonic()
+    found: list[Summary] = []
+    error = _try(conn, lambda: found.append(_summary(facts, build(facts))))
+    if error is not None:
+        log.error("derive.summary_failed", extra={"session": facts.key, "error_kind": type(error).__name__})
+        found.append(_failed(facts, error))
+    return found[0], time.monotonic() - began

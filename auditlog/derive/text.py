@@ -20,7 +20,7 @@ from auditlog.reconstruct.scalars import scalars
 
 log = logging.getLogger(__name__)
 
-BUILD = Callable[[read.SessionFacts], dict[str, Any]]
+Build = Callable[[read.SessionFacts], dict[str, Any]]
 
 PART_BYTES: Final = 96 * 1024  # of text per row: in the worst case (one-letter hosts and paths) ten times that is still below 1 MB
 MOST: Final = 4 * 1024 * 1024  # characters of one session
@@ -106,7 +106,7 @@ class Texts:
         return texts
 
 
-def index_texts(conn: psycopg.Connection[Any], edition: int, texts: Texts, build: BUILD) -> int:
+def index_texts(conn: psycopg.Connection[Any], edition: int, texts: Texts, build: Build) -> int:
     """Indexes the words of a few sessions whose summary changed. Returns how many; 0: nothing is due."""
     due = conn.execute(_DUE, (edition, _AT_ONCE)).fetchall()
     for key, project_id, wanted in due:
@@ -119,7 +119,7 @@ def index_texts(conn: psycopg.Connection[Any], edition: int, texts: Texts, build
     return len(due)
 
 
-def _read(conn: psycopg.Connection[Any], edition: int, project_id: int, key: str, build: BUILD) -> list[str]:
+def _read(conn: psycopg.Connection[Any], edition: int, project_id: int, key: str, build: Build) -> list[str]:
     facts = read.session_facts(conn.cursor(), edition, project_id, key)
     if facts is None:
         return []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from itertools import chain
+from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
@@ -13,41 +14,33 @@ from auditlog.derive.index import Rows
 
 Connection = psycopg.Connection[Any]
 
-_KNOWN_ACTIONS: Final[LiteralString] = "SELECT step, digest, sort_at FROM action WHERE session_key = %s AND edition = %s"
-_FORGET_ACTIONS: Final[tuple[LiteralString, ...]] = (
-    "DELETE FROM action WHERE session_key = %s AND edition = %s AND step = ANY(%s)",
-    "DELETE FROM action_value WHERE session_key = %s AND edition = %s AND step = ANY(%s)",
-    "DELETE FROM action_amount WHERE session_key = %s AND edition = %s AND step = ANY(%s)",
+_KNOWN_ACTIONS: Final[LiteralString] = "SELECT session_key, step, digest, sort_at FROM action WHERE session_key = ANY(%s) AND edition = %s"
+_FORGET_ACTIONS: Final[tuple[LiteralString, ...]] = tuple(
+    f"DELETE FROM {table} t USING unnest(%(keys)s::text[], %(steps)s::int[]) AS gone (key, step) "
+    "WHERE t.session_key = gone.key AND t.step = gone.step AND t.edition = %(edition)s"
+    for table in ("action", "action_value", "action_amount")
 )
+# COPY costs a third of an INSERT of arrays, on both sides.
 _ACTIONS: Final[LiteralString] = """
-    INSERT INTO action (edition, project_id, session_key, step, tool, tool_digest, call_id, outcome, occurred_at, ended_at, amount,
-                        currency, object, event_ids, digest, sort_at)
-    SELECT %(edition)s, %(project_id)s, %(key)s, *, coalesce(occurred_at, %(sort_at)s)
-    FROM unnest(%(0)s::int[], %(1)s::text[], %(2)s::uuid[], %(3)s::text[], %(4)s::text[], %(5)s::timestamptz[], %(6)s::timestamptz[],
-                %(7)s::numeric[], %(8)s::text[], %(9)s::text[], %(10)s::jsonb[], %(11)s::uuid[])
-      AS new (step, tool, tool_digest, call_id, outcome, occurred_at, ended_at, amount, currency, object, event_ids, digest)"""
-_VALUES: Final[LiteralString] = """
-    INSERT INTO action_value (edition, project_id, session_key, step, n, digest, side, pointer)
-    SELECT %(edition)s, %(project_id)s, %(key)s, *
-    FROM unnest(%(0)s::int[], %(1)s::smallint[], %(2)s::uuid[], %(3)s::text[], %(4)s::text[])"""
+    COPY action (edition, project_id, session_key, step, tool, tool_digest, call_id, outcome, occurred_at, ended_at, amount,
+                 currency, object, event_ids, digest, sort_at) FROM STDIN"""
+_VALUES: Final[LiteralString] = "COPY action_value (edition, project_id, session_key, step, n, digest, side, pointer) FROM STDIN"
 _AMOUNTS: Final[LiteralString] = """
-    INSERT INTO action_amount (edition, project_id, session_key, step, n, amount, currency, side, pointer)
-    SELECT %(edition)s, %(project_id)s, %(key)s, *
-    FROM unnest(%(0)s::int[], %(1)s::smallint[], %(2)s::numeric[], %(3)s::text[], %(4)s::text[], %(5)s::text[])"""
+    COPY action_amount (edition, project_id, session_key, step, n, amount, currency, side, pointer) FROM STDIN"""
 
-_KNOWN_TERMS: Final[LiteralString] = "SELECT digest, seen_at FROM session_term WHERE session_key = %s AND edition = %s"
-_FORGET_TERMS: Final[LiteralString] = "DELETE FROM session_term WHERE session_key = %s AND edition = %s AND digest = ANY(%s)"
-_TERMS: Final[LiteralString] = """
-    INSERT INTO session_term (edition, project_id, session_key, digest, kind, seen_at)
-    SELECT %(edition)s, %(project_id)s, %(key)s, * FROM unnest(%(0)s::uuid[], %(1)s::text[], %(2)s::timestamptz[])"""
+_KNOWN_TERMS: Final[LiteralString] = "SELECT session_key, digest, seen_at FROM session_term WHERE session_key = ANY(%s) AND edition = %s"
+_FORGET_TERMS: Final[LiteralString] = """
+    DELETE FROM session_term t USING unnest(%(keys)s::text[], %(digests)s::uuid[]) AS gone (key, digest)
+    WHERE t.session_key = gone.key AND t.digest = gone.digest AND t.edition = %(edition)s"""
+_TERMS: Final[LiteralString] = "COPY session_term (edition, project_id, session_key, digest, kind, seen_at) FROM STDIN"
 
 # First and last use are looked up, never accumulated: an earlier form of a session must not leave a trace in them.
 _VERSIONS: Final[LiteralString] = """
     INSERT INTO version (edition, project_id, digest, kind, version, name, first_seen, last_seen)
-    SELECT %(edition)s, %(project_id)s, new.*,
+    SELECT %(edition)s, new.*,
       (SELECT t.seen_at FROM session_term t WHERE t.digest = new.digest AND t.edition = %(edition)s ORDER BY t.seen_at LIMIT 1),
       (SELECT t.seen_at FROM session_term t WHERE t.digest = new.digest AND t.edition = %(edition)s ORDER BY t.seen_at DESC LIMIT 1)
-    FROM unnest(%(0)s::uuid[], %(1)s::text[], %(2)s::text[], %(3)s::text[]) AS new (digest, kind, version, name)
+    FROM unnest(%(0)s::int[], %(1)s::uuid[], %(2)s::text[], %(3)s::text[], %(4)s::text[]) AS new (project_id, digest, kind, version, name)
     ON CONFLICT (digest, edition) DO UPDATE SET first_seen = EXCLUDED.first_seen, last_seen = EXCLUDED.last_seen
     WHERE (version.first_seen, version.last_seen) <> (EXCLUDED.first_seen, EXCLUDED.last_seen)"""
 _UNUSED: Final[LiteralString] = """
@@ -68,48 +61,66 @@ _EMPTY: Final[tuple[LiteralString, ...]] = (
 _EMPTY_TERMS: Final[LiteralString] = "DELETE FROM session_term WHERE session_key = ANY(%s) AND edition = %s RETURNING digest"
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    return {str(n): list(column) for n, column in enumerate(zip(*rows, strict=True))}
+class Entry(NamedTuple):
+    """A session, and what it is to be found by from now on."""
+
+    project_id: int
+    key: str
+    sort_at: datetime
+    rows: Rows
 
 
-def write(conn: Connection, edition: int, project_id: int, key: str, rows: Rows, sort_at: datetime) -> None:
-    """Makes the stored rows of a session those of `rows`. In the caller's transaction."""
-    same = {"edition": edition, "project_id": project_id, "key": key, "sort_at": sort_at}
-    _write_actions(conn, rows, same)
-    _write_terms(conn, rows, same)
+def write(conn: Connection, edition: int, entries: Sequence[Entry]) -> None:
+    """Makes the stored rows of these sessions those of `entries`. In the caller's transaction."""
+    _write_actions(conn, edition, entries)
+    _write_terms(conn, edition, entries)
 
 
-def _write_actions(conn: Connection, rows: Rows, same: dict[str, Any]) -> None:
-    where = (same["key"], same["edition"])
-    known = {step: (digest, sort_at) for step, digest, sort_at in conn.execute(_KNOWN_ACTIONS, where).fetchall()}
-    told = {row.step: (row.digest, row.occurred_at or same["sort_at"]) for row in rows.actions}
-    wrong = [step for step, found in known.items() if told.get(step) != found]
-    missing = {step for step, wanted in told.items() if known.get(step) != wanted}
-    if wrong:
+def _copy(conn: Connection, statement: LiteralString, rows: Iterable[tuple[Any, ...]]) -> None:
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is not None:
+        with conn.cursor().copy(statement) as copy:
+            for row in chain((first,), rows):
+                copy.write_row(row)
+
+
+def _write_actions(conn: Connection, edition: int, entries: Sequence[Entry]) -> None:
+    keys = [entry.key for entry in entries]
+    known = {(key, step): (digest, at) for key, step, digest, at in conn.execute(_KNOWN_ACTIONS, (keys, edition)).fetchall()}
+    told = {(e.key, row.step): (row.digest, row.occurred_at or e.sort_at) for e in entries for row in e.rows.actions}
+    if wrong := sorted(place for place, found in known.items() if told.get(place) != found):
+        values = {"edition": edition, "keys": [key for key, _ in wrong], "steps": [step for _, step in wrong]}
         for statement in _FORGET_ACTIONS:
-            conn.execute(statement, (*where, wrong))
-    if missing:
-        conn.execute(_ACTIONS, {**same, **_columns([row for row in rows.actions if row.step in missing])})
-        if values := [row for row in rows.values if row.step in missing]:
-            conn.execute(_VALUES, {**same, **_columns(values)})
-        if amounts := [row for row in rows.amounts if row.step in missing]:
-            conn.execute(_AMOUNTS, {**same, **_columns(amounts)})
+            conn.execute(statement, values)
+    missing = {place for place, wanted in told.items() if known.get(place) != wanted}
+
+    def of(kind: Callable[[Rows], Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+        return ((edition, e.project_id, e.key, *row) for e in entries for row in kind(e.rows) if (e.key, row.step) in missing)
+
+    at = {(edition, e.project_id, e.key): e.sort_at for e in entries}
+    _copy(conn, _ACTIONS, ((*row, row[8] or at[row[0], row[1], row[2]]) for row in of(lambda rows: rows.actions)))
+    _copy(conn, _VALUES, of(lambda rows: rows.values))
+    _copy(conn, _AMOUNTS, of(lambda rows: rows.amounts))
 
 
-def _write_terms(conn: Connection, rows: Rows, same: dict[str, Any]) -> None:
-    where = (same["key"], same["edition"])
-    known = dict(conn.execute(_KNOWN_TERMS, where).fetchall())
-    told = {row.digest: row._replace(seen_at=row.seen_at or same["sort_at"]) for row in rows.terms}
-    wrong = [digest for digest, seen_at in known.items() if digest not in told or told[digest].seen_at != seen_at]
-    missing = [row for digest, row in told.items() if known.get(digest) != row.seen_at]
+def _write_terms(conn: Connection, edition: int, entries: Sequence[Entry]) -> None:
+    keys = [entry.key for entry in entries]
+    known = {(key, digest): at for key, digest, at in conn.execute(_KNOWN_TERMS, (keys, edition)).fetchall()}
+    told = {(e.key, row.digest): (e, row, row.seen_at or e.sort_at) for e in entries for row in e.rows.terms}
+    wrong = sorted(place for place, at in known.items() if place not in told or told[place][2] != at)
     if wrong:
-        conn.execute(_FORGET_TERMS, (*where, wrong))
-    if missing:
-        conn.execute(_TERMS, {**same, **_columns(missing)})
-    changed = {row.digest for row in missing}
-    if versions := [row for row in rows.versions if row.digest in changed]:
-        conn.execute(_VERSIONS, {**same, **_columns(versions)})
-    _release(conn, same["edition"], [digest for digest in wrong if digest not in changed])
+        values = {"edition": edition, "keys": [key for key, _ in wrong], "digests": [digest for _, digest in wrong]}
+        conn.execute(_FORGET_TERMS, values)
+    missing = {place for place, (_, _, at) in told.items() if known.get(place) != at}
+    rows = (told[place] for place in sorted(missing))
+    _copy(conn, _TERMS, ((edition, e.project_id, e.key, row.digest, row.kind, at) for e, row, at in rows))
+    changed = {digest for _, digest in missing}
+    versions = {row.digest: (e.project_id, *row) for e in entries for row in e.rows.versions if row.digest in changed}
+    if versions:
+        columns = zip(*(versions[digest] for digest in sorted(versions)), strict=True)
+        conn.execute(_VERSIONS, {"edition": edition, **{str(n): list(column) for n, column in enumerate(columns)}})
+    _release(conn, edition, [digest for _, digest in wrong if digest not in versions])
 
 
 def _release(conn: Connection, edition: int, digests: Sequence[uuid.UUID]) -> None:

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from auditlog.derive import rebuild
-from auditlog.derive.consume import Pass
+from auditlog.derive.consume import Pass, declaring
 from auditlog.derive.summary import summarise
 from auditlog.derive.text import Texts, index_texts
-from auditlog.derive.timeline import build
+from auditlog.derive.timeline import Timelines
 from auditlog.item import Item
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
@@ -69,15 +69,15 @@ class Bench:
         self.conn.close()
         self.conn = connect("derive", autocommit=True)
         self.reader = Reader(self.conn, lambda _: self.project.secret)
-        return Pass(self.conn, self.reader.events_of_batches)
+        return Pass(self.conn, declaring(self.reader))
 
     def derive(self) -> None:
         work = self.new_pass()
         work.drain()
         self.owner.execute("UPDATE session SET summary_seconds = 0")  # a test does not wait until a summary may be written again
-        while summarise(self.conn, work.edition, lambda facts: build(self.reader, facts), self.texts):
+        while summarise(self.conn, work.edition, Timelines(self.reader), self.texts):
             pass
-        while index_texts(self.conn, work.edition, self.texts, lambda facts: build(self.reader, facts)):
+        while index_texts(self.conn, work.edition, self.texts, Timelines(self.reader)):
             pass
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

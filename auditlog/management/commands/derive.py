@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 from django.core.management.base import BaseCommand, CommandParser
 
-from auditlog.derive.consume import NotAlone, Pass
+from auditlog.derive.consume import NotAlone, Pass, declaring
 from auditlog.derive.projects import ProjectSecrets
 from auditlog.derive.summary import summarise
 from auditlog.derive.text import Texts, index_texts
-from auditlog.derive.timeline import build
+from auditlog.derive.timeline import Timelines
 from auditlog.errors import Problem
 from auditlog.platform import process
 from auditlog.store.connect import connect
@@ -55,8 +55,8 @@ class Command(BaseCommand):
     def _run(self, conn: psycopg.Connection[tuple[Any, ...]], stop: threading.Event, once: bool) -> None:
         conn.autocommit = True
         reader = Reader(conn, ProjectSecrets(conn))
-        work = Pass(conn, reader.events_of_batches)
-        texts = Texts()
+        work = Pass(conn, declaring(reader))
+        timelines, texts = Timelines(reader), Texts()
         process.ready()
         while not stop.is_set():
             if work.superseded():
@@ -68,8 +68,8 @@ class Command(BaseCommand):
                 if time.monotonic() > enough:
                     break
             # Binding first, then the ledger, then words: each waits only for what is before it, and none for ever.
-            busy = bool(summarise(conn, work.edition, lambda facts: build(reader, facts), texts)) or busy
-            if index_texts(conn, work.edition, texts, lambda facts: build(reader, facts)) or busy:
+            busy = bool(summarise(conn, work.edition, timelines, texts)) or busy
+            if index_texts(conn, work.edition, texts, timelines) or busy:
                 continue
             if once:
                 return

@@ -10,11 +10,11 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from auditlog.derive import rebuild
-from auditlog.derive.consume import NotAlone, Pass
+from auditlog.derive.consume import NotAlone, Pass, declaring
 from auditlog.derive.projects import ProjectSecrets
 from auditlog.derive.read import current_edition
 from auditlog.derive.text import index_again
-from auditlog.derive.timeline import build
+from auditlog.derive.timeline import Timelines
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
 
@@ -69,9 +69,9 @@ class Command(BaseCommand):
         os.nice(5)  # what is current goes first
         edition = rebuild.begin(conn)
         reader = Reader(conn, ProjectSecrets(conn))
-        work = Pass(conn, reader.events_of_batches, "filling")
+        work = Pass(conn, declaring(reader), "filling")
         self.stdout.write(f"Filling edition {edition}.")
-        rebuild.fill(conn, work, lambda facts: build(reader, facts), self._progress())
+        rebuild.fill(conn, work, Timelines(reader), self._progress())
         if check:
             self._check(conn, work, reader)
             return
@@ -85,7 +85,7 @@ class Command(BaseCommand):
         differences = rebuild.compare(conn, work.edition, patience=0)
         deadline = time.monotonic() + 60
         while differences is None and time.monotonic() < deadline:
-            rebuild.fill(conn, work, lambda facts: build(reader, facts))
+            rebuild.fill(conn, work, Timelines(reader))
             differences = rebuild.compare(conn, work.edition, patience=0.5)
         rebuild.discard(conn, work.edition)
         work.release()

@@ -11,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from auditlog.derive import rebuild
-from auditlog.derive.consume import NotAlone, Pass
-from auditlog.derive.timeline import build
+from auditlog.derive.consume import NotAlone, Pass, declaring
+from auditlog.derive.timeline import Timelines
 from auditlog.item import Item
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
@@ -37,8 +37,8 @@ class Rebuilding:
         self.edition = rebuild.begin(self.conn)
 
     def fill(self) -> None:
-        self.work = Pass(self.conn, self.reader.events_of_batches, "filling")
-        rebuild.fill(self.conn, self.work, lambda facts: build(self.reader, facts))
+        self.work = Pass(self.conn, declaring(self.reader), "filling")
+        rebuild.fill(self.conn, self.work, Timelines(self.reader))
 
     def finish(self) -> None:
         self.bench.conn.close()  # the pass of the old edition ends
@@ -186,7 +186,7 @@ def test_a_rebuild_that_understands_less_is_not_swapped_in(bench: Bench, start: 
         raise ValueError
 
     again.work = Pass(again.conn, unreadable, "filling")
-    rebuild.fill(again.conn, again.work, lambda facts: build(again.reader, facts))
+    rebuild.fill(again.conn, again.work, Timelines(again.reader))
     with pytest.raises(rebuild.Refused):
         rebuild.swap(again.conn, again.edition)
     assert bench.rows("SELECT count(*) FROM edition WHERE state = 'current' AND number = %d" % again.edition) == [(0,)]
