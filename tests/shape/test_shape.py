@@ -88,7 +88,7 @@ def test_the_writer_is_seen_writing() -> None:
 
 def test_the_repository_speaks_of_itself_alone() -> None:
     words = re.compile(
-        r"(^|[^a-z.])/(work|farm)/|\.library\b|\.\./shared|files\.pythonhosted|pypi\.org|registry\.npmjs|--(extra-)?index-url http"
+        r"(^|[^a-z.])/(home|root|work|mnt|Users)/[a-z]|\.\.[/]shared|files\.pythonhosted|pypi\.org|registry\.npmjs|--(extra-)?index-url http"
     )
     allowed = {name_of(Path(__file__).resolve())}
     for path in tracked():
