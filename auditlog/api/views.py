@@ -62,8 +62,12 @@ class ReadView(APIView):
 
 
 def given(request: Request) -> dict[str, str]:
-    """The query string, each parameter once."""
-    return {name: parameters.once(name, values) for name, values in request.query_params.lists()}
+    """The query string: each parameter once, and with a value."""
+    found = {name: parameters.once(name, values) for name, values in request.query_params.lists()}
+    for name, value in found.items():
+        if not value and name != "cursor":  # left out it would mean everything, and nobody can have meant that
+            raise parameters.invalid(name[:64], "is empty; give it a value, or leave it out.")
+    return found
 
 
 def listed(request: Request, results: list[Any], following: str | None) -> Response:

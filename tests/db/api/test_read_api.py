@@ -6,13 +6,12 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.urls import get_resolver
 from django.utils import timezone
 
 from auditlog import models
 from auditlog.item import INT, STRING, Context, Item, Rest, Span, Unreadable
 from tests import corpus
-from tests.db.api.conftest import Api, World
+from tests.db.api.conftest import World
 
 SESSION = "sess-openinference-chat_refund"
 TRACE = "3a27c8bdf49b571d7d2b1e50eea2bb86"
@@ -32,38 +31,6 @@ def spans(count: int) -> list[Item]:
         )
         for n in range(1, count + 1)
     ]
-
-
-@pytest.mark.parametrize(
-    ("parameters", "hits"),
-    [
-        ({"session_id": SESSION}, 1),
-        ({"session_id": SESSION + "x"}, 0),
-        ({"trace_id": TRACE}, 1),
-        ({"trace_id": "0" * 31 + "1"}, 0),
-        ({"customer_id": "ACME-2024"}, 1),
-        ({"customer_id": "acme-2024"}, 0),
-        ({"user_id": "user-4711"}, 1),
-        ({"user_id": "user-471"}, 0),
-        ({"subject": "customer:ACME-2024"}, 1),
-        ({"subject": "patient:ACME-2024"}, 0),
-        ({"agent": "refund-agent"}, 1),
-        ({"agent": "other"}, 0),
-        ({"from": "2026-11-22", "to": "2026-11-22"}, 1),
-        ({"from": "2026-11-22T10:13:23Z"}, 1),
-        ({"from": "2026-11-23"}, 0),
-        ({"to": "2026-11-21"}, 0),
-        ({"q": "ACME-2024"}, 1),
-        ({"q": SESSION}, 1),
-        ({"q": TRACE}, 1),
-        ({"q": "user-4711"}, 1),
-        ({"q": "nothing"}, 0),
-        ({"customer_id": "ACME-2024", "user_id": "user-4711"}, 1),
-        ({"customer_id": "ACME-2024", "user_id": "nobody"}, 0),
-    ],
-)
-def test_each_filter_hits_and_misses(refund: World, parameters: dict[str, str], hits: int) -> None:
-    assert len(refund.api.json("sessions", **parameters)["results"]) == hits
 
 
 def test_a_session_has_the_form_of_the_contract(refund: World) -> None:
@@ -106,20 +73,6 @@ def test_what_json_cannot_carry_comes_back_as_its_bytes(world: World) -> None:
     assert world.api.json("status")["quarantined"] == 1
 
 
-def test_events_are_found_by_batch_item_trace_and_time(refund: World) -> None:
-    batch = refund.api.json("events", trace_id=TRACE)["results"][0]["batch"]
-    whole = len(corpus.items("openinference/chat_refund"))
-    for parameters, hits in (
-        ({"batch": batch}, whole),
-        ({"batch": "1"}, 0),
-        ({"trace_id": TRACE, "item": "span"}, whole),
-        ({"trace_id": TRACE, "item": "log"}, 0),
-        ({"trace_id": TRACE, "from": "2026-11-22"}, whole),
-        ({"trace_id": TRACE, "to": "2026-11-21"}, 0),
-    ):
-        assert len(refund.api.json("events", **parameters)["results"]) == hits, parameters
-
-
 def test_pages_of_a_list_neither_skip_nor_repeat(world: World) -> None:
     world.bench.send(spans(23))
     world.bench.derive()
@@ -149,6 +102,17 @@ def test_pages_of_a_list_neither_skip_nor_repeat(world: World) -> None:
         ("events", {"item": "governance"}, "item"),
         ("events", {"batch": "-1"}, "batch"),
         ("status", {"x": "1"}, "x"),
+        ("sessions", {"verdict": "good"}, "verdict"),
+        ("sessions", {"min_cost": "NaN"}, "min_cost"),
+        ("sessions", {"min_tool_calls": "1.5"}, "min_tool_calls"),
+        ("sessions", {"tool_schema": "abc"}, "tool_schema"),
+        ("sessions", {"agent": ""}, "agent"),
+        ("actions", {"amount_min": "1e9"}, "amount_min"),
+        ("actions", {"amount_max": "a lot"}, "amount_max"),
+        ("actions", {"outcome": "done"}, "outcome"),
+        ("actions", {"q": "words"}, "q"),
+        ("actions", {"cursor": "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIiwiYSJd"}, "cursor"),
+        ("events", {"cursor": "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIiwiYSJd"}, "cursor"),
     ],
 )
 def test_what_cannot_be_read_is_a_400_that_names_the_parameter(world: World, path: str, parameters: dict[str, str], named: str) -> None:
@@ -198,49 +162,7 @@ def test_a_rest_event_comes_back_byte_for_byte(world: World) -> None:
     assert world.api.get(f"events/{event['id']}/raw").content == raw
 
 
-# -- who may ------------------------------------------------------------------------------------------------------------------
-
-
-def addresses(world: World) -> list[str]:
-    """Every address of the API, with objects of the project that has some."""
-    key = world.key_of(SESSION)
-    event = world.api.json("events", session=key)["results"][0]["id"]
-    found = []
-    for pattern in get_resolver("auditlog.api.urls").url_patterns:
-        route = str(pattern.pattern)
-        if not route.startswith("^"):
-            found.append(route.replace("<str:key>", key).replace("<str:public_id>", event))
-    return found
-
-
-def test_another_project_sees_nothing_on_any_address(refund: World) -> None:
-    other = Api(refund.other_key)
-    for address in addresses(refund):
-        mine, theirs = refund.api.get(address), other.get(address)
-        assert mine.status_code == 200, address
-        if theirs.status_code == 200:
-            body = json.loads(theirs.content)
-            assert body.get("results", []) == [] and body.get("events", 0) == 0, address
-        else:
-            assert theirs.status_code == 404 and json.loads(theirs.content)["error"]["code"] == "not_found", address
-    key = refund.key_of(SESSION)
-    assert other.get("events", session=key).status_code == 404
-    assert other.json("sessions", customer_id="ACME-2024")["results"] == []
-
-
-def test_a_key_that_may_only_send_reads_nothing(refund: World) -> None:
-    for address in addresses(refund):
-        answer = Api(refund.ingest_key).get(address)
-        assert (answer.status_code, json.loads(answer.content)["error"]["code"]) == (403, "scope_missing"), address
-
-
-def test_without_a_key_or_with_a_wrong_one_nothing_is_answered(refund: World) -> None:
-    wrong = refund.read_key[:-1] + ("a" if refund.read_key[-1] != "a" else "b")
-    for address in addresses(refund):
-        for key, code in ((None, "key_missing"), (wrong, "key_unknown"), ("nonsense", "key_unknown")):
-            answer = Api(key).get(address)
-            assert (answer.status_code, json.loads(answer.content)["error"]["code"]) == (401, code), address
-            assert answer["WWW-Authenticate"].startswith("Bearer")
+# -- who may: see also test_addresses --------------------------------------------------------------------------------------------
 
 
 def test_revoked_and_expired_keys_stop_at_once(world: World) -> None:
@@ -270,5 +192,5 @@ def test_a_list_of_sessions_asks_the_database_a_fixed_number_of_times(world: Wor
     world.bench.send(spans(30))
     world.bench.derive()
     world.api.json("status")
-    with django_assert_max_num_queries(6):  # type: ignore[operator]
+    with django_assert_max_num_queries(8):  # type: ignore[operator]
         assert len(world.api.json("sessions", limit=30)["results"]) == 30
