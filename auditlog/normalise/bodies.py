@@ -15,7 +15,7 @@ from auditlog.normalise import parts, shapes
 from auditlog.normalise.values import Memo, first, number, structure, text
 from auditlog.vocabulary import Message, Text, Tool, Usage
 
-SENT = ("messages", "input", "contents", "prompt", "prompts", "chat_history", "inputs")  # where requests keep what was said
+SENT = ("messages", "input", "contents", "prompt", "prompts", "chat_history", "items", "inputs")  # where requests keep what was said
 SYSTEM = ("system", "instructions", "system_instruction", "systemInstruction", "system_prompt", "preamble")
 
 PROMPTED = ("promptTokenCount", "prompt_token_count", "inputTokens", "promptTokens", "prompt_eval_count", "input_token_count")

@@ -35,7 +35,7 @@ FREE = re.compile(
     re.IGNORECASE,
 )
 # Keys whose value is a bag of the sender's own keys, as JSON text or as a key-value list.
-BAGS = re.compile(r"(?:^|\.)(?:metadata|association\.properties|settings\.context|mlflow\.tracetags?|baggage)$", re.IGNORECASE)
+BAGS = re.compile(r"(?:^|\.)(?:[a-z_]{0,40}metadata|association\.properties|settings\.context|mlflow\.tracetags?|baggage)$", re.IGNORECASE)
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 OF_CONVERSATION = frozenset(("gen_ai.conversation.id", "gen_ai.thread.id"))

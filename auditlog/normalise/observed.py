@@ -13,7 +13,7 @@ import msgspec
 from auditlog.normalise import notation, parts, shapes
 from auditlog.normalise.bodies import Request, Response, request_of, response_of
 from auditlog.normalise.values import Memo, structure, text
-from auditlog.vocabulary import AgentRun, Fact, Happening, HappeningKind, Message, ModelCall, Text, Tool, ToolRun, Usage, Where
+from auditlog.vocabulary import AgentRun, Fact, Happening, HappeningKind, Message, ModelCall, Other, Text, Tool, ToolRun, Usage, Where
 
 KINDS: dict[str, str] = {
     **dict.fromkeys(
@@ -143,7 +143,7 @@ def told_of(answered: Any, memo: Memo) -> Response:
     if isinstance(found, list) and found and all(isinstance(f, str) for f in found):
         return Response(messages=tuple(m for f in found for m in told_of(f, memo).messages))
     for message in shapes.messages(found, memo, "assistant"):
-        if message.role == "assistant" and any(not isinstance(p, parts.Other) for p in message.parts):
+        if message.role == "assistant" and any(not isinstance(p, Other) for p in message.parts):
             return msgspec.structs.replace(told, messages=(message,))
     return told
 

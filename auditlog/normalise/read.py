@@ -13,6 +13,7 @@ from auditlog.normalise.dialects import (
     langsmith,
     logfire,
     mlflow,
+    named_events,
     openinference,
     otel_genai,
     plain,
@@ -30,7 +31,7 @@ class Dialect(NamedTuple):
     translate: Callable[[Received, Memo], list[Fact]]
 
 
-SPEAK = (otel_genai, openinference, traceloop, vercel_ai, langfuse, mlflow, logfire, langsmith, autogen, rest)
+SPEAK = (otel_genai, openinference, traceloop, vercel_ai, langfuse, mlflow, logfire, langsmith, autogen, named_events, rest)
 DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in SPEAK)
 
 

@@ -56,6 +56,8 @@ def messages(value: Any, memo: Memo, default: Role = "user") -> tuple[Message, .
         if not isinstance(found, dict | list):
             return (Message(default, (Text(value),)),) if value else ()
         value = found
+    if isinstance(value, dict) and isinstance(value.get("messages"), list) and "role" not in value:
+        value = value["messages"]
     if isinstance(value, dict):
         one = message(value, default)
         return (one,) if one is not None else ()

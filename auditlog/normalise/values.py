@@ -93,6 +93,12 @@ def text(value: Any) -> str | None:
     return value if isinstance(value, str) and value != "" else None
 
 
+def given(value: Any) -> str | None:
+    """An ID; a text like `<not specified>` says that there is none."""
+    found = text(value)
+    return None if found is None or (found[0] == "<" and found[-1] == ">") else found
+
+
 def number(value: Any) -> int | None:
     """A count; None where it is not one. An unreadable count is unknown, never 0."""
     if isinstance(value, bool) or value is None:

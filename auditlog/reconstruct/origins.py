@@ -73,9 +73,10 @@ class Block:
 
     def __init__(self, steps: list[Haystack]) -> None:
         self.folded = "\n".join(h.folded for h in steps)
-        self.numbers = set().union(*(h.numbers for h in steps))
+        self.numbers: set[float] = set().union(*(h.numbers for h in steps))
 
-    contains = Haystack.contains
+    def contains(self, wanted: Wanted) -> bool:
+        return (wanted.text is not None and wanted.text in self.folded) or (wanted.number is not None and wanted.number in self.numbers)
 
 
 class Search:

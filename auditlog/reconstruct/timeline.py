@@ -15,9 +15,11 @@ from auditlog.reconstruct import gaps
 from auditlog.reconstruct.calls import JoinedCall, enrich, fresh, join
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import canonical
+from auditlog.reconstruct.order import placed, put_back
 from auditlog.reconstruct.origins import Haystack, Search
 from auditlog.reconstruct.scalars import scalars
-from auditlog.reconstruct.step import Step
+from auditlog.reconstruct.schemas import UNKNOWN, Checker, Verdict
+from auditlog.reconstruct.step import Step, Tooling
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
 from auditlog.reconstruct.tree import Key, Tree, key_of
@@ -33,11 +35,10 @@ def timeline(
     events: Iterable[Received], *, key: str = "", session_id: str | None = None, findings: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
     """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace."""
-    once = {event.id: event for event in sorted(events, key=lambda e: (e.received_at, e.id), reverse=True)}  # the first receipt counts
-    received = sorted(once.values(), key=lambda e: (getattr(e.item, "start", 0), e.id))  # a prompt is read after those it extends
+    received, names = placed(events)
     readings = sorted(read_all(received), key=lambda r: (r.where.start, r.where.end, r.where.event_id))
     session = Session(readings, [identify(e.item) for e in received])
-    return session.timeline(key, session_id, list(findings))
+    return put_back(session.timeline(key, session_id, list(findings)), names)
 
 
 def facts_of(readings: Iterable[Reading], kind: type[Fact]) -> list[Fact]:
@@ -73,6 +74,7 @@ class Session:
         for happening in facts_of(readings, Happening):
             builder.happening(happening)
         builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
+        self.checker = Checker()
         self.systems = builder.systems
         self.said_by_runs = {key_of(r.where): r.tools for r in self.runs if r.tools}
         self.nearest_saying: dict[Key, Key | None] = {}
@@ -221,6 +223,7 @@ class Session:
         if tool is not None:
             shown["ended_at"] = stamp(tool.ended)
             shown["started_at"] = stamp(tool.started)
+            valid, errors = self.checked(step, tool)
             shown["tool"] = {
                 "call_id": tool.call_id,
                 "name": tool.name,
@@ -229,8 +232,8 @@ class Session:
                 "result": tool.result,
                 "error": tool.error,
                 "offered": self.offered(step),
-                "arguments_valid": None,
-                "validation_errors": [],
+                "arguments_valid": valid,
+                "validation_errors": errors,
                 "outcome": outcome(tool),
                 "origins": None,
             }
@@ -244,12 +247,24 @@ class Session:
                 return self.said_by_runs[outer]
         return None
 
+    def tools_of(self, step: Step) -> tuple[Tool, ...] | None:
+        """The tools of the very request that the call answers; None where they were not recorded."""
+        if step.call is None:
+            return None
+        return self.calls[step.call].tools or self.around(self.calls[step.call])
+
     def offered(self, step: Step) -> bool | None:
-        """Against the tools of that very request; None where they were not recorded."""
-        tools = self.calls[step.call].tools if step.call is not None else None
-        if not tools and step.call is not None:
-            tools = self.around(self.calls[step.call])
+        tools = self.tools_of(step)
         return None if not tools or step.tool is None else any(t.name == step.tool.name for t in tools)
+
+    def checked(self, step: Step, tool: Tooling) -> Verdict:
+        """The arguments against the schemas under which the tool was offered; None: there is nothing to check them against."""
+        if tool.arguments is None:
+            broken = tool.arguments_raw is not None and step.call is not None and not step.from_prompt
+            return Verdict(False, [{"pointer": "", "message": "The arguments are not JSON."}]) if broken else UNKNOWN
+        schemas = [t.parameters for t in self.tools_of(step) or () if t.name == tool.name and t.parameters is not None]
+        found = [self.checker.check(schema, tool.arguments) for schema in schemas]
+        return max(found, key=lambda v: (v.valid is True, v.valid is None), default=UNKNOWN)
 
 
 def shown_call(n: int, call: JoinedCall) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from auditlog.item import Item, Span
 from auditlog.normalise import observed, parts
 from auditlog.normalise.bodies import usage_of
 from auditlog.normalise.identity import words
-from auditlog.normalise.values import Memo, attributes, decimal, first, number, structure, text, where_of
+from auditlog.normalise.values import Memo, attributes, decimal, first, given, number, structure, text, where_of
 from auditlog.vocabulary import Fact, Received, Tool, Usage
 
 NAME = "by_words"
@@ -42,7 +42,11 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     if not isinstance(item, Span):
         return []
     said = attributes(item.attributes)
-    read = {key: _words(key) for key in said if len(key) <= LONGEST_KEY}
+    for key in [k for k in said if k.endswith("metadata")]:
+        inner = structure(said[key])
+        if isinstance(inner, dict):  # some keep the model and its tools among the sender's own keys
+            said.update({f"{key}.{k}": v for k, v in inner.items() if f"{key}.{k}" not in said})
+    read = {key: found for key in said if len(key) <= LONGEST_KEY and (found := _words(key))}
     seen = _observation(item, said, read)
     return observed.facts(where_of(received), seen, memo) if seen is not None else []
 
@@ -57,7 +61,7 @@ def _words(key: str) -> tuple[str, ...]:
 
 def _observation(item: Span, said: dict[str, Any], read: dict[str, tuple[str, ...]]) -> observed.Observation | None:
     models = [(("response" in w), said[k]) for k, w in read.items() if _names_model(w) and text(said[k])]
-    tool = next((said[k] for k, w in read.items() if w[-2:] in (("tool", "name"), ("function", "name")) and text(said[k])), None)
+    tool = next((said[k] for k, w in read.items() if _names_tool(w) and text(said[k])), None)
     kind = _kind(said, read)
     if kind is None:
         kind = "tool" if tool is not None and not models else "model" if models else None
@@ -70,7 +74,7 @@ def _observation(item: Span, said: dict[str, Any], read: dict[str, tuple[str, ..
         sent, answered = _found(said, read, INPUT, kind), _found(said, read, OUTPUT, kind)
     return observed.Observation(
         kind=kind,
-        name=tool if kind == "tool" else _agent(said, read) if kind == "agent" else None,
+        name=tool or _entity(said, read) if kind == "tool" else _agent(said, read) if kind == "agent" else None,
         sent=sent,
         answered=answered,
         system=next((said[k] for k, w in read.items() if w[-2:] in SYSTEM), None),
@@ -78,7 +82,7 @@ def _observation(item: Span, said: dict[str, Any], read: dict[str, tuple[str, ..
         requested_model=next((m for response, m in models if not response), None),
         response_model=next((m for response, m in models if response), None),
         usage=_usage(said, read),
-        call_id=next((said[k] for k, w in read.items() if w[-2:] == ("call", "id") and text(said[k])), None),
+        call_id=next((said[k] for k, w in read.items() if w[-2:] == ("call", "id") and given(said[k])), None),
         agent=_agent(said, read),
         error=(item.status[1] or "error") if item.status is not None and item.status[0] == 2 else None,
         cost_usd=next((v for k, w in read.items() if w[-2:] in (("cost", "usd"), ("total", "cost")) and (v := decimal(said[k]))), None),
@@ -89,13 +93,17 @@ def _names_model(found: tuple[str, ...]) -> bool:
     return found[-1] == "model" or found[-2:] in (("model", "name"), ("model", "id"))
 
 
+def _names_tool(found: tuple[str, ...]) -> bool:
+    return found[-2:] in (("tool", "name"), ("function", "name")) or found[-3:] == ("tool", "definition", "name")
+
+
 def _kind(said: dict[str, Any], read: dict[str, tuple[str, ...]]) -> str | None:
     for key, found in read.items():
         value = said[key]
         if found[-2:] == ("span", "attributes") and isinstance(value, str | dict):
             inner = structure(value) or value
             value = first(inner, "type", "kind") if isinstance(inner, dict) else None
-        elif found[-2:] not in KIND_WORDS:
+        elif found[-2:] not in KIND_WORDS and found[-1] != "kind":
             continue
         if isinstance(value, str):
             kind = observed.KINDS.get("_".join(words(value)))
@@ -116,6 +124,10 @@ def _found(said: dict[str, Any], read: dict[str, tuple[str, ...]], wanted: dict[
         rank = (endings.index(found[-1]), len(key), key)
         best = min(best, rank) if best is not None else rank
     return said[best[2]] if best is not None else None
+
+
+def _entity(said: dict[str, Any], read: dict[str, tuple[str, ...]]) -> str | None:
+    return next((said[k] for k, w in read.items() if w[-2:] == ("entity", "name") and text(said[k])), None)
 
 
 def _agent(said: dict[str, Any], read: dict[str, tuple[str, ...]]) -> str | None:

@@ -48,6 +48,8 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     where, error = where_of(received), _error(item)
     if kind == "LLM" or not kind:
         return list(_model_calls(where, said, error, memo))
+    if kind == "TOOL" and "tool.name" not in said and item.name.lower().startswith("handoff"):
+        return [Happening(where, "handoff", item.name, {k: said[k] for k in ("graph.node.id", "graph.node.parent_id") if k in said})]
     if kind == "TOOL":
         return [_tool_run(where, said, error)]
     if kind == "RETRIEVER":

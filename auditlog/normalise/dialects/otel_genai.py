@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from auditlog.item import Item, Log, Span
 from auditlog.normalise import observed, parts, shapes
-from auditlog.normalise.values import Memo, attributes, count, decimal, first, plain, structure, text, where_of
+from auditlog.normalise.values import Memo, attributes, count, decimal, first, given, plain, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
     Call,
@@ -50,7 +50,14 @@ MODEL_OPERATIONS = frozenset(
         "llm",
     ]
 )
-TOOLS = ("gen_ai.tool.definitions", "gen_ai.request.tools", "gen_ai.request.available_tools", "gen_ai.request.functions", "llm.tools")
+TOOLS = (
+    "gen_ai.tool.definitions",
+    "gen_ai.request.tools",
+    "gen_ai.request.available_tools",
+    "gen_ai.request.functions",
+    "llm.tools",
+    "model_request_parameters",
+)
 TOOL_OPERATIONS = frozenset(("execute_tool", "tool_call", "tool", "call_tool", "tools/call"))
 NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "retrieval", "image_generation", "create_agent"))
 DETAILS = frozenset(("gen_ai.client.inference.operation.details", "gen_ai.client.operation.details"))
@@ -246,7 +253,7 @@ def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None,
     return ToolRun(
         where=where,
         name=name,
-        call_id=_given(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")),
+        call_id=given(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")),
         arguments=found,
         arguments_raw=raw,
         result=answer,
@@ -257,12 +264,6 @@ def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None,
         if schema is not None or "gen_ai.tool.description" in said
         else None,
     )
-
-
-def _given(call_id: Any) -> str | None:
-    """An ID; a text like `<not specified>` says that there is none."""
-    found = text(call_id)
-    return None if found is None or (found[0] == "<" and found[-1] == ">") else found
 
 
 def _from_details(told: dict[str, Any], found: Any, raw: str | None, answer: Any, memo: Memo) -> tuple[Any, str | None, Any]:

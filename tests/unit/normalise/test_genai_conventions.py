@@ -76,9 +76,12 @@ def test_messages_in_the_event_of_operation_details() -> None:
 
 
 def messages_one_by_one() -> list[list[tuple[str, dict[str, Any]]]]:
-    asked = [("gen_ai.system.message", {"content": SYSTEM, "role": "system"}), ("gen_ai.user.message", {"content": ASK})]
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("gen_ai.system.message", {"content": SYSTEM, "role": "system"}),
+        ("gen_ai.user.message", {"content": ASK}),
+    ]
     called = {"role": "assistant", "tool_calls": [openai_call()]}
-    answered = [
+    answered: list[tuple[str, dict[str, Any]]] = [
         ("gen_ai.assistant.message", {"tool_calls": [openai_call()]}),
         ("gen_ai.tool.message", {"id": CALL_ID, "content": RESULT}),
     ]

@@ -1,0 +1,116 @@
+"""Arguments against the schemas that were offered: valid, invalid with the places, or not to be checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from auditlog.reconstruct.schemas import MOST_ERRORS, Checker
+from tests.item_strategies import json_values
+from tests.unit.reconstruct.build import call, model, text, told, tools_of
+
+PAY = {
+    "type": "object",
+    "properties": {"amount": {"type": "number", "multipleOf": 0.01}, "to": {"type": "string", "pattern": "^[A-Z]{2,5}-[0-9]+$"}},
+    "required": ["amount"],
+    "additionalProperties": False,
+}
+
+
+def check(schema: Any, arguments: Any) -> tuple[bool | None, list[dict[str, str]]]:
+    return tuple(Checker().check(schema, arguments))  # type: ignore[return-value]
+
+
+def test_valid_arguments_are_valid() -> None:
+    assert check(PAY, {"amount": 19.99, "to": "ACME-2024"}) == (True, [])
+    assert check({**PAY, "$schema": "http://json-schema.org/draft-07/schema#"}, {"amount": 1}) == (True, [])
+
+
+def test_each_error_points_to_its_place() -> None:
+    assert check(PAY, {"amount": "much", "to": "x", "a/b": 1}) == (
+        False,
+        [
+            {"pointer": "", "message": "Additional properties are not allowed ('a/b' was unexpected)"},
+            {"pointer": "/amount", "message": "'much' is not of type 'number'"},
+            {"pointer": "/to", "message": "'x' does not match '^[A-Z]{2,5}-[0-9]+$'"},
+        ],
+    )
+    nested = {"properties": {"a/b": {"items": {"type": "integer"}}}}
+    assert check(nested, {"a/b": [1, "x"]})[1] == [{"pointer": "/a~1b/1", "message": "'x' is not of type 'integer'"}]
+
+
+def test_the_drafts_differ_where_they_differ() -> None:
+    pair = {"items": [{"type": "string"}, {"type": "integer"}]}
+    assert check({**pair, "$schema": "http://json-schema.org/draft-07/schema#"}, ["a", "b"])[0] is False
+    assert check({"prefixItems": pair["items"]}, ["a", "b"])[0] is False
+
+
+def test_types_in_capitals_are_types() -> None:
+    assert check({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}, {"a": 1})[0] is False
+    assert check({"type": "OBJECT", "properties": {"type": {"type": "STRING"}}}, {"type": "OBJECT"}) == (True, [])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        None,
+        "object",
+        {"type": 7},
+        {"type": "unheard"},
+        {"$ref": "https://example.com/schema.json"},
+        {"$ref": "file:///etc/passwd"},
+        {"$ref": "#"},
+        {"properties": {"a": {"pattern": "(a+)+$"}}},
+        {"properties": {"a": {"pattern": "(a|a)*$"}}},
+        {"properties": {"a": {"pattern": "a*a*a*a*a*a*$"}}},
+        {"properties": {"a": {"pattern": "["}}},
+        {"patternProperties": {"(a+)+$": {}}, "additionalProperties": False},
+        {"patternProperties": {"^a+$": {}}},
+        {"description": "x" * 300_000},
+    ],
+)
+def test_what_cannot_be_checked_is_not_called_valid(schema: Any) -> None:
+    assert check(schema, {"a": "a" * 60}) == (None, [])
+
+
+def test_a_pattern_that_costs_too_much_for_this_value_is_left_out() -> None:
+    schema = {"properties": {"a": {"pattern": "^[a-z]*[a-z]*[a-z]*x$"}, "b": {"type": "integer"}}}
+    assert check(schema, {"a": "aaax"}) == (True, [])
+    assert check(schema, {"a": "a" * 5_000}) == (None, [])
+    assert check(schema, {"a": "a" * 5_000, "b": "x"})[0] is False  # what was checked is wrong all the same
+
+
+def test_references_that_double_at_every_turn_are_bounded() -> None:
+    doubled: dict[str, Any] = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+    assert check({"$defs": {**doubled, "d40": {"type": "object"}}, "$ref": "#/$defs/d0"}, {}) == (None, [])
+
+
+def test_references_within_the_schema_are_followed() -> None:
+    tree = {"$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"}
+    assert check(tree, {"next": {"next": 1}})[1] == [{"pointer": "/next/next", "message": "1 is not of type 'object'"}]
+
+
+def test_errors_and_their_messages_are_bounded() -> None:
+    valid, errors = check({"items": {"type": "integer"}}, ["x" * 5_000, *map(str, range(500))])
+    assert (valid, len(errors)) == (False, MOST_ERRORS)
+    assert all(len(e["message"]) <= 300 for e in errors)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(json_values, json_values)
+def test_no_schema_and_no_arguments_break_the_check(schema: Any, arguments: Any) -> None:
+    valid, errors = check({"type": "object", "properties": {"a": schema}, "allOf": [schema]}, {"a": arguments})
+    assert valid in (True, False, None) and bool(errors) == (valid is False)
+
+
+def test_a_step_tells_what_its_arguments_break() -> None:
+    tools = [{"name": "pay", "parameters": PAY}, {"name": "look"}]
+    shown = told(
+        model(0, [], [call("a", "pay", {"amount": 1}), call("b", "pay", {}), call("c", "pay", "{"), call("d", "look", {})], tools=tools),
+        model(3, [], [call("e", "pay", {})]),
+    )
+    assert [t["arguments_valid"] for t in tools_of(shown)] == [True, False, False, None, None]
+    assert tools_of(shown)[1]["validation_errors"] == [{"pointer": "", "message": "'amount' is a required property"}]
+    assert tools_of(shown)[2]["validation_errors"] == [{"pointer": "", "message": "The arguments are not JSON."}]
