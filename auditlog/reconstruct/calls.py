@@ -82,7 +82,7 @@ class JoinedCall:
         self.start, self.end = min(s for s, _ in spans), max(e for _, e in spans)
         facts = [(tree.depth(n.key), f) for n in nodes for f in n.facts]
         rich = [f for _, f in (sorted(facts, key=lambda p: (-_richness(p[1]), -p[0], p[1].where.event_id)) if len(facts) > 1 else facts)]
-        deep = [f for _, f in sorted(facts, key=lambda p: (-p[0], p[1].where.log, p[1].where.event_id))]
+        deep = [f for _, f in sorted(facts, key=lambda p: (-p[0], p[1].where.log, *_lasted(p[1])))]
         records = sorted((r for n in nodes for r in n.records), key=lambda r: (r.where.start, r.where.order, r.where.event_id))
         self.requested_model = _first(rich, "requested_model")
         self.response_model = _first(deep, "response_model")
@@ -131,6 +131,11 @@ def fresh(calls: Iterable[JoinedCall]) -> Iterator[tuple[int, Message]]:
 
 def _richness(fact: ModelCall) -> int:
     return 4 * _parts(fact.output) + _parts(fact.input) + len(fact.tools or ()) + 2 * len(fact.system) + (fact.usage is not None)
+
+
+def _lasted(fact: ModelCall) -> tuple[int, str]:
+    """Of layers side by side, the one that took less time is the inner one, closer to the provider."""
+    return max(fact.where.end - fact.where.start, 0), fact.where.event_id
 
 
 def _tools_known(tools: tuple[Tool, ...]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from auditlog.reconstruct.schemas import MOST_ERRORS, Checker
 from tests.item_strategies import json_values
-from tests.unit.reconstruct.build import call, model, text, told, tools_of
+from tests.unit.reconstruct.build import call, model, told, tools_of
 
 PAY = {
     "type": "object",
