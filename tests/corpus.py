@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import hashlib
 import json
 import random
 from collections import defaultdict
@@ -68,8 +69,9 @@ def timelines(events: Iterable[Arrived]) -> list[dict[str, Any]]:
 
 
 def shuffled(events: Sequence[Arrived], seed: int) -> list[Arrived]:
-    """In another order, some of them twice, received at other times."""
+    """In another order, some of them twice, received at other times, and with other IDs, as another installation would make them."""
     chance = random.Random(seed)
     again = [*events, *chance.sample(list(events), len(events) // 2)]
     chance.shuffle(again)
-    return [Arrived(e.id, RECEIVED + timedelta(seconds=n), e.item) for n, e in enumerate(again)]
+    names = {e.id: hashlib.sha256(f"{seed} {e.id}".encode()).hexdigest() for e in events}
+    return [Arrived(names[e.id], RECEIVED + timedelta(seconds=n), e.item) for n, e in enumerate(again)]
