@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -69,6 +70,8 @@ class Group(msgspec.Struct):
 
     traces: dict[tuple[int, uuid.UUID], TraceFacts]
     quarantined: list[Quarantine]
+    events: dict[tuple[int, uuid.UUID], set[uuid.UUID]]  # event IDs by trace
+    repeated: Counter[int]  # by project: received in two buckets, both copies in this group
 
 
 def tells(key: str) -> bool:
@@ -117,9 +120,13 @@ def _add(facts: TraceFacts, stored: Stored) -> None:
 
 def gather(events: Iterable[Stored]) -> Group:
     """Sums up a group of events per trace. Repeated events change nothing."""
-    group = Group({}, [])
+    group = Group({}, [], {}, Counter())
     for stored in events:
         item = stored.item
+        ids = group.events.setdefault((stored.project_id, stored.trace_key), set())
+        if stored.event_id in ids:
+            group.repeated[stored.project_id] += 1
+        ids.add(stored.event_id)
         if isinstance(item, Rest) and item.governance:
             continue  # what happened to the service itself is no session of an agent
         if isinstance(item, Unreadable):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -133,19 +134,33 @@ class Pass:
         numbers = [batch.batch_no for batch in batches]
         with self._conn.transaction():
             group = gather(self._read(numbers))
-            merge(self._conn, self.edition, group)
-            self._tally(batches, group)
+            quarantined = merge(self._conn, self.edition, group)
+            self._tally(batches, group, quarantined)
             self._conn.execute(sql.FORGET_FAILURE, (self.edition, numbers))
             self._conn.execute(sql.CONSUMED, (self.edition, numbers))
             if not self._foreign:
                 self._conn.execute(sql.WATERMARK, (self._system_id, self._watermark, self.edition))
             # Killed here: the transaction is rolled back by PostgreSQL and the batches are pending as before.
 
-    def _tally(self, batches: Sequence[Batch], group: Group) -> None:
+    def _tally(self, batches: Sequence[Batch], group: Group, quarantined: Counter[int]) -> None:
+        repeated = group.repeated + self._repeated(group)
         for project_id in sorted({batch.project_id for batch in batches}):
             mine = [batch for batch in batches if batch.project_id == project_id]
-            unreadable = sum(q.project_id == project_id for q in group.quarantined)
-            self._conn.execute(sql.TALLY, (self.edition, project_id, sum(b.events for b in mine), len(mine), unreadable))
+            events = sum(b.events for b in mine) - repeated[project_id]
+            self._conn.execute(sql.TALLY, (self.edition, project_id, events, len(mine), quarantined[project_id]))
+
+    def _repeated(self, group: Group) -> Counter[int]:
+        """Events that were consumed before, from another bucket: received twice across the end of a period, counted once."""
+        traces = list(group.traces)
+        keys = {"edition": self.edition, "project_id": [p for p, _ in traces], "trace_key": [key for _, key in traces]}
+        crossing = [(p, key) for p, key in self._conn.execute(sql.CROSSING, keys).fetchall()] if traces else []
+        if not crossing:
+            return Counter()
+        rows = [(p, key, event_id) for p, key in crossing for event_id in sorted(group.events[p, key])]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        names = ("project_id", "trace_key", "event_id")
+        found = self._conn.execute(sql.REPEATED, {"edition": self.edition, **dict(zip(names, columns, strict=True))})
+        return Counter(dict(found.fetchall()))
 
 
 def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -174,18 +189,20 @@ def _first_group(pending: Sequence[Batch]) -> list[Batch]:
     return group
 
 
-def merge(conn: Connection, edition: int, group: Group) -> None:
-    """Merges what a group of events says into the derived tables. In the caller's transaction."""
+def merge(conn: Connection, edition: int, group: Group) -> Counter[int]:
+    """Merges what a group of events says into the derived tables. In the caller's transaction. By project: what is newly quarantined."""
+    quarantined: Counter[int] = Counter()
     for q in group.quarantined:
         row = (edition, q.project_id, q.trace_key, q.event_id, q.bucket, q.batch_no, q.received_at, q.code)
-        conn.execute(sql.QUARANTINED, row)
+        quarantined[q.project_id] += conn.execute(sql.QUARANTINED, row).rowcount
     # Sorted, so that two passes over different editions or a reader with locks never wait for each other in a circle.
     traces = [group.traces[key] for key in sorted(group.traces)]
     if not traces:
-        return
+        return quarantined
     _merge_traces(conn, edition, traces)
     _merge_declared(conn, edition, traces)
     _bind(conn, edition, [t.project_id for t in traces], [t.trace_key for t in traces])
+    return quarantined
 
 
 def _merge_traces(conn: Connection, edition: int, traces: Sequence[TraceFacts]) -> None:

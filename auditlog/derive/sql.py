@@ -58,6 +58,17 @@ TALLY: Final[LiteralString] = """
     SET events = tally.events + EXCLUDED.events, batches = tally.batches + EXCLUDED.batches,
         quarantined = tally.quarantined + EXCLUDED.quarantined"""
 
+# Traces with events in several buckets: only there can an event have been received twice, and only those are looked into.
+CROSSING: Final[LiteralString] = """
+    SELECT project_id, trace_key FROM trace t JOIN unnest(%(project_id)s::int[], %(trace_key)s::uuid[]) AS k (project_id, trace_key)
+      USING (project_id, trace_key) WHERE t.edition = %(edition)s AND cardinality(t.buckets) > 1"""
+REPEATED: Final[LiteralString] = """
+    SELECT k.project_id, count(DISTINCT (k.trace_key, k.event_id))
+    FROM unnest(%(project_id)s::int[], %(trace_key)s::uuid[], %(event_id)s::uuid[]) AS k (project_id, trace_key, event_id)
+    JOIN event e ON e.trace_key = k.trace_key AND e.event_id = k.event_id AND e.project_id = k.project_id
+    JOIN derived d ON d.batch_no = e.batch_no AND d.edition = %(edition)s
+    GROUP BY 1"""
+
 QUARANTINED: Final[LiteralString] = """
     INSERT INTO quarantined (edition, project_id, trace_key, event_id, bucket, batch_no, received_at, code)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""

@@ -15,8 +15,8 @@ from auditlog.store.reader import Reader, Row, Stored
 # A session is reconstructed in memory, so what is taken of one has an end; the first that happened are taken, and it is said.
 MOST_EVENTS: Final = 10_000
 MOST_BYTES: Final = 192 * 1024 * 1024  # of values: each model call repeats its whole conversation
-_PAGE: Final = 500
-_AHEAD: Final = 2_000  # events of several small sessions that are read at once
+_PAGE: Final = 200
+_AHEAD: Final = 400  # events of several small sessions that are read at once
 
 
 def build(reader: Reader, facts: SessionFacts) -> dict[str, Any]:
