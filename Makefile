@@ -22,8 +22,9 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP) ## CPU of ingest beside a plain COPY, and disk per session
+bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and its lag, and disk per session
 	@$(BIN)/python -m bench.ingest
+	@$(BIN)/python -m bench.derive
 	@$(BIN)/python -m bench.disk
 
 drill: $(STAMP) ## twenty rounds of kill -9 under real exporters

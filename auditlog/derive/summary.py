@@ -23,7 +23,7 @@ from auditlog.reconstruct.actions import Action, actions, notable_of
 log = logging.getLogger(__name__)
 
 Build = Callable[[read.SessionFacts], dict[str, Any]]
-_AT_ONCE: Final = 20
+_AT_ONCE: Final = 8  # binding waits for so many at most
 _OPENING: Final = 400  # characters of the first request
 
 

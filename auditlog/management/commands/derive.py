@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.25
 AWAY_SECONDS = 1.0
-SUMMARISE_AT_LEAST_EVERY = 1.0  # seconds: a busy ingest must not keep the ledger from being written
+SUMMARISE_AT_LEAST_EVERY = 5.0  # seconds: binding goes first, but a busy ingest must not keep the ledger from being written
 
 
 class Command(BaseCommand):
