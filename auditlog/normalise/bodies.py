@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from auditlog.normalise import parts, shapes
+from auditlog.normalise import notation, parts, shapes
 from auditlog.normalise.values import Memo, first, number, structure, text
-from auditlog.vocabulary import Message, Text, Tool, Usage
+from auditlog.vocabulary import Message, Reasoning, Text, Tool, Usage
 
 SENT = ("messages", "input", "contents", "prompt", "prompts", "chat_history", "items", "inputs")  # where requests keep what was said
 SYSTEM = ("system", "instructions", "system_instruction", "systemInstruction", "system_prompt", "preamble")
@@ -85,6 +85,9 @@ def response_of(body: Any, memo: Memo) -> Response:
     if not isinstance(body, dict):
         return Response()
     told = tuple(m for m in (shapes.message(v, "assistant") for v in _answers(body)) if m is not None and m.parts and m.role == "assistant")
+    if isinstance(body.get("raw"), str):  # the provider's own object, written down in Python's notation
+        thoughts = tuple(Reasoning(t, "full") for name in ("reasoning_content", "thinking") for t in notation.texts_of(body["raw"], name))
+        told += (Message("assistant", thoughts),) if thoughts else ()
     reason = first(body, "stop_reason", "finish_reason", "stopReason", "finishReason", "done_reason")
     choices = body.get("choices")
     if reason is None and isinstance(choices, list) and choices and isinstance(choices[0], dict):

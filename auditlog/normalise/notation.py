@@ -8,6 +8,8 @@ from typing import Any
 
 LONGEST = 100_000  # characters
 ODD = re.compile(r"\\[^\n\\'\"abfnrtv0-3xNuU]|[-+~]\s*[-+~]\s*[-+~]")  # escapes that Python warns of; chains of signs, which nest
+ODD_ESCAPE = re.compile(r"\\[^\n\\'\"abfnrtv0-3xNuU]")
+LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 DEEPEST = 40  # brackets within brackets
 
 
@@ -21,6 +23,20 @@ def value(text: str) -> Any:
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
     return _json(found) if isinstance(found, dict | list) else None
+
+
+def texts_of(written: str, name: str) -> list[str]:
+    """The texts of the members of this name in an object that was written down in Python's notation: `Message(name='...')`."""
+    found: list[str] = []
+    for match in re.finditer(rf"(?<!\w){re.escape(name)}=(?=['\"])", written[:LONGEST]):
+        literal = LITERAL.match(written, match.end())
+        try:
+            text = ast.literal_eval(literal[0]) if literal is not None and not ODD_ESCAPE.search(literal[0]) else None
+        except (ValueError, SyntaxError):
+            continue
+        if isinstance(text, str) and text.strip():
+            found.append(text)
+    return found
 
 
 def _depth(text: str) -> int:

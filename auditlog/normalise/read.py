@@ -33,6 +33,15 @@ class Dialect(NamedTuple):
 
 SPEAK = (otel_genai, openinference, traceloop, vercel_ai, langfuse, mlflow, logfire, langsmith, autogen, named_events, rest)
 DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in SPEAK)
+BY_WORDS: Final = Dialect(by_words.NAME, by_words.recognises, by_words.translate)
+
+
+def _safely(dialect: Dialect, received: Received, memo: Memo) -> list[Fact]:
+    """What a dialect reads. One item that is beyond it must not cost the session all the others: it tells nothing, and is kept."""
+    try:
+        return dialect.translate(received, memo)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return []
 
 
 def read(received: Received, memo: Memo | None = None) -> Reading:
@@ -44,9 +53,9 @@ def read(received: Received, memo: Memo | None = None) -> Reading:
     for dialect in DIALECTS:
         if dialect.recognises(item):
             spoke.append(dialect.name)
-            facts += dialect.translate(received, memo)
+            facts += _safely(dialect, received, memo)
     if not any(_tells(f) for f in facts) and by_words.recognises(item):
-        more = by_words.translate(received, memo)
+        more = _safely(BY_WORDS, received, memo)
         if more and (not spoke or isinstance(more[0], ModelCall | ToolRun)):
             spoke.append(by_words.NAME)
             facts += more

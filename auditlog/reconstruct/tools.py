@@ -183,8 +183,13 @@ def _give(run: JoinedRun, step: Step) -> None:
     if error is not None:
         tool.error, tool.failed = tool.error or error, True
     answered = next((r for r in run.runs if r.returned), None)
-    if answered is not None and not tool.returned:
+    if answered is not None and (not tool.returned or _decorated(tool.result, answered.result)):
         tool.result, tool.returned = answered.result, True
+
+
+def _decorated(shown: Any, returned: Any) -> bool:
+    """What the model was shown holds what the tool returned, whole, and something that a framework wrote around it."""
+    return isinstance(shown, str) and isinstance(returned, str) and len(returned) > 1 and len(shown) > len(returned) and returned in shown
 
 
 def outcome(tool: Tooling) -> str:

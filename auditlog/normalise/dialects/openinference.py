@@ -86,7 +86,8 @@ def _error(item: Span) -> str | None:
 
 
 def _messages(said: dict[str, Any], prefix: str) -> tuple[Message, ...]:
-    found = (_message({**m, **m["message"]} if isinstance(m.get("message"), dict) else m) for m in numbered(nested(said, prefix)))
+    sent = (m for m in numbered(nested(said, prefix)) if isinstance(m, dict))
+    found = (_message({**m, **m["message"]} if isinstance(m.get("message"), dict) else m) for m in sent)
     return tuple(m for m in found if m.parts)
 
 
@@ -119,6 +120,8 @@ def _contents(sent: dict[str, Any], calls: list[Call]) -> Iterator[Part]:
     texts = []
     for element in listed:
         inner = element.get("message_content", element) if isinstance(element, dict) else {}
+        if not isinstance(inner, dict):
+            continue
         holder = (
             element.get("tool_call") if isinstance(element, dict) and isinstance(element.get("tool_call"), dict) else inner.get("tool_call")
         )
@@ -170,7 +173,7 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
     parameters = structure(said.get("llm.invocation_parameters"))
     heard = _messages(said, "llm.input_messages.")
     definitions = [
-        first(t.get("tool", {}), "json_schema", "name")
+        first(t["tool"], "json_schema", "name")
         for t in numbered(nested(said, "llm.tools."))
         if isinstance(t, dict) and isinstance(t.get("tool"), dict)
     ]

@@ -13,7 +13,6 @@ from tests.scoring import Score, score
 # Sources that do not give back everything yet: (recall, precision) at least, and why.
 FLOOR = {
     "google-adk": (0.87, 1.0),  # its log records write reasoning as text
-    "smolagents-openinference": (0.84, 1.0),  # reasoning and results only as Python's notation of an object
 }
 
 
