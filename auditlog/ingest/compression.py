@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final
 
@@ -12,6 +13,9 @@ from auditlog.errors import Problem
 ENCODINGS: Final = ("identity", "gzip", "deflate", "zstd")
 _WINDOW: Final = 8 * 1024 * 1024  # a decoder must hold a whole window; RFC 8878 recommends 8 MiB as what everybody supports
 _SLICE: Final = 512  # zstd expands at most 32,768 times, so that one slice makes 16 MiB at most beyond the limit
+_ZLIB_SLICE: Final = 1024 * 1024  # what follows a member is copied by zlib: a slice, not the whole rest of the body
+_MEMBERS: Final = 1_000  # gzip members or zstd frames of one body; empty ones cost a sender some ten bytes and us a decoder each
+_ZEROS: Final = re.compile(rb"\0*")
 
 
 def encoding_of(header: str | None) -> str:
@@ -43,23 +47,34 @@ def _cut(encoding: str) -> Problem:
     return Problem("compression_broken", f"The {encoding} body ends in the middle; it was cut off on the way. Send it again whole.")
 
 
+def _too_many(encoding: str) -> Problem:
+    return Problem("compression_broken", f"The body has more than {_MEMBERS} {encoding} members one after the other; send one.")
+
+
 def _zlib(body: bytes, encoding: str, limit: int) -> bytes:
     parts: list[bytes] = []
     room = limit + 1  # one more than allowed is enough to know
-    while True:
+    view = memoryview(body)
+    at = 0
+    for _ in range(_MEMBERS):
         member = zlib.decompressobj(31 if encoding == "gzip" else 15)
-        part = member.decompress(body, room)
-        room -= len(part)
-        if room <= 0:
-            raise too_large(limit)
-        parts.append(part)
+        while at < len(body) and not member.eof:
+            part = member.decompress(view[at : at + _ZLIB_SLICE], room)
+            at += _ZLIB_SLICE
+            room -= len(part)
+            if room <= 0:
+                raise too_large(limit)
+            parts.append(part)
         if not member.eof:
             raise _cut(encoding)
-        body = member.unused_data.lstrip(b"\0")  # a gzip file may be padded with zeros
-        if not body:
+        at = min(at, len(body)) - len(member.unused_data)
+        padding = _ZEROS.match(body, at)  # a gzip file may be padded with zeros
+        at = padding.end() if padding else at
+        if at == len(body):
             return parts[0] if len(parts) == 1 else b"".join(parts)
         if encoding == "deflate":
             raise Problem("compression_broken", "Bytes follow after the end of the deflate stream.")
+    raise _too_many(encoding)
 
 
 def _zstd(body: bytes, limit: int) -> bytes:
@@ -68,10 +83,9 @@ def _zstd(body: bytes, limit: int) -> bytes:
         raise too_large(limit)
     context = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
     parts: list[bytes] = []
-    total = 0
-    while True:
+    total = at = 0
+    for _ in range(_MEMBERS):
         frame = context.decompressobj()
-        at = 0
         while at < len(body) and not frame.eof:
             part = frame.decompress(body[at : at + _SLICE])
             at += _SLICE
@@ -81,6 +95,7 @@ def _zstd(body: bytes, limit: int) -> bytes:
             parts.append(part)
         if not frame.eof:
             raise _cut("zstd")
-        body = frame.unused_data + body[at:]
-        if not body:
+        at = min(at, len(body)) - len(frame.unused_data)
+        if at == len(body):
             return b"".join(parts)
+    raise _too_many("zstd")

@@ -118,7 +118,8 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BAD: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _NAME: Final = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*+")\s*:\s*', re.DOTALL)
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
+# A text that never ends counts, too: were it no match, each quotation mark after its beginning would be tried to the end of the line.
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 
 

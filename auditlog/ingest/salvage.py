@@ -193,11 +193,12 @@ def _count(data: bytes, levels: int) -> int:
 
 # --- JSON ---------------------------------------------------------------------------------------------------------------------
 
-# Everything up to the next escape of half a surrogate pair (group 1), and that escape (group 2) or the end. The JSON parser refuses it
-# even in a value that is only skipped, so for the walk it is hidden behind a character that the body does not contain, and put back.
+# Everything up to the next escape of half a surrogate pair (group 1), and that escape (group 2), a broken escape or the end. The JSON
+# parser refuses halves even in a value that is only skipped, so for the walk they are hidden behind a character that the body does not
+# contain, and put back. The pattern matches wherever it is tried: were it to fail, it would be tried again from each byte of the body.
 _PAIR: Final = rb"[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _HALF: Final = rb"[dD][89a-fA-F][0-9a-fA-F]{2}"
-_LONE: Final = re.compile(rb"((?:[^\\]++|\\[^u]|\\u(?:(?![dD][89a-fA-F])|" + _PAIR + rb"))*+)(?:\\u(" + _HALF + rb")|\Z)")
+_LONE: Final = re.compile(rb"((?:[^\\]++|\\[^u]|\\u(?:(?![dD][89a-fA-F])|" + _PAIR + rb"))*+)(?:\\u(" + _HALF + rb")|\\|\Z)")
 
 
 class Hidden:
@@ -211,7 +212,7 @@ class Hidden:
 
     def _hide(self, match: re.Match[bytes]) -> bytes:
         half = match[2]
-        return match[1] if half is None else match[1] + self._marker + half
+        return match[0] if half is None else match[1] + self._marker + half
 
     def sent(self, part: msgspec.Raw) -> bytes:
         return bytes(part).replace(self._marker, b"\\u") if self.used else bytes(part)

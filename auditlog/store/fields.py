@@ -77,6 +77,7 @@ _INTERNED_AT: Final = {key: place for place, key in enumerate(INTERNED)}
 
 _memo: dict[str, tuple[int, int, int | str]] = {}
 _MEMO_KEYS: Final = 20_000  # keys are the sender's; a hostile one may invent them without end
+_MEMO_LONGEST: Final = 256  # characters; a key may be as long as a body, and would be kept for as long as the process lives
 
 
 def field_of(key: str) -> tuple[int, int, int | str]:
@@ -88,9 +89,10 @@ def field_of(key: str) -> tuple[int, int, int | str]:
         field = next((field for field, pattern in _RULES if pattern.search(lowered)), OTHER)
         rank = _SESSION_RANK.get(key, NO_RANK)
         found = (IDENTITY if rank != NO_RANK else field, rank, _INTERNED_AT.get(key, key))
-        if len(_memo) >= _MEMO_KEYS:
-            _memo.clear()
-        _memo[key] = found
+        if len(key) <= _MEMO_LONGEST:
+            if len(_memo) >= _MEMO_KEYS:
+                _memo.clear()
+            _memo[key] = found
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -107,3 +108,16 @@ def test_unknown_encodings_and_two_at_once_are_refused(header: str) -> None:
 )
 def test_encodings_are_known_in_any_case(header: str | None, encoding: str) -> None:
     assert compression.encoding_of(header) == encoding
+
+
+@pytest.mark.parametrize("padding", [0, 1, 700_000])
+def test_members_are_read_one_after_the_other_wherever_they_end(padding: int) -> None:
+    noise = [random.Random(seed).randbytes(700_000) for seed in range(3)]
+    body = b"".join(gzip.compress(one) + bytes(padding) for one in noise)
+    assert compression.expand(body, "gzip", 3_000_000) == b"".join(noise)
+
+
+@pytest.mark.parametrize("encoding, empty", [("gzip", gzip.compress(b"")), ("zstd", zstandard.ZstdCompressor().compress(b""))])
+def test_a_body_of_a_great_many_empty_members_is_refused_before_it_costs_anything(encoding: str, empty: bytes) -> None:
+    assert compression.expand(empty * 1_000, encoding, LIMIT) == b""
+    assert code_of(empty * 1_001, encoding) == "compression_broken"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog.errors import Problem
-from auditlog.ingest import rest
+from auditlog.ingest import rest, salvage
 from auditlog.item import Rest, Unreadable
 
 JSON = "application/json"
@@ -159,3 +160,17 @@ def test_what_is_no_list_of_events_is_refused(raw: bytes) -> None:
     with pytest.raises(Problem) as problem:
         rest.read(raw, JSON)
     assert problem.value.code in ("body_undecodable", "nesting_too_deep")
+
+
+@pytest.mark.parametrize("end", [b"\\", b"\\u", b"\\ud8zz", b"\\ud800\\u", b"\\udc0", b""])
+def test_the_search_for_halves_of_surrogate_pairs_walks_a_broken_body_once(end: bytes) -> None:
+    body = b'{"events":["' + b"\\u0041x" * 3 + end
+    found = list(salvage._LONE.finditer(body))
+    assert b"".join(match[0] for match in found) == body  # a byte that no match covers is one where it failed and was tried again
+    assert salvage.Hidden(body).sent(msgspec.Raw(salvage.Hidden(body).body)) == body
+
+
+@pytest.mark.parametrize("line", [b'"', b'"ab', b'"ab\\', b'"\\"\\"'])
+def test_the_search_for_depth_walks_a_text_without_end_once(line: bytes) -> None:
+    match = rest._BRACKETS.match(line)
+    assert match is not None and match.end() >= len(line.rstrip(b"\\"))

@@ -40,3 +40,11 @@ def test_the_memo_stays_bounded_when_a_sender_invents_keys() -> None:
     for n in range(45_000):
         fields.field_of(f"k{n}")
     assert len(fields._memo) <= 20_000
+
+
+def test_a_key_as_long_as_a_body_is_not_remembered() -> None:
+    long = "x" * 1_000_000 + ".user_id"
+    assert fields.field_of(long) == (IDENTITY, fields.NO_RANK, long)
+    assert long not in fields._memo
+    assert fields.field_of("short.user_id")[0] == IDENTITY
+    assert "short.user_id" in fields._memo
