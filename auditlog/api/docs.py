@@ -41,7 +41,16 @@ class Docs(ReadView):
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> HttpResponse:
         plain: HttpRequest = request._request
-        return render(plain, "docs.html", {"info": schema.document()["info"], "operations": operations()} | zones.context(plain))
+        return render(plain, "docs.html", {"info": marked(schema.document()["info"]), "operations": operations()} | zones.context(plain))
+
+
+def code(text: str) -> list[tuple[bool, str]]:
+    """A text in parts, and of each whether it stood between backticks."""
+    return [(number % 2 == 1, part) for number, part in enumerate(text.split("`"))]
+
+
+def marked(described: dict[str, Any]) -> dict[str, Any]:
+    return described | {"description": code(described["description"])}
 
 
 def operations() -> list[dict[str, Any]]:
@@ -56,10 +65,10 @@ def operations() -> list[dict[str, Any]]:
                     "method": method.upper(),
                     "path": path,
                     "anchor": operation["operationId"],
-                    "description": operation["description"],
-                    "parameters": [p | {"type": p["schema"]["type"], "values": p["schema"].get("enum", [])} for p in parameters],
+                    "description": code(operation["description"]),
+                    "parameters": [marked(p) | {"type": p["schema"]["type"], "values": p["schema"].get("enum", [])} for p in parameters],
                     "answers": [(media, json.dumps(body["schema"], indent=2)) for media, body in success.items() if body["schema"]],
-                    "failures": [(status, r["description"]) for status, r in operation["responses"].items() if status != "200"],
+                    "failures": [(status, code(r["description"])) for status, r in operation["responses"].items() if status != "200"],
                 }
             )
     return found
