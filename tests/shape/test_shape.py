@@ -87,9 +87,9 @@ def test_the_writer_is_seen_writing() -> None:
 
 
 def test_the_repository_speaks_of_itself_alone() -> None:
-    words = re.compile(
-        r"(^|[^a-z.])/(home|root|work|mnt|Users)/[a-z]|\.\.[/]shared|files\.pythonhosted|pypi\.org|registry\.npmjs|--(extra-)?index-url http"
-    )
+    paths = r"(^|[^a-z.])/(home|root|work|mnt|Users)/[a-z]|\.\.[/]shared"
+    registries = r"files\.pythonhosted|pypi\.org|registry\.npmjs|--(extra-)?index-url http"
+    words = re.compile(f"{paths}|{registries}")
     allowed = {name_of(Path(__file__).resolve())}
     for path in tracked():
         if path.suffix in {".gz", ".png", ".pb", ".zst", ".ico"} or name_of(path) in allowed:
