@@ -6,6 +6,7 @@ import json
 from typing import Any, Final, NamedTuple
 
 LONGEST: Final = 2_000_000  # characters: beyond it a text is shown as it is
+DEEPEST: Final = 100  # levels: the same
 
 
 class Number(str):
@@ -45,13 +46,39 @@ def held(value: Any) -> Any:
 
 
 def structure(value: Any) -> Any:
-    """The structure of a recorded value: of a text, if it is the JSON of an object or a list; else the value itself."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+    """The structure of a recorded value: of a text, if it is the JSON of an object or a list; else the value itself.
+
+    What is nested too deeply to be set is a text: one such value must not keep the page of its session from being made.
+    """
+    if not isinstance(value, str):
+        return _one_line(value) if _deep(value) else held(value)
+    if value.lstrip()[:1] in ("{", "["):
         try:
-            return parse(value)
+            found = parse(value)
         except ValueError:
             return value
-    return value if isinstance(value, str) else held(value)
+        return value if _deep(found) else found
+    return value
+
+
+def _deep(value: Any) -> bool:
+    """Whether it is nested deeper than can be set, found without going down itself."""
+    layer = [value] if isinstance(value, dict | list | tuple) else []
+    for _ in range(DEEPEST):
+        below = (child for each in layer for child in (each.values() if isinstance(each, dict) else each))
+        # a member of Pairs is a tuple of name and value
+        inner = (child[1] if isinstance(child, tuple) and len(child) == 2 else child for child in below)
+        layer = [child for child in inner if isinstance(child, dict | list | tuple)]
+        if not layer:
+            return False
+    return True
+
+
+def _one_line(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)  # written in C, so that it goes deeper
+    except (ValueError, RecursionError):
+        return "A value that is nested too deeply to be shown here; the record has it."
 
 
 def scalar(value: Any) -> Scalar | None:

@@ -90,3 +90,14 @@ def test_numbers_have_their_units() -> None:
     assert (seconds(0.4), seconds(19.04), seconds(600), seconds(None)) == ("400 ms", "19.0 s", "10 min", "–")
     assert (thousands(12345), thousands(None)) == ("12,345", "–")
     assert (count(1, "step"), count(2, "step")) == ("1 step", "2 steps")
+
+
+@pytest.mark.parametrize("depth", [200, 900, 60_000])
+def test_a_value_nested_as_deep_as_you_like_is_shown_as_text_and_the_page_is_made(depth: int) -> None:
+    text = "[" * depth + "]" * depth
+    assert present.block(text).text == text or present.block(text).code
+    value: Any = {}
+    for _ in range(depth):
+        value = {"a": value}
+    shown = present.block(value)
+    assert shown.text or shown.code or shown.cells
