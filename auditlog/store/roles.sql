@@ -47,4 +47,11 @@ BEGIN
             END IF;
         END IF;
     END LOOP;
+
+    -- Without its secret no content of a project can be found again: whoever could change or delete this row could as well delete the
+    -- evidence. What people may change of a project are its names.
+    IF to_regclass('project') IS NOT NULL THEN
+        REVOKE UPDATE, DELETE ON project FROM auditlog_web;
+        GRANT UPDATE (name, slug) ON project TO auditlog_web;
+    END IF;
 END $$;

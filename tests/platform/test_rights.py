@@ -46,6 +46,18 @@ def test_no_process_that_serves_may_change_or_delete_evidence(role: str, table: 
             assert cursor.fetchone() == (False,), privilege
 
 
+@pytest.mark.parametrize("role", ["ingest", "web", "derive"])
+@pytest.mark.django_db
+def test_no_process_that_serves_may_take_away_the_secret_by_which_evidence_is_found(role: str) -> None:
+    with connection.cursor() as cursor:
+        for privilege in ("DELETE", "TRUNCATE"):
+            cursor.execute("SELECT has_table_privilege(%s, 'project', %s)", [f"auditlog_{role}", privilege])
+            assert cursor.fetchone() == (False,), privilege
+        for column in ("id", "secret_wrapped", "class_no", "period"):
+            cursor.execute("SELECT has_column_privilege(%s, 'project', %s, 'UPDATE')", [f"auditlog_{role}", column])
+            assert cursor.fetchone() == (False,), column
+
+
 @pytest.mark.django_db
 def test_pages_may_not_create_schemas_once_the_broker_is_installed() -> None:
     with connection.cursor() as cursor:
