@@ -7,6 +7,7 @@ key say what its value is. Nothing is read from a span that does not say what ki
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from auditlog.item import Item, Span
@@ -51,6 +52,7 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     return observed.facts(where_of(received), seen, memo) if seen is not None else []
 
 
+@lru_cache(maxsize=8192)
 def _words(key: str) -> tuple[str, ...]:
     """The words of a key without those at its end that only tell how its value is written."""
     found = words(key)
@@ -62,16 +64,16 @@ def _words(key: str) -> tuple[str, ...]:
 def _observation(item: Span, said: dict[str, Any], read: dict[str, tuple[str, ...]]) -> observed.Observation | None:
     models = [(("response" in w), said[k]) for k, w in read.items() if _names_model(w) and text(said[k])]
     tool = next((said[k] for k, w in read.items() if _names_tool(w) and text(said[k])), None)
-    kind = _kind(said, read)
+    kind, said_so = _kind(said, read), True
     if kind is None:
-        kind = "tool" if tool is not None and not models else "model" if models else None
-        if kind is None:
-            return None
-        sent, answered = _found(said, read, INPUT, kind), _found(said, read, OUTPUT, kind)
-        if (sent is None and answered is None) or (kind == "model" and (sent is None or answered is None)):
-            return None
-    else:
-        sent, answered = _found(said, read, INPUT, kind), _found(said, read, OUTPUT, kind)
+        kind, said_so = "tool" if tool is not None and not models else "model" if models else None, False
+    if kind is None:
+        return None
+    sent, answered = _found(said, read, INPUT, kind), _found(said, read, OUTPUT, kind)
+    if sent is None and answered is None:
+        return None  # whatever it was, it tells nothing
+    if kind == "model" and not said_so and (sent is None or answered is None):
+        return None
     return observed.Observation(
         kind=kind,
         name=tool or _entity(said, read) if kind == "tool" else _agent(said, read) if kind == "agent" else None,

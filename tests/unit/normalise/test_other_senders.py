@@ -324,26 +324,6 @@ def test_mastra() -> None:
     assert (shown["session_id"], shown["user_ids"], shown["agent"]["name"]) == ("s-1", ["u-1"], "clara")
 
 
-def test_a_local_model_s_bodies() -> None:
-    def body(message: dict[str, Any], i: int, o: int) -> dict[str, Any]:
-        return {"model": "llama", "message": message, "done": True, "done_reason": "stop", "prompt_eval_count": i, "eval_count": o}
-
-    call = {"function": {"name": "look_up", "arguments": ARGUMENTS}}
-    history = [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": ASK},
-        {"role": "assistant", "thinking": THOUGHT, "tool_calls": [call]},
-        {"role": "tool", "tool_name": "look_up", "content": RESULT},
-    ]
-    requests = [{"model": "llama", "messages": h, "tools": [TOOL]} for h in (history[:2], history)]
-    answers = [body({"role": "assistant", "content": "", "thinking": THOUGHT, "tool_calls": [call]}, 10, 5), body(FINAL, 20, 7)]
-    spans = [
-        span(3 * n, "ollama.chat", {"ollama.model": "llama", "ollama.request": text(requests[n]), "ollama.response": text(answers[n])})
-        for n in range(2)
-    ]
-    story(*spans, call_id=None)
-
-
 def test_a_vocabulary_that_nobody_has_met() -> None:
     model = {"acme.span_kind": "LLM", "acme.model": "gpt", "acme.session_id": "s-1", "acme.tools": text([TOOL])}
     tool = {"acme.span_kind": "TOOL", "acme.tool.name": "look_up", "acme.arguments": text(ARGUMENTS), "acme.result": text({"charges": 2})}
@@ -379,42 +359,5 @@ def test_spans_of_other_work_are_nobody_s_conversation() -> None:
     http = {"http.request.method": "POST", "http.request.body": "hello", "http.response.body": "world", "url.full": "https://example.com"}
     sql = {"db.operation.name": "SELECT", "db.query.text": "select 1", "db.response.returned_rows": 3}
     car = {"car.model": "T", "car.request": "drive"}
-    assert told(span(0, "POST", http), span(1, "SELECT", sql), span(2, "car", car))["steps"] == []
-
-
-def test_a_provider_s_bodies_with_anthropic_and_bedrock_shapes() -> None:
-    thinking = {"type": "thinking", "thinking": THOUGHT, "signature": "x"}
-    use = {"type": "tool_use", "id": CALL_ID, "name": "look_up", "input": ARGUMENTS}
-    history: list[Any] = [
-        {"role": "user", "content": ASK},
-        {"role": "assistant", "content": [thinking, use]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": CALL_ID, "content": [{"type": "text", "text": RESULT}]}]},
-    ]
-    tools = [{"name": "look_up", "description": "Look it up", "input_schema": SCHEMA}]
-    requests = [{"model": "c", "system": SYSTEM, "tools": tools, "messages": h} for h in (history[:1], history)]
-    answers = [
-        {"type": "message", "role": "assistant", "content": c, "usage": {"input_tokens": i, "output_tokens": o}}
-        for c, i, o in (([thinking, use], 10, 5), ([{"type": "text", "text": DONE}], 20, 7))
-    ]
-    kind = {"x.span.type": "llm"}
-    story(*(span(3 * n, "m", {**kind, "x.input": text(requests[n]), "x.output": text(answers[n])}) for n in range(2)))
-
-    said: list[Any] = [
-        {"role": "user", "content": [{"text": ASK}]},
-        {
-            "role": "assistant",
-            "content": [
-                {"reasoningContent": {"reasoningText": {"text": THOUGHT}}},
-                {"toolUse": {"toolUseId": CALL_ID, "name": "look_up", "input": ARGUMENTS}},
-            ],
-        },
-        {"role": "user", "content": [{"toolResult": {"toolUseId": CALL_ID, "content": [{"text": RESULT}]}}]},
-        {"role": "assistant", "content": [{"text": DONE}]},
-    ]
-    config = {"tools": [{"toolSpec": {"name": "look_up", "description": "Look it up", "inputSchema": {"json": SCHEMA}}}]}
-    asked = [{"modelId": "c", "system": [{"text": SYSTEM}], "toolConfig": config, "messages": h} for h in (said[:1], said[:3])]
-    replies = [
-        {"output": {"message": m}, "stopReason": "end_turn", "usage": {"inputTokens": i, "outputTokens": o, "totalTokens": i + o}}
-        for m, i, o in ((said[1], 10, 5), (said[3], 20, 7))
-    ]
-    story(*(span(3 * n, "m", {**kind, "x.input": text(asked[n]), "x.output": text(replies[n])}) for n in range(2)))
+    task = {"faas.span.type": "function", "faas.name": "resize", "job.kind": "task"}
+    assert told(span(0, "POST", http), span(1, "SELECT", sql), span(2, "car", car), span(3, "resize", task))["steps"] == []
