@@ -50,6 +50,8 @@ _INSERT_BATCH: Final = (
     "WITH b AS (INSERT INTO batch (batch_no, project_id, key_id, protocol, received_at, system_id, acknowledged, duplicates, receipt_root) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)) INSERT INTO part (batch_no, bucket, count, root) VALUES (%s, %s, %s, %s)"
 )
+# Success means flushed, also where somebody turned that off for the whole database. What waits for more (a standby) stays as it is.
+_FLUSH: Final = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 _STORED: Final = (
     "SELECT uuid_send(e.trace_key) || uuid_send(e.event_id), sha256(e.skeleton) FROM unnest(%s::text[], %s::text[]) AS t (k, i) "
     "JOIN event e ON e.trace_key = t.k::uuid AND e.event_id = t.i::uuid AND e.bucket = %s"
@@ -147,7 +149,8 @@ class Writer:
         if self._conn is None:
             conn = self._connect()
             row = conn.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
-            conn.rollback()
+            conn.execute(_FLUSH)
+            conn.commit()
             self._system_id = row[0] if row else 0
             self._conn = conn
         return self._conn

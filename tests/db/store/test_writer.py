@@ -286,3 +286,16 @@ def test_a_receipt_root_covers_every_acknowledged_event(writer: Writer, owner: p
     digests = {event.item.span_id: event.digest for event in everything(owner, project)}  # type: ignore[union-attr]
     assert first.root == merkle.batch_root([digests[(1).to_bytes(8)], digests[(2).to_bytes(8)]])
     assert second.root == merkle.batch_root([digests[(2).to_bytes(8)], digests[(3).to_bytes(8)]])
+
+
+@pytest.mark.parametrize("of_the_database, of_the_writer", [("off", "on"), ("on", "on"), ("remote_apply", "remote_apply")])
+def test_commit_means_flushed_whatever_the_database_was_set_to(
+    of_the_database: str, of_the_writer: str, ingest: Connect, project: Project
+) -> None:
+    opened = ingest()
+    opened.execute("SELECT set_config('synchronous_commit', %s, false)", (of_the_database,))
+    opened.commit()
+    writer = Writer(lambda: opened)
+    write(writer, project, [span(1)])
+    assert opened.execute("SELECT current_setting('synchronous_commit')").fetchone() == (of_the_writer,)
+    writer.close()
