@@ -31,6 +31,9 @@ TYPES = frozenset(("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", 
 NESTED = re.compile(r"\)[*+{]|\\[1-9]|\(\?(?!:)")
 REPEATS = re.compile(r"[*+?{]")
 SINGLE = re.compile(r"\\.|\[[^\]]*\]|\(\?:")
+ATOM = re.compile(r"\\.|\[[^\]]*\]")
+INNERMOST = re.compile(r"\(([^()]*)\)")
+SAFE_WAYS = 1_000  # of choosing among the alternatives of all groups: (|a) thirty times over has a thousand million
 Evaluate = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
@@ -93,6 +96,8 @@ def _harmless(pattern: Any) -> bool:
     """Whether matching takes at most a small power of the text's length: no repeated groups, no references back, no assertions."""
     if not isinstance(pattern, str) or len(pattern) > LONGEST_PATTERN or NESTED.search(pattern) or _repeats(pattern) > SAFE_REPEATS:
         return False
+    if _ways(pattern) > SAFE_WAYS:
+        return False
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError):
@@ -102,6 +107,15 @@ def _harmless(pattern: Any) -> bool:
 
 def _repeats(pattern: str) -> int:
     return len(REPEATS.findall(SINGLE.sub("x", pattern)))
+
+
+def _ways(pattern: str) -> int:
+    """In how many ways a matcher may choose among alternatives before it gives up: the product over all groups."""
+    rest, ways = ATOM.sub("x", pattern).replace("(?:", "("), 1
+    while group := INNERMOST.search(rest):
+        ways *= group[1].count("|") + 1
+        rest = f"{rest[: group.start()]}x{rest[group.end() :]}"
+    return ways
 
 
 def _patterns(schema: Any, depth: int = 0) -> Iterator[Any]:

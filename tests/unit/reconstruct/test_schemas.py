@@ -82,6 +82,19 @@ def test_a_pattern_that_costs_too_much_for_this_value_is_left_out() -> None:
     assert check(schema, {"a": "a" * 5_000, "b": "x"})[0] is False  # what was checked is wrong all the same
 
 
+@pytest.mark.parametrize("group", ["(|a)", "(a|aa)", "(?:a|a)", "((a|b)|a)"])
+def test_alternatives_one_after_the_other_are_not_tried_in_every_combination(group: str) -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "string", "pattern": "^" + group * 16 + "$"}}}
+    assert check(schema, {"to": "a" * 30 + "!"}) == (None, [])
+
+
+def test_one_choice_among_many_words_is_checked() -> None:
+    words = "|".join(f"w{n}" for n in range(40))
+    schema = {"type": "object", "properties": {"to": {"type": "string", "pattern": f"^({words})$"}}}
+    assert check(schema, {"to": "w7"})[0] is True
+    assert check(schema, {"to": "x"})[0] is False
+
+
 def test_references_that_double_at_every_turn_are_bounded() -> None:
     doubled: dict[str, Any] = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
     assert check({"$defs": {**doubled, "d40": {"type": "object"}}, "$ref": "#/$defs/d0"}, {}) == (None, [])
