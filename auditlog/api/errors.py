@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import DisallowedHost, PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
@@ -41,6 +41,8 @@ def to_problem(error: BaseException) -> Problem:
         return Problem("key_missing", "Send an API key as `Authorization: Bearer <key>` or `x-api-key: <key>`.")
     if isinstance(error, exceptions.PermissionDenied | PermissionDenied):
         return Problem("scope_missing", "This caller may not do that.")
+    if isinstance(error, DisallowedHost):
+        return Problem("parameter_invalid", "This host name is not one of AUDITLOG_ALLOWED_HOSTS.")
     if isinstance(error, exceptions.NotAcceptable):
         return Problem("parameter_invalid", "The answer is JSON; send `Accept: application/json`.")
     if isinstance(error, exceptions.APIException) and error.status_code < 500:

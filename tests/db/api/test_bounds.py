@@ -9,9 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.exceptions import DisallowedHost
 from django.db import DatabaseError, connection
 from django.test import Client
 
+from auditlog.api.errors import to_problem
 from auditlog.errors import Problem
 from auditlog.item import STRING, Context, Item, Span
 from auditlog.search import events
@@ -101,3 +103,9 @@ def test_a_range_with_too_many_traces_says_what_to_do(world: World, monkeypatch:
     world.bench.derive()
     answer = world.api.get("events", **{"from": "2001-01-01"})
     assert answer.status_code == 504 and "Narrow the time range" in json.loads(answer.content)["error"]["message"]
+
+
+def test_a_host_that_is_not_ours_is_a_clear_refusal() -> None:
+    problem = to_problem(DisallowedHost("evil.example"))
+    assert (problem.kind.http, problem.code) == (400, "parameter_invalid")
+    assert "evil" not in problem.message
