@@ -23,7 +23,8 @@ def placed(events: Iterable[Received]) -> tuple[list[Arrived], dict[str, str]]:
     ordered: list[Received] = []
     for _, same in groupby(sorted(once.values(), key=_began), key=_began):
         group = list(same)
-        ordered += group if len(group) == 1 else sorted(group, key=_content)
+        # alike in every word: only then the ID may decide, and nothing but the order of event IDs depends on it
+        ordered += group if len(group) == 1 else sorted(group, key=lambda e: (_content(e), e.id))
     names = [f"{number:012d}" for number in range(len(ordered))]
     return [Arrived(name, event.received_at, event.item) for name, event in zip(names, ordered, strict=True)], {
         name: event.id for name, event in zip(names, ordered, strict=True)
