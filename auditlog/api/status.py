@@ -22,6 +22,12 @@ _PENDING: Final[LiteralString] = """
       AND (b.xid >= e.watermark::text::xid8 OR e.system_id <> (SELECT system_identifier FROM pg_control_system()))
       AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = e.number AND d.batch_no = b.batch_no)
       AND NOT EXISTS (SELECT FROM derive_failure f WHERE f.edition = e.number AND f.batch_no = b.batch_no AND f.attempts >= %(attempts)s)"""
+# What failed and is to be tried again lies behind the watermark by now.
+_AGAIN: Final[LiteralString] = """
+    SELECT count(*) FROM derive_failure f JOIN batch b USING (batch_no) JOIN edition e ON e.number = f.edition
+    WHERE f.edition = %(edition)s AND b.project_id = %(project_id)s AND f.attempts < %(attempts)s AND b.xid < e.watermark::text::xid8
+      AND e.system_id = (SELECT system_identifier FROM pg_control_system()) AND b.system_id = e.system_id
+      AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = e.number AND d.batch_no = b.batch_no)"""
 _TALLY: Final[LiteralString] = "SELECT events, batches, quarantined FROM tally WHERE edition = %(edition)s AND project_id = %(project_id)s"
 _ASIDE: Final[LiteralString] = """
     SELECT count(*) FROM derive_failure WHERE edition = %(edition)s AND project_id = %(project_id)s AND attempts >= %(attempts)s"""
@@ -44,6 +50,7 @@ class Status(ReadView):
                 return cursor.fetchone() or (0, 0, 0)
 
             pending, lag = row(_PENDING)
+            pending += row(_AGAIN)[0]
             events, batches, quarantined = row(_TALLY)
             aside = row(_ASIDE)[0]
             stale = row(_STALE)[0]

@@ -152,6 +152,24 @@ def test_pending_batches_are_exact(world: World) -> None:
     assert (status["pending_batches"], status["derive_lag_seconds"], status["events"]) == (0, 0.0, 3)
 
 
+def test_a_batch_that_is_to_be_tried_again_is_pending(world: World) -> None:
+    """What failed lies behind the watermark, and is counted all the same until it is consumed."""
+    world.load("openinference/chat_refund")
+    world.load("openai-agents-v2/halluc")
+    ((number,),) = world.bench.owner.execute("SELECT min(batch_no) FROM batch WHERE project_id = %s", (world.project.pk,)).fetchall()
+    world.bench.owner.execute(
+        "WITH d AS (DELETE FROM derived WHERE batch_no = %s RETURNING edition) "
+        "INSERT INTO derive_failure (edition, batch_no, project_id, attempts, error, failed_at) "
+        "SELECT edition, %s, %s, 1, 'x', now() FROM d",
+        (number, number, world.project.pk),
+    )
+    world.bench.owner.commit()
+    assert world.api.json("status")["pending_batches"] == 1
+    world.bench.derive()
+    assert world.api.json("status")["pending_batches"] == 0
+
+
+
 def test_a_rest_event_comes_back_byte_for_byte(world: World) -> None:
     raw = b'{"kind" : "tool_call","at":"2026-03-01T10:00:00Z", "session_id":"s"}'
     members = [("kind", b'"tool_call"'), ("at", b'"2026-03-01T10:00:00Z"'), ("session_id", b'"s"')]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -19,7 +20,7 @@ from auditlog.derive.summary import summarise
 from auditlog.item import INT, STRING, Attribute, Context, Item, Span, Unreadable
 from auditlog.store.connect import connect
 from tests import corpus
-from tests.db.derived import Bench
+from tests.db.derived import NOW, Bench
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; these tests commit over connections of their own
 TRACE = bytes.fromhex("0af7651916cd43dd8448eb211c80319c")
@@ -64,6 +65,24 @@ def test_a_session_spans_its_traces_and_shrinks_when_one_leaves(bench: Bench) ->
     bench.derive()
     found = bench.rows("SELECT session_id, traces, extract(epoch FROM ended_at - started_at)::int FROM session ORDER BY 1")
     assert found == [(b"s", 1, 0), (b"t", 1, 1)]
+
+
+def test_a_trace_that_stays_open_for_days_is_one_session_whose_end_moves(bench: Bench) -> None:
+    """Its spans come in different periods of receipt; the first day's answer is right for what was known then."""
+    bench.project = bench.project._replace(class_no=2, period="day")
+    day = 86_400 * 10**9
+    ends = []
+    for n in range(4):
+        one = span(n + 1, session__id="s-long") if n == 3 else span(n + 1)
+        one.start, one.end = 10**18 + n * day, 10**18 + n * day + 10**9
+        bench.send([one], NOW - timedelta(days=3 - n))
+        bench.derive()
+        ((key, ended),) = bench.rows("SELECT key, ended_at FROM session")
+        ends.append(ended)
+    assert key == session_key(bench.project.project_id, b"s-long")
+    assert [later - ends[0] for later in ends] == [timedelta(days=n) for n in range(4)]
+    ((buckets,),) = bench.rows("SELECT buckets FROM trace")
+    assert len(buckets) == 4
 
 
 def test_a_session_id_may_be_long_and_contain_anything(bench: Bench) -> None:
