@@ -127,7 +127,9 @@ class Unreadable(msgspec.Struct):
     """What could not be decoded, kept byte for byte: quarantine is evidence, too."""
 
     signal: int  # SPAN, LOG or REST: what it was sent as
-    encoding: str  # "protobuf" or "json": how `raw` is to be read when it is tried again
+    # How `raw` is to be read when it is tried again: "protobuf" or "json" is one item, with ".scope" or ".resource" behind it a whole
+    # ScopeSpans/ScopeLogs or ResourceSpans/ResourceLogs whose scope or resource could not be read (ingest/salvage.py)
+    encoding: str
     raw: bytes
     code: str  # stable code of the reason, from errors.py
     message: str  # what, which value, what to do

@@ -1,7 +1,7 @@
 """Owns the whole path of a request, whatever the transport: admit → expand → decode → write → answer.
 
 Success is answered only after COMMIT. Everything before it leaves nothing behind: a request whose sender, process or database
-dies on the way is sent again by its sender, and stored once (store.md, "Writing").
+dies on the way is sent again by its sender, and stored once (docs/adr/002).
 """
 
 from __future__ import annotations

@@ -10,5 +10,5 @@ from auditlog.search import evidence
 
 
 def session_timeline(facts: SessionFacts) -> dict[str, Any]:
-    """The reconstructed decision, exactly as `contract.md` fixes it."""
+    """The reconstructed decision, as docs/reference/api.md describes it."""
     return build(evidence.reader(), facts)

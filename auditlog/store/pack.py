@@ -8,7 +8,7 @@ Everything is canonical MessagePack, so that a digest can be recomputed by any i
     vals      [FORMAT, prefix, seed, field, entries, field, entries, ...]
 
 An attribute takes the next entry of its field. An entry is a value in place, or Ext(1, SHA-256) of a long one, or, for a
-value cut at its elements (hotpath.md rule 3), the array of its elements, which starts with Ext(2, SHA-256 of a node) where
+value cut at its elements (docs/adr/002), the array of its elements, which starts with Ext(2, SHA-256 of a node) where
 more than CHUNK elements precede: a node holds CHUNK entries and the node before it. A conversation of n messages repeated in
 every prompt so costs each event at most CHUNK entries and each node once: linear, without looking anything up.
 """
@@ -68,7 +68,7 @@ class Packed(NamedTuple):
 
 
 def keyed(secret: bytes, data: bytes, size: int = 16) -> bytes:
-    """BLAKE2b under the project's secret: IDs that nobody can guess from a dump (store.md, "event")."""
+    """BLAKE2b under the project's secret: IDs that nobody can guess from a dump (docs/adr/002)."""
     return hashlib.blake2b(data, key=secret, digest_size=size).digest()
 
 

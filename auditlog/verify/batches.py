@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -69,11 +69,6 @@ def check_batch(conn: psycopg.Connection[Any], batch_no: int, secrets: Secrets) 
                 )
             )
     return faults
-
-
-def check_batches(conn: psycopg.Connection[Any], batch_nos: Iterable[int], secrets: Secrets) -> Iterator[Fault]:
-    for batch_no in batch_nos:
-        yield from check_batch(conn, batch_no, secrets)
 
 
 def _check_event(conn: psycopg.Connection[Any], batch_no: int, row: _Row, secrets: Secrets) -> Iterator[Fault]:
