@@ -1,7 +1,7 @@
 """Owns how content bytes lie in the table: codecs, versioned, so that old rows stay readable without being moved.
 
 Hashes, keys and commitments are over the bytes as sent; a codec is only how they lie on disk. Measured (docs/adr/002): zstd at
-level 1 takes 39 % off conversations for 7.6 µs a piece of 1.1 KB, and gives part of that back because PostgreSQL writes less.
+level 1 takes 39 % off conversations for 7.6 µs a piece of 1.1 KB.
 """
 
 from __future__ import annotations
