@@ -82,6 +82,8 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),
         Setting("AUDITLOG_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]", _names, "Host names under which the pages may be reached."),
         Setting("AUDITLOG_TLS", "0", _flag, "A proxy in front speaks TLS: cookies are sent over TLS only."),
+        Setting("AUDITLOG_SESSION_IDLE", "3600", _count, "Seconds without a request after which a login ends."),
+        Setting("AUDITLOG_SESSION_LENGTH", "43200", _count, "Seconds after which a login ends, whatever happened since."),
         Setting("AUDITLOG_SECRET_KEY", "", _text, "Secret of Django's sessions. Empty: made once and kept in AUDITLOG_DATA."),
     )
 }

@@ -1,12 +1,16 @@
-"""Owns the governance tables: projects, their API keys, and the jobs of the background workers.
+"""Owns the governance tables: projects, their API keys and members, and the jobs of the background workers.
 
 Evidence tables are no models: they are written and read by `auditlog.store` alone (migration 0001, hand-written SQL).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, ClassVar
 
+from django.conf import settings
+from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
@@ -66,6 +70,30 @@ class ApiKey(models.Model):
         made = keys.make()
         row = cls.objects.create(project=project, name=name, scopes=scopes, public_id=made.public_id, secret_digest=made.digest)
         return row, made.text
+
+
+class Member(models.Model):
+    """A person in a project, with roles (groups; what each may do is in `auditlog.web.access`), for good or until a time."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="members")
+    groups = models.ManyToManyField(Group, db_table="member_group")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    added_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "member"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "project"], name="member_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project}"
+
+    @classmethod
+    def join(cls, user: Any, project: Project, roles: Iterable[str], expires_at: datetime | None = None) -> Member:
+        """Makes a person a member with exactly these roles."""
+        member, _ = cls.objects.update_or_create(user=user, project=project, defaults={"expires_at": expires_at})
+        member.groups.set([Group.objects.get_or_create(name=role)[0] for role in roles])
+        return member
 
 
 class Job(models.Model):

@@ -43,6 +43,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "auditlog.web.expiry.Expiry",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -112,7 +113,7 @@ SESSION_COOKIE_NAME = "__Host-auditlog" if _TLS else "auditlog"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"  # Strict would log out whoever follows a link from a ticket to /find
 CSRF_COOKIE_SAMESITE = "Strict"
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_AGE = conf.get("AUDITLOG_SESSION_LENGTH")  # the ends of a login are in auditlog.web.expiry
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _TLS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _TLS else 0
 SECURE_REFERRER_POLICY = "same-origin"

@@ -46,6 +46,7 @@ class ActionList(ReadView):
     """Tool calls that fulfil every filter given, newest first, each with the address of the page that shows the very step."""
 
     parameters = actions.PARAMETERS | PAGED
+    recorded = "actions.read"
     answers = {JSON: shapes.listed(shapes.ACTION)}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +15,9 @@ from rest_framework.request import Request
 
 from auditlog import keys
 from auditlog.errors import Problem
-from auditlog.models import ApiKey
-from auditlog.web.access import project_of
+from auditlog.governance import Action, Actor, record
+from auditlog.models import ApiKey, Project
+from auditlog.web.access import Right, access_of, stored
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module: REST framework reads its settings there
@@ -24,11 +26,15 @@ LAST_USED_EVERY: Final = timedelta(minutes=1)  # a key's last use is written at 
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Whom a request acts for. Every query of the API starts from `project_id`."""
+    """Whom a request acts for. Every query of the API starts from the project's number."""
 
-    project_id: int
+    project: Project
     scopes: frozenset[str]
-    key_id: int | None = None
+    actor: Actor
+
+    def record(self, action: Action, about: Mapping[str, Any]) -> None:
+        """Commits that the caller reads this. Raises Problem: then it may not be answered."""
+        record(stored(self.project), self.actor, action, about)
 
 
 def key_text(request: Request) -> str | None:
@@ -47,7 +53,7 @@ class KeyAuthentication(BaseAuthentication):
         text = key_text(request)
         if text is None:
             return None
-        row = ApiKey.objects.filter(public_id=keys.parse(text)).first()
+        row = ApiKey.objects.filter(public_id=keys.parse(text)).select_related("project").first()
         if row is None or not hmac.compare_digest(bytes(row.secret_digest), keys.digest(text)):
             raise Problem("key_unknown", "The API key is not known here. Make one under Settings, and copy the whole of it.")
         now = timezone.now()
@@ -57,7 +63,8 @@ class KeyAuthentication(BaseAuthentication):
             raise Problem("key_expired", "The API key has expired. Use another one, or make one under Settings.")
         if row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY:
             ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
-        return None, Caller(row.project_id, frozenset(row.scopes), row.pk)
+        actor = Actor("key", row.public_id, row.name, address=request.META.get("REMOTE_ADDR") or "")
+        return None, Caller(row.project, frozenset(row.scopes), actor)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="auditlog"'
@@ -70,10 +77,11 @@ class BrowserAuthentication(SessionAuthentication):
         found = super().authenticate(request)
         if found is None:
             return None
-        project = project_of(found[0])
-        if project is None:
+        access = access_of(request, found[0])
+        if access is None:
             raise Problem("scope_missing", "You are not a member of any project. Ask an administrator to add you.")
-        return found[0], Caller(project.pk, frozenset({"read"}))
+        access.need(Right.CONTENT)  # the API has no form without content
+        return found[0], Caller(access.project, frozenset({"read"}), access.actor)
 
 
 class HasScope(BasePermission):

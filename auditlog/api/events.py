@@ -53,6 +53,7 @@ class EventList(ReadView):
 class EventDetail(ReadView):
     """One stored item, and what it says in the one vocabulary that all instrumentations are translated into."""
 
+    recorded = "event.read"
     answers = {JSON: shapes.EVENT_DETAIL}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
@@ -67,6 +68,7 @@ class EventDetail(ReadView):
 class EventRaw(ReadView):
     """The original: the OTLP item as OTLP/JSON, the REST event as it was sent, or its bytes where JSON cannot carry it."""
 
+    recorded = "event.download"
     answers = {JSON: shapes.ANYTHING, "application/octet-stream": shapes.ANYTHING}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> HttpResponse:

@@ -41,6 +41,7 @@ class SessionList(ReadView):
     """Sessions that fulfil every filter given, newest first. Identifiers are compared exactly."""
 
     parameters = sessions.PARAMETERS | PAGED
+    recorded = "sessions.read"
     answers = {JSON: shapes.listed(shapes.SESSION)}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
@@ -63,6 +64,7 @@ class SessionDetail(ReadView):
 class Timeline(ReadView):
     """The reconstructed decision: every step in the order in which it happened, each once, texts verbatim."""
 
+    recorded = "session.read"
     answers = {JSON: shapes.TIMELINE}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:

@@ -14,11 +14,12 @@ from auditlog.api.views import ReadView
 from auditlog.derive.consume import ATTEMPTS
 from auditlog.search.scope import Scope
 
-# Committed and not consumed, above the horizon too. Batches of another cluster are looked for only until the pass has passed them.
+# Committed and not consumed, above the horizon too. What the service itself records (protocol 5) is nothing to wait for. Batches of another
+# cluster are looked for only until the pass has passed them.
 _PENDING: Final[LiteralString] = """
     SELECT count(*), coalesce(extract(epoch FROM now() - min(b.received_at)), 0)
     FROM batch b, edition e
-    WHERE e.number = %(edition)s AND b.project_id = %(project_id)s
+    WHERE e.number = %(edition)s AND b.project_id = %(project_id)s AND b.protocol <> 5
       AND (b.xid >= e.watermark::text::xid8 OR e.system_id <> (SELECT system_identifier FROM pg_control_system()))
       AND NOT EXISTS (SELECT FROM derived d WHERE d.edition = e.number AND d.batch_no = b.batch_no)
       AND NOT EXISTS (SELECT FROM derive_failure f WHERE f.edition = e.number AND f.batch_no = b.batch_no AND f.attempts >= %(attempts)s)"""

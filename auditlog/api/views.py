@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from auditlog.api.authentication import BrowserAuthentication, Caller, HasScope, KeyAuthentication
 from auditlog.api.rendering import VerbatimJSONRenderer
 from auditlog.api.schema import Described
+from auditlog.governance import Action
 from auditlog.search import parameters
 from auditlog.search.bounds import bounded
 from auditlog.search.parameters import Parameter
@@ -41,6 +42,7 @@ class ReadView(APIView):
     schema = Described()
 
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    recorded: ClassVar[Action | None] = None  # what an answer with content is recorded as; an error shows none
     answers: ClassVar[Mapping[str, Any]] = {}  # media type to JSON schema, for the reference
 
     def get(self, request: Request, **names: str) -> HttpResponse:
@@ -49,7 +51,10 @@ class ReadView(APIView):
         found = given(request)
         parameters.only(found, self.parameters)
         with bounded():
-            return self.answer(request, Scope(caller.project_id), found, **names)
+            response = self.answer(request, Scope(caller.project.pk), found, **names)
+        if self.recorded is not None:
+            caller.record(self.recorded, {"path": request.path, "parameters": found})
+        return response
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> HttpResponse:
         """The answer to a caller who may, from one project, by parameters that all exist."""

@@ -71,7 +71,7 @@ class Group(msgspec.Struct):
     traces: dict[tuple[int, uuid.UUID], TraceFacts]
     quarantined: list[Quarantine]
     events: dict[tuple[int, uuid.UUID], set[uuid.UUID]]  # event IDs by trace
-    repeated: Counter[int]  # by project: received in two buckets, both copies in this group
+    uncounted: Counter[int]  # by project: the service's own events, and copies received in two buckets of which this group has both
 
 
 def tells(key: str) -> bool:
@@ -123,12 +123,13 @@ def gather(events: Iterable[Stored]) -> Group:
     group = Group({}, [], {}, Counter())
     for stored in events:
         item = stored.item
+        if isinstance(item, Rest) and item.governance:
+            group.uncounted[stored.project_id] += 1
+            continue  # what happened to the service itself is no session of an agent
         ids = group.events.setdefault((stored.project_id, stored.trace_key), set())
         if stored.event_id in ids:
-            group.repeated[stored.project_id] += 1
+            group.uncounted[stored.project_id] += 1
         ids.add(stored.event_id)
-        if isinstance(item, Rest) and item.governance:
-            continue  # what happened to the service itself is no session of an agent
         if isinstance(item, Unreadable):
             group.quarantined.append(
                 Quarantine(

@@ -143,10 +143,10 @@ class Pass:
             # Killed here: the transaction is rolled back by PostgreSQL and the batches are pending as before.
 
     def _tally(self, batches: Sequence[Batch], group: Group, quarantined: Counter[int]) -> None:
-        repeated = group.repeated + self._repeated(group)
+        uncounted = group.uncounted + self._repeated(group)
         for project_id in sorted({batch.project_id for batch in batches}):
             mine = [batch for batch in batches if batch.project_id == project_id]
-            events = sum(b.events for b in mine) - repeated[project_id]
+            events = sum(b.events for b in mine) - uncounted[project_id]
             self._conn.execute(sql.TALLY, (self.edition, project_id, events, len(mine), quarantined[project_id]))
 
     def _repeated(self, group: Group) -> Counter[int]:

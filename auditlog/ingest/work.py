@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from auditlog.errors import Problem
-from auditlog.ingest.connection import writer_connection
+from auditlog.store.connect import writer_connection
 from auditlog.store.writer import Writer
 
 THREADS: Final = 2  # per process: one works while the other waits for its COMMIT; more cost CPU per span

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from auditlog import conf, keys
-from auditlog.models import ApiKey, Project
+from auditlog.models import ApiKey, Member, Project
 from auditlog.secrets import new_project_secret, private_file, wrap
 from auditlog.store import partitions
 
@@ -21,6 +21,7 @@ FILE: Final = "first-run.json"
 DEMO_WANTED: Final = "demo-wanted"
 USERNAME: Final = "operator"
 PROJECT: Final = "default"
+OPERATOR: Final = ("admin", "investigator")  # roles of the first operator (auditlog.web.access)
 
 
 def address(name: str) -> str:
@@ -69,8 +70,9 @@ def ensure() -> bool:
 
 def _make() -> dict[str, str]:
     password = secrets.token_urlsafe(18)
-    get_user_model().objects.create_superuser(username=USERNAME, password=password)
+    operator = get_user_model().objects.create_superuser(username=USERNAME, password=password)
     project = Project.objects.create(name="Default", slug=PROJECT, secret_wrapped=wrap(new_project_secret()))
+    Member.join(operator, project, OPERATOR)
     _, ingest_key = ApiKey.issue(project, "first ingest key", ["ingest"])
     _, read_key = ApiKey.issue(project, "first read key", ["read"])
     return urls() | {

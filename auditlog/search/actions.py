@@ -6,7 +6,8 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet, Window
+from django.db.models.functions import RowNumber
 
 from auditlog.derive.keys import term_digest, to_text, value_digests
 from auditlog.derive.models import Action, ActionAmount, ActionValue, Declared, Session, Trace
@@ -111,6 +112,19 @@ def page(scope: Scope, given: dict[str, str]) -> Page:
     found = list(rows.order_by("-sort_at", "-session_key", "-step")[: count + 1])
     last = found[count - 1] if len(found) > count else None
     return Page(found[:count], cursor.encode(last.sort_at, f"{last.session_key}:{last.step}") if last else None)
+
+
+def of_sessions(scope: Scope, keys: list[str], asked: dict[str, str], most: int) -> dict[str, list[Action]]:
+    """The last actions of each session that fulfil `asked`, newest first, one query for a page.
+
+    One more than `most` where there are more.
+    """
+    place = Window(RowNumber(), partition_by=F("session_key"), order_by=[F("sort_at").desc(), F("step").desc()])
+    rows = matching(scope, asked).filter(session_key__in=keys).annotate(place=place).filter(place__lte=most + 1)
+    found: dict[str, list[Action]] = {key: [] for key in keys}
+    for row in rows.order_by("-sort_at", "-step"):
+        found[row.session_key].append(row)
+    return found
 
 
 def amounts(scope: Scope, rows: list[Action]) -> dict[tuple[str, int], list[Amount]]:

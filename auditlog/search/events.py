@@ -163,7 +163,7 @@ def _going_on(scope: Scope, values: dict[str, Any]) -> Sequence[uuid.UUID]:
 
 
 _NEXT_BATCHES: Final = """
-    SELECT b.batch_no, b.received_at FROM batch b WHERE b.project_id = %(project_id)s AND b.batch_no >= %(first)s
+    SELECT b.batch_no, b.received_at FROM batch b WHERE b.project_id = %(project_id)s AND b.batch_no >= %(first)s AND b.protocol <> 5
     ORDER BY b.batch_no LIMIT %(batches)s"""
 # An event that an earlier batch had brought stands there already.
 _RECEIVED: Final = """

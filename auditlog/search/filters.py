@@ -37,7 +37,10 @@ class Filter(django_filters.Filter):
 
 
 class IdentityFilters(django_filters.FilterSet):
-    """Filters by what a session is and whom it concerns. `session_column` says where the rows hold the session's key."""
+    """Filters by what a session is and whom it concerns. `session_column` says where the rows hold the session's key.
+
+    `content`: whether the caller may ask what was said; without it an answer to such a filter would tell it one guess at a time.
+    """
 
     session_id = Filter("by_session", "The session's ID as its sender named it, of any length; `trace:<hex>` where it was not named.")
     trace_id = Filter("by_trace", "A trace of the session: 32 hexadecimal digits.")
@@ -48,10 +51,11 @@ class IdentityFilters(django_filters.FilterSet):
 
     session_column = "key"
 
-    def __init__(self, *args: Any, scope: Scope, zone: tzinfo = UTC, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, scope: Scope, zone: tzinfo = UTC, content: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.scope = scope
         self.zone = zone
+        self.content = content
 
     @classmethod
     def get_filters(cls) -> dict[str, Any]:

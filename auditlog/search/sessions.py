@@ -63,6 +63,8 @@ class SessionFilters(IdentityFilters):
         return self.by_term(rows, name, value)
 
     def by_action(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        if not self.content and name != "outcome":
+            raise Problem("scope_missing", f"The filter `{name}` asks for content, which your role may not read.")
         if name != next(one for one in actions.OF_ONE_CALL if self.data.get(one)):
             return rows  # all of them are applied once, together
         asked = {one: self.data[one] for one in (*actions.OF_ONE_CALL, "tool") if self.data.get(one)}
@@ -93,14 +95,14 @@ class SessionFilters(IdentityFilters):
         return rows.filter(sort_at__lte=parameters.moment("to", value, self.zone, end=True))
 
     def by_anything(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return self.within(rows, anything(self.scope, value))
+        return self.within(rows, anything(self.scope, value, content=self.content))
 
 
 PARAMETERS: Final = SessionFilters.parameters()
 
 
-def anything(scope: Scope, text: str) -> QuerySet[Any]:
-    """Keys of the sessions that this text identifies exactly, as whatever, or whose texts contain its words.
+def anything(scope: Scope, text: str, *, content: bool = True) -> QuerySet[Any]:
+    """Keys of the sessions that this text identifies exactly, as whatever, or (with `content`) whose calls or texts contain it.
 
     One union and not a row of ORs: the few keys are found by index, whatever the number of sessions.
     """
@@ -115,9 +117,11 @@ def anything(scope: Scope, text: str) -> QuerySet[Any]:
     found = [
         scope.sessions_of(traces),
         scope.of(SessionTerm).filter(digest__in=terms).values("session_key"),
-        scope.of(ActionValue).filter(digest__in=value_digests(scope.project_id, exact)).values("session_key"),
         scope.of(Session).filter(key=exact[:64].lower().replace("\0", "")).values("key"),
     ]
+    if not content:
+        return found[0].union(*found[1:])
+    found.append(scope.of(ActionValue).filter(digest__in=value_digests(scope.project_id, exact)).values("session_key"))
     words = fold(text)
     if len(to_bytes(words)) <= _LONGEST_QUERY:
         asked = SearchQuery(words, config="simple", search_type="websearch")
@@ -133,10 +137,10 @@ class Page:
         self.next = following
 
 
-def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC) -> Page:
+def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True) -> Page:
     """The sessions that match `given`. Raises Problem("parameter_invalid") for whatever cannot be read."""
     parameters.only(given, PARAMETERS | PAGED)
-    rows = SessionFilters(data=given, queryset=scope.of(Session), scope=scope, zone=zone).qs
+    rows = SessionFilters(data=given, queryset=scope.of(Session), scope=scope, zone=zone, content=content).qs
     if given.get("cursor"):
         at, key = cursor.decode(given["cursor"])
         rows = rows.filter(before(at, key=key))

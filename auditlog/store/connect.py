@@ -46,3 +46,14 @@ def connect(role: str, **settings: Any) -> psycopg.Connection[tuple[Any, ...]]:
     settings.setdefault("connect_timeout", 3)
     settings.setdefault("application_name", f"auditlog {role} {os.getpid()}")
     return psycopg.connect(url(role), **settings)
+
+
+def writer_connection() -> psycopg.Connection[Any]:
+    """A connection for a Writer: as the ingest role, with statements that end before a sender's patience does."""
+    connection = connect("ingest", tcp_user_timeout=8000)
+    connection.execute(
+        "SELECT set_config('statement_timeout', '7s', false), set_config('lock_timeout', '5s', false), "
+        "set_config('idle_in_transaction_session_timeout', '30s', false)"
+    )
+    connection.commit()
+    return connection

@@ -1,18 +1,92 @@
-"""Owns which project a person who is logged in may see."""
+"""Owns who may do what on the pages: the roles, the rights that each gives, and the project that a person is a member of."""
 
 from __future__ import annotations
 
-from typing import Any
+import enum
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
-from auditlog.models import Project
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils import timezone
+
+from auditlog import secrets
+from auditlog.errors import Problem
+from auditlog.governance import Action, Actor, record
+from auditlog.models import Member, Project
+from auditlog.store import writer
 
 
-def project_of(user: Any) -> Project | None:
-    """The project whose evidence this person sees; None: none at all.
+class Right(enum.Flag):
+    """What a page may ask for."""
 
-    Operators (superusers) see the oldest project, which the first start made. Nobody else is a member of anything yet: a
-    person sees nothing until somebody says what they may see.
-    """
-    if not getattr(user, "is_active", False) or not getattr(user, "is_superuser", False):
+    FIND = enum.auto()  # that something happened: times, identifiers, names of tools, counts, verdicts
+    CONTENT = enum.auto()  # what was said, asked, called and returned
+    MANAGE = enum.auto()  # keys and members
+
+
+class Role(NamedTuple):
+    rights: Right
+    words: str  # as the settings page explains it
+
+
+# Names of Django groups (migration 0006). A role that is to read content says so; managing keys is no reason to.
+ROLES: Final[dict[str, Role]] = {
+    "viewer": Role(Right.FIND, "finds sessions and sees who, when and which tools, but nothing of what was said"),
+    "investigator": Role(Right.FIND | Right.CONTENT, "reads everything; each view is recorded"),
+    "compliance": Role(Right.FIND, "sees what a viewer sees"),
+    "examiner": Role(Right.FIND | Right.CONTENT, "reads everything until a day that is set; each view is recorded"),
+    "admin": Role(Right.FIND | Right.MANAGE, "makes keys and members; reads no content by this role"),
+}
+
+
+class Access(NamedTuple):
+    """A person's membership: one project, and what they may do in it until when."""
+
+    user: Any
+    project: Project
+    roles: tuple[str, ...]
+    rights: Right
+    expires_at: datetime | None
+    address: str = ""
+
+    def need(self, right: Right) -> None:
+        """Raises Problem("scope_missing")."""
+        if right not in self.rights:
+            able = " or ".join(name for name, role in ROLES.items() if right in role.rights)
+            raise Problem("scope_missing", f"Your role ({', '.join(self.roles) or 'none'}) does not allow this; it needs {able}.")
+
+    @property
+    def actor(self) -> Actor:
+        return Actor("person", str(self.user.pk), self.user.get_username(), self.roles, self.address)
+
+    def record(self, action: Action, **about: Any) -> None:
+        """Commits that this person does this. Raises Problem: then it may not be done."""
+        record(stored(self.project), self.actor, action, about)
+
+
+def stored(project: Project) -> writer.Project:
+    """A project as the store knows it."""
+    return writer.Project(project.pk, secrets.unwrap(bytes(project.secret_wrapped)), project.class_no, project.period)
+
+
+def access_of(request: HttpRequest, user: Any = None) -> Access | None:
+    """What the person who is logged in (or `user`) may do; None: nothing, because they are a member of nothing (any more)."""
+    user = user or request.user
+    if not user.is_authenticated or not user.is_active:
         return None
-    return Project.objects.order_by("pk").first()
+    member = (
+        Member.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user=user)
+        .select_related("project")
+        .annotate(roles=ArrayAgg("groups__name", default=[]))
+        .order_by("project_id")
+        .first()
+    )
+    if member is None:
+        return None
+    roles = tuple(name for name in ROLES if name in member.roles)
+    rights = Right(0)
+    for name in roles:
+        rights |= ROLES[name].rights
+    return Access(user, member.project, roles, rights, member.expires_at, request.META.get("REMOTE_ADDR") or "")

@@ -7,6 +7,7 @@ import logging
 from datetime import timedelta
 from typing import Any, Final
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth import views as auth
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
@@ -16,7 +17,10 @@ from django.utils.crypto import salted_hmac
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
+from auditlog.errors import Problem
 from auditlog.web import zones
+from auditlog.web.access import access_of
+from auditlog.web.guard import failure
 from auditlog.web.models import LoginFailure
 
 log = logging.getLogger(__name__)
@@ -42,6 +46,13 @@ def throttled(request: HttpRequest, name: str) -> bool:
 def failed(request: HttpRequest, name: str) -> None:
     LoginFailure.objects.filter(at__lt=timezone.now() - 4 * WINDOW).delete()
     LoginFailure.objects.create(account=account_digest(name), address=request.META.get("REMOTE_ADDR") or None)
+    user = get_user_model().objects.filter(username=name).first()
+    access = access_of(request, user) if user is not None else None
+    try:
+        if access is not None:
+            access.record("login.failed")  # at most PER_ACCOUNT in WINDOW
+    except Problem:
+        pass  # nothing is granted by it, and the log has it
     log.info("login.failed", extra={"account": hashlib.sha256(account_digest(name)).hexdigest()[:12]})
 
 
@@ -77,6 +88,15 @@ class Login(auth.LoginView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {**super().get_context_data(**kwargs), **zones.context(self.request)}
 
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        access = access_of(self.request, form.get_user())
+        try:
+            if access is not None:
+                access.record("login")  # before the login: one that leaves no record does not happen
+        except Problem as problem:
+            return failure(self.request, problem)
+        return super().form_valid(form)
+
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         response = super().form_invalid(form)
         response.status_code = 429 if form.has_error("__all__", "throttled") else 401
@@ -85,3 +105,12 @@ class Login(auth.LoginView):
 
 class Logout(auth.LogoutView):
     """`POST /logout`; nothing can be fetched by a link that ends a session."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        access = access_of(request)
+        try:
+            if access is not None:
+                access.record("logout")
+        except Problem:
+            pass  # whoever wants to leave is not kept
+        return super().post(request, *args, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode
@@ -34,6 +34,12 @@ def querystring_of(name: str, value: str) -> str:
 def visible(value: object) -> str:
     """Stored text for a place without markup."""
     return texts.plain(str(value))
+
+
+@register.filter
+def date_or_text(value: object) -> object:
+    """What a field holds: a day as an input of type date wants it."""
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def parse(value: object) -> datetime | None:

@@ -2,13 +2,25 @@
 
 from django.urls import path
 
-from auditlog.web import find, login, views
+from auditlog.web import find, keys, login, members, search, settings, views
 
 urlpatterns = [
-    path("", views.search, name="search"),
+    path("", search.search, name="search"),
     path("find", find.find, name="find"),
     path("login", login.Login.as_view(), name="login"),
     path("logout", login.Logout.as_view(), name="logout"),
     path("sessions/<str:key>", views.session, name="session"),
     path("events/<str:public_id>", views.event, name="event"),
+    path("quarantine", views.unreadable, name="quarantine"),
+    path("settings", settings.settings, name="settings"),
+    path("settings/password", settings.password, name="password"),
+    path("settings/keys", keys.create, name="keys"),
+    path("settings/keys/<int:pk>", keys.detail, name="key"),
+    path("settings/keys/<int:pk>/rotate", keys.rotate, name="key-rotate"),
+    path("settings/keys/<int:pk>/revoke", keys.revoke, name="key-revoke"),
+    path("settings/members", members.add, name="members"),
+    path("settings/members/<int:pk>", members.detail, name="member"),
+    path("settings/members/<int:pk>/remove", members.remove, name="member-remove"),
+    path("settings/members/<int:pk>/link", members.link, name="member-link"),
+    path("welcome/<str:uidb64>/<str:token>", members.Welcome.as_view(), name="welcome"),
 ]

@@ -12,7 +12,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from auditlog import models
+from auditlog import governance, models
+from auditlog.platform.first_run import OPERATOR
 from auditlog.secrets import new_project_secret, wrap
 from auditlog.store.writer import Project
 from auditlog.web.models import LoginFailure
@@ -69,6 +70,7 @@ def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
         connection.close()
+        governance.close()
 
 
 @pytest.fixture
@@ -86,9 +88,15 @@ def refund(world: World) -> World:
     return world
 
 
+def person(project: models.Project, name: str, *roles: str) -> Client:
+    """Somebody with these roles in this project, logged in."""
+    models.Member.join(User.objects.create_user(name, password=PASSWORD), project, roles)
+    client = Client()
+    assert client.login(username=name, password=PASSWORD)
+    return client
+
+
 @pytest.fixture
 def operator(world: World) -> Client:
-    User.objects.create_superuser("operator", password=PASSWORD)
-    client = Client()
-    assert client.login(username="operator", password=PASSWORD)
-    return client
+    """As the first start makes one."""
+    return person(world.project, "operator", *OPERATOR)

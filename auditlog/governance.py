@@ -1,0 +1,78 @@
+"""Owns that what people and programs do with evidence becomes evidence: one governance event each, committed before the answer.
+
+Views of content, searches, logins, changes of keys and members. An event lies beside the agents' own, under the same digests and
+batch roots, and never becomes a session. If it cannot be written, what it would have recorded is not done: whoever calls
+`record` gets a Problem and answers with it. Dying after the commit and before the answer leaves a record of a view that nobody
+saw; the other order would leave a view without a record.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from auditlog.errors import Problem
+from auditlog.item import Rest
+from auditlog.store.connect import writer_connection
+from auditlog.store.writer import Project, Writer
+
+PROTOCOL: Final = 5  # column batch.protocol: the service itself
+WITHIN: Final = 5.0  # seconds that a page waits for its turn to be recorded
+
+Action = Literal[
+    "search", "session.view", "event.view", "quarantine.view",  # on a page
+    "session.read", "sessions.read", "event.read", "event.download", "actions.read",  # over the API
+    "login", "login.failed", "logout", "password.change",
+    "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
+]  # fmt: skip
+
+
+class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who did it: a person by name, or a program by its key."""
+
+    kind: Literal["person", "key"]
+    id: str
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    address: str = ""  # network address that the request came from
+
+
+class Recorder:
+    """Writes governance events over one connection; may be asked from any thread."""
+
+    def __init__(self) -> None:
+        self._writer = Writer(writer_connection)
+        self._turn = threading.Lock()
+
+    def record(self, project: Project, actor: Actor, action: Action, about: Mapping[str, Any]) -> None:
+        """Returns once it is committed. Raises Problem("store_unavailable" or "overloaded"): then the caller must not go on."""
+        now = datetime.now(UTC)
+        if not self._turn.acquire(timeout=WITHIN):
+            raise Problem("overloaded", "What you asked for has to be recorded first, and the store did not take the record in time.")
+        try:
+            self._writer.write(project, [event(actor, action, about, now)], key_id=None, protocol=PROTOCOL, received_at=now)
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Lets go of the connection; the next record opens another."""
+        with self._turn:
+            self._writer.close()
+
+
+def event(actor: Actor, action: Action, about: Mapping[str, Any], now: datetime) -> Rest:
+    """The event as it is stored. `id` is random: two views in the same microsecond are two views."""
+    members = {"id": secrets.token_hex(16), "at": now.isoformat(), "action": action, "actor": actor, "about": about}
+    raws = [(name, msgspec.json.encode(value)) for name, value in members.items()]
+    gaps = [(b"," if n else b"{") + msgspec.json.encode(name) + b":" for n, (name, _) in enumerate(raws)] + [b"}"]
+    return Rest(gaps, raws, time=int(now.timestamp() * 1_000_000) * 1000, governance=True)
+
+
+_recorder: Final = Recorder()
+record: Final = _recorder.record
+close: Final = _recorder.close
