@@ -26,6 +26,8 @@ def as_json(row: Action, said: spoken.Spoken, moved: list[actions.Amount], aroun
         "tool": row.tool,
         "call_id": row.call_id,
         "outcome": row.outcome,
+        "offered": row.offered,
+        "arguments_valid": row.arguments_valid,
         "occurred_at": instant(row.occurred_at),
         "ended_at": instant(row.ended_at),
         "arguments": said.arguments,

@@ -28,6 +28,8 @@ class ActionRow(NamedTuple):
     tool_digest: uuid.UUID
     call_id: str | None
     outcome: str
+    offered: bool | None
+    arguments_valid: bool | None
     occurred_at: datetime | None
     ended_at: datetime | None
     amount: Decimal | None
@@ -120,7 +122,8 @@ def rows(facts: SessionFacts, timeline: dict[str, Any], actions: list[Action]) -
 def _action(project_id: int, action: Action) -> ActionRow:
     shown = line(action)
     events = json.dumps(action.event_ids[:_EVENTS])
-    said = _ENCODE([to_bytes(repr(action.values)), repr(action.amounts), repr((action.at, action.ended_at)), action.outcome, events])
+    checks = (action.outcome, action.offered, action.arguments_valid)
+    said = _ENCODE([to_bytes(repr(action.values)), repr(action.amounts), repr((action.at, action.ended_at)), checks, events])
     named = to_bytes(f"{action.tool}\0{action.call_id}")
     return ActionRow(
         step=action.step,
@@ -128,6 +131,8 @@ def _action(project_id: int, action: Action) -> ActionRow:
         tool_digest=term_digest(project_id, "tool", action.tool),
         call_id=clean(action.call_id)[:_SHOWN] if action.call_id is not None else None,
         outcome=action.outcome,
+        offered=action.offered,
+        arguments_valid=action.arguments_valid,
         occurred_at=at(action.at),
         ended_at=at(action.ended_at),
         amount=None if shown["amount"] is None else Decimal(shown["amount"]),

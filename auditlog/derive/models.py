@@ -206,6 +206,8 @@ class Action(models.Model):
     tool_digest = models.UUIDField()  # keys.term_digest(project_id, "tool", name): what an exact look-up asks for
     call_id = models.TextField(null=True)
     outcome = models.CharField(max_length=8)  # returned, failed, refused, unknown
+    offered = models.BooleanField(null=True)  # whether the tool was offered in that request; NULL: cannot be checked
+    arguments_valid = models.BooleanField(null=True)  # whether its schema accepts the arguments; likewise
     occurred_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     sort_at = models.DateTimeField()  # occurred_at, else the session's sort_at

@@ -22,8 +22,8 @@ _FORGET_ACTIONS: Final[tuple[LiteralString, ...]] = tuple(
 )
 # COPY costs a third of an INSERT of arrays, on both sides.
 _ACTIONS: Final[LiteralString] = """
-    COPY action (edition, project_id, session_key, step, tool, tool_digest, call_id, outcome, occurred_at, ended_at, amount,
-                 currency, object, event_ids, digest, sort_at) FROM STDIN"""
+    COPY action (edition, project_id, session_key, step, tool, tool_digest, call_id, outcome, offered, arguments_valid,
+                 occurred_at, ended_at, amount,                 currency, object, event_ids, digest, sort_at) FROM STDIN"""
 _VALUES: Final[LiteralString] = "COPY action_value (edition, project_id, session_key, step, n, digest, side, pointer) FROM STDIN"
 _AMOUNTS: Final[LiteralString] = """
     COPY action_amount (edition, project_id, session_key, step, n, amount, currency, side, pointer) FROM STDIN"""
@@ -99,7 +99,7 @@ def _write_actions(conn: Connection, edition: int, entries: Sequence[Entry]) -> 
         return ((edition, e.project_id, e.key, *row) for e in entries for row in kind(e.rows) if (e.key, row.step) in missing)
 
     at = {(edition, e.project_id, e.key): e.sort_at for e in entries}
-    _copy(conn, _ACTIONS, ((*row, row[8] or at[row[0], row[1], row[2]]) for row in of(lambda rows: rows.actions)))
+    _copy(conn, _ACTIONS, ((*row, row[10] or at[row[0], row[1], row[2]]) for row in of(lambda rows: rows.actions)))
     _copy(conn, _VALUES, of(lambda rows: rows.values))
     _copy(conn, _AMOUNTS, of(lambda rows: rows.amounts))
 

@@ -61,6 +61,8 @@ class Action(msgspec.Struct, frozen=True):
     at: str | None
     ended_at: str | None
     outcome: str
+    offered: bool | None  # None: cannot be checked
+    arguments_valid: bool | None  # likewise
     values: tuple[Value, ...]
     amounts: tuple[Amount, ...]
     event_ids: tuple[str, ...]
@@ -81,6 +83,8 @@ def action(step: dict[str, Any]) -> Action:
         at=step.get("at"),
         ended_at=step.get("ended_at"),
         outcome=tool["outcome"],
+        offered=tool.get("offered"),
+        arguments_valid=tool.get("arguments_valid"),
         values=tuple(v for side, value in sides for v in values(side, value)),
         amounts=tuple(a for side, value in sides for a in amounts(side, value)),
         event_ids=tuple(step["event_ids"]),

@@ -17,7 +17,8 @@ from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
 
 OUTCOMES: Final = ("returned", "failed", "refused", "unknown")
-OF_ONE_CALL: Final = ("value", "outcome", "amount_min", "amount_max")  # what a search for sessions may ask of one of its calls
+CHECKS: Final = {"not_offered": {"offered": False}, "arguments_invalid": {"arguments_valid": False}}
+OF_ONE_CALL: Final = ("value", "outcome", "check", "amount_min", "amount_max")  # what a search for sessions may ask of one of its calls
 
 
 class ActionFilters(IdentityFilters):
@@ -26,6 +27,7 @@ class ActionFilters(IdentityFilters):
     tool = Filter("by_tool", "The name of the tool.")
     outcome = Filter("by_outcome", "How the call ended; `unknown` means that it may have happened.", values=OUTCOMES)
     value = Filter("by_value", "Any scalar in the arguments or the result: an invoice, a credit ID, an e-mail address; 400 finds 400.0.")
+    check = Filter("by_check", "What the call fails of what was offered in that very request.", values=tuple(CHECKS))
     amount_min = Filter("by_amount", "An amount in the arguments or the result, at least this.", "number")
     amount_max = Filter("by_amount", "An amount in the arguments or the result, at most this; with `amount_min` the same amount.", "number")
     from_ = Filter("by_start", "It happened at this time or later: `2026-03-01` or `2026-03-01T10:00:00Z`.")
@@ -42,6 +44,9 @@ class ActionFilters(IdentityFilters):
 
     def by_outcome(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(outcome=parameters.one_of(name, value, OUTCOMES))
+
+    def by_check(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(**CHECKS[parameters.one_of(name, value, tuple(CHECKS))])
 
     def by_value(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(Exists(_same(self.scope, ActionValue).filter(digest__in=value_digests(self.scope.project_id, value))))

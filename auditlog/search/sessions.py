@@ -44,6 +44,7 @@ class SessionFilters(IdentityFilters):
     verdict = Filter("by_verdict", "What is believed of the trail.", values=VERDICTS)
     value = Filter("by_action", "Any scalar in the arguments or the result of a call: an invoice, a credit ID, an e-mail address.")
     outcome = Filter("by_action", "How a call ended.", values=actions.OUTCOMES)
+    check = Filter("by_action", "What a call fails of what was offered in that very request.", values=tuple(actions.CHECKS))
     amount_min = Filter("by_action", "An amount in a call, at least this.", "number")
     amount_max = Filter("by_action", "An amount in a call, at most this.", "number")
     min_cost = Filter("by_cost", "What the model calls cost in US dollars, at least this. What is not priced has no cost.", "number")
@@ -63,7 +64,7 @@ class SessionFilters(IdentityFilters):
         return self.by_term(rows, name, value)
 
     def by_action(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        if not self.content and name != "outcome":
+        if not self.content and name not in ("outcome", "check"):
             raise Problem("scope_missing", f"The filter `{name}` asks for content, which your role may not read.")
         if name != next(one for one in actions.OF_ONE_CALL if self.data.get(one)):
             return rows  # all of them are applied once, together
@@ -137,10 +138,16 @@ class Page:
         self.next = following
 
 
+def matching(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True) -> QuerySet[Any]:
+    """The sessions that fulfil all of these filters. Raises Problem."""
+    found: QuerySet[Any] = SessionFilters(data=given, queryset=scope.of(Session), scope=scope, zone=zone, content=content).qs
+    return found
+
+
 def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True) -> Page:
     """The sessions that match `given`. Raises Problem("parameter_invalid") for whatever cannot be read."""
     parameters.only(given, PARAMETERS | PAGED)
-    rows = SessionFilters(data=given, queryset=scope.of(Session), scope=scope, zone=zone, content=content).qs
+    rows = matching(scope, given, zone, content=content)
     if given.get("cursor"):
         at, key = cursor.decode(given["cursor"])
         rows = rows.filter(before(at, key=key))

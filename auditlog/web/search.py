@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -11,6 +12,7 @@ from auditlog.derive.models import Action, Session
 from auditlog.errors import Problem
 from auditlog.search import actions, cursor, parameters, sessions
 from auditlog.search.scope import Scope
+from auditlog.search.spread import MOST, Spread, spread
 from auditlog.web import zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
@@ -33,6 +35,7 @@ FILTERS: Final = (  # name, label in the form, words in the sentence
 LINKED: Final = (  # the same, in the form only where a link brought them
     ("agent_version", "Agent version", "with the agent version"),
     ("outcome", "Outcome", "with a call that ended"),
+    ("check", "Check failed", "with a call that failed the check"),
     ("model", "Model asked for", "that asked for the model"),
     ("response_model", "Model that answered", "answered by the model"),
     ("response_id", "Response ID", "with the response"),
@@ -91,6 +94,8 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
         "problem": problem,
     }
     partial = request.headers.get("HX-Request") == "true"
+    if found.rows and not partial and not given.get("cursor"):
+        context |= _bars(request.GET, spread(sessions.matching(scope, given, zone, content=content)))
     return show(request, access, "_ledger.html" if partial else "search.html", context, problem.kind.http if problem else 200)
 
 
@@ -119,6 +124,27 @@ def _around(request: HttpRequest, given: dict[str, str]) -> dict[str, Any]:
         "other_live": address(query, live=None if query.get("live") == "1" else "1"),
         "host": request.build_absolute_uri("/").rstrip("/"),
     }
+
+
+def _bars(query: QueryDict, found: Spread) -> dict[str, Any]:
+    """The bars as they are drawn, 1000 wide and 40 high; each leads to its own stretch of time."""
+    if not found.bars:
+        return {}
+    step, highest = 1000 / len(found.bars), max(bar.sessions for bar in found.bars)
+    bars = [
+        {
+            "count": bar.sessions,
+            "start": bar.start,
+            "x": f"{n * step:.2f}",
+            "y": f"{40 - max(3, 40 * bar.sessions / highest):.1f}",
+            "height": f"{max(3, 40 * bar.sessions / highest):.1f}",
+            "href": address(query, **{"from": bar.start.isoformat(), "to": (bar.end - timedelta(microseconds=1)).isoformat()}),
+        }
+        for n, bar in enumerate(found.bars)
+        if bar.sessions
+    ]
+    return {"bars": bars, "bar_width": f"{max(step - 2, step * 0.8):.2f}", "bars_cut": MOST if found.cut else None,
+            "bars_from": found.bars[0].start, "bars_to": found.bars[-1].end}  # fmt: skip
 
 
 def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sessions: bool) -> list[dict[str, Any]]:

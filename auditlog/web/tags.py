@@ -65,6 +65,12 @@ def at(context: Context, value: object, form: str = "full") -> dict[str, Any]:
     return {"iso": moment.isoformat(), "shown": shown, "utc": f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC"}
 
 
+@register.simple_tag(takes_context=True)
+def at_text(context: Context, value: object) -> str:
+    """The same for a place without markup."""
+    return str(at(context, value).get("shown", ""))
+
+
 @register.filter
 def thousands(value: object) -> str:
     """A whole number with separators; nothing where none is known."""
