@@ -3,6 +3,7 @@
 All captures are of one script with one customer. The first is copied byte for byte: the $400 case. In the others the same
 strings are replaced everywhere (customer, user, session, invoice, credit, amount, IDs of responses and calls) and trace and
 span IDs are mapped, so that a dozen customers' sessions do not claim to be one. Everything else is as the libraries sent it.
+The last is no capture (`auditlog.demo.written`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from auditlog import conf
+from auditlog.demo import written
 
 CASES: Final = conf.ROOT / "tests" / "fixtures" / "otlp" / "cases"
 SESSIONS: Final = Path(__file__).parent / "sessions"
@@ -125,6 +127,8 @@ def main() -> None:
             request = (ExportTraceServiceRequest if path == "/v1/traces" else ExportLogsServiceRequest).FromString(data)
             rewriter.message(request)
             manifest.append({"file": _write(number, file, request.SerializeToString()), "path": path})
+    for file, path, data in written.bodies():
+        manifest.append({"file": _write(len(WANTED) + 2, file, data), "path": path})
     (SESSIONS / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 

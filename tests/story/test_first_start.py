@@ -47,4 +47,4 @@ def test_a_fresh_start_shows_why_the_400_were_credited(fresh: Service) -> None:
         expect(reasoning).to_contain_text("a genuine duplicate under rule 2")
         browser.close()
     with fresh.connect() as conn:
-        assert len(conn.execute("SELECT DISTINCT session_key FROM trace").fetchall()) == 12
+        assert len(conn.execute("SELECT DISTINCT session_key FROM trace").fetchall()) == 13
