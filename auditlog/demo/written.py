@@ -60,7 +60,7 @@ _HISTORY: Final = {
     "name": "Nordwind Logistik GmbH",
     "charges": [
         {"id": "ch_7741", "date": "2026-11-02", "amount": 640.0, "currency": "EUR", "invoice": "RE-2026-0877"},
-        {"id": "ch_7742", "date": "2026-11-02", "amount": 640.0, "currency": "EUR", "invoice": "RE-2026-0877", "note": "Wiederholung nach Abbruch"},
+        {"id": "ch_7742", "date": "2026-11-02", "amount": 640.0, "currency": "EUR", "invoice": "RE-2026-0877", "note": "Wiederholung"},
     ],
 }  # fmt: skip
 _LOOKUP: Final = {"type": "tool_call", "id": "call_nw1", "name": "lookup_customer_history", "arguments": {"customer_id": "NORDWIND-4471"}}
@@ -76,7 +76,8 @@ _CREDIT: Final = {
         "reason": "Doppelte Belastung der Rechnung RE-2026-0877 (ch_7741, ch_7742)",
     },
 }
-_ASKED: Final = {"role": "user", "parts": [{"type": "text", "content": "Warum wurden uns am 2. November zweimal 640 € abgebucht? Bitte erstatten. (Kunde NORDWIND-4471)"}]}  # fmt: skip
+_WORDS: Final = "Warum wurden uns am 2. November zweimal 640 € abgebucht? Bitte erstatten. (Kunde NORDWIND-4471)"
+_ASKED: Final = {"role": "user", "parts": [{"type": "text", "content": _WORDS}]}
 _FIRST: Final = {
     "role": "assistant",
     "parts": [{"type": "reasoning", "content": "Regel 1: erst die Historie ansehen, die Behauptung allein genügt nicht."}, _LOOKUP],
