@@ -4,9 +4,11 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+JS := tests/javascript
+JS_STAMP := $(JS)/node_modules/.stamp
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make requirements"
 
-.PHONY: help run test lint chromium requirements bench drill
+.PHONY: help run test lint chromium node requirements bench drill
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +16,7 @@ help: ## list the commands
 run: $(STAMP) ## start everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python manage.py serve
 
-test: $(STAMP) chromium lint ## the whole test suite, after the checks
+test: $(STAMP) chromium $(JS_STAMP) lint ## the whole test suite, after the checks
 	@exec $(BIN)/python -m pytest
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
@@ -36,6 +38,18 @@ chromium: ## the browser that the tests use
 	  echo "Installing chromium for the browser tests ..."; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null; \
 	else echo "The browser tests need Chromium. Run: sudo apt-get install chromium" >&2; exit 1; fi
+
+node: ## the Node.js that the tests use
+	@if node -e 'process.exit(+(parseInt(process.versions.node) < 18))' 2>/dev/null && command -v npm >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing nodejs and npm for the JavaScript tests ..."; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm; } >/dev/null; \
+	else echo "The JavaScript tests need Node.js 18 or newer and npm. Run: sudo apt-get install nodejs npm" >&2; exit 1; fi
+
+$(JS_STAMP): $(JS)/package.json $(JS)/package-lock.json | node
+	@echo "Installing the pinned JavaScript packages ..."
+	@cd $(JS) && npm ci --loglevel=error >/dev/null
+	@touch $@
 
 requirements: $(STAMP) ## compile requirements*.txt from requirements*.in
 	@$(COMPILE) $(UPGRADE) requirements.in --output-file requirements.txt
