@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from auditlog import conf
+from auditlog.api.shapes import STATUS
 from auditlog.errors import CODES
 from auditlog.ingest.auth import key_text
 from auditlog.ingest.receive import OTLP_PATHS
 from auditlog.platform.roster import LISTENERS
 from tests.pages import QUICKSTART, README, ROOT, blocks, code, prose, rows, section
 
+CONCEPTS = ROOT / "docs" / "concepts.md"
 PAGES = [README, ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DEFAULTS = {name: conf.SETTINGS[name].default for name in LISTENERS}
 
@@ -118,3 +120,36 @@ def test_the_quickstart_names_refusals_by_the_status_that_they_have() -> None:
     named = {name: int(seen[:3]) for seen, _ in table if re.match(r"\d{3} `", seen) for name in code(seen)}
     assert named.keys() == {"key_missing", "key_unknown", "scope_missing", "signal_unsupported"}
     assert {name: CODES[name].http for name in named} == named
+
+
+def named_by_the_code() -> set[str]:
+    """What a sender or reader may be told: codes of refusals, of gaps, fields of the status, and events in logs of the pass."""
+    gaps = re.findall(r'gap\(\s*"(\w+)"', (ROOT / "auditlog/reconstruct/gaps.py").read_text())
+    return {*CODES, *gaps, *STATUS["properties"]}
+
+
+def test_concepts_names_gaps_codes_and_numbers_that_exist() -> None:
+    said = section(CONCEPTS, "What is lost when")
+    words = {word for word in code(prose(said)) if re.fullmatch("[a-z]+(_[a-z]+)+|internal|quarantined", word)}
+    elsewhere = {"partial_success", "sending_queue"}  # of OTLP and of the Collector
+    assert words - elsewhere <= named_by_the_code()
+    assert {"result_missing", "attributes_dropped", "failed_batches", "quarantined", "internal"} <= words
+    commands = {line.split()[1] for line in code(said) if line.startswith("manage.py ")}
+    assert commands and all((ROOT / f"auditlog/management/commands/{name}.py").exists() for name in commands)
+
+
+def test_the_quickstart_names_gaps_that_exist() -> None:
+    said = set(re.findall(r"gaps? ((?:`\w+`(?:, )?)+)", QUICKSTART.read_text()))
+    named = {name for some in said for name in code(some)}
+    assert "tools_missing" in named and named <= named_by_the_code()
+
+
+def test_every_row_of_what_is_lost_when_says_what_is_lost_how_one_notices_and_what_to_do() -> None:
+    said = section(CONCEPTS, "What is lost when")
+    heading = "| when | lost, and kept | noticed by | what to do |"
+    tables = re.findall(rf"^{re.escape(heading)}\n\|[-|]+\n((?:\|.*\n)+)", said, re.M)
+    assert len(tables) == 4, "in the agent, on the way, in the service, after the answer"
+    for table in tables:
+        for line in table.splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            assert len(cells) == 4 and all(cells), line

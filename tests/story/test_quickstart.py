@@ -299,3 +299,20 @@ def test_a_request_as_the_collectors_configuration_makes_it_is_stored(desk: Desk
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 200 and "count=1" in answer.headers["x-auditlog-receipt"]
+
+
+def test_an_agent_that_is_killed_during_a_call_leaves_gaps_of_what_had_been_sent_and_nothing_of_what_had_not(
+    desk: Desk, answers: dict[str, list[str]]
+) -> None:
+    agent = (desk.folder / "agent.py").read_text()
+    dying = agent.replace("response = RUN", "import os; os._exit(9)\n        response = RUN").replace("quickstart-python", "died-queued")
+    (desk.folder / "dying.py").write_text(dying)
+    assert desk.sh("python3 dying.py").returncode == 9
+    at_once = dying.replace("BatchSpanProcessor", "SimpleSpanProcessor").replace("died-queued", "died-sent")
+    (desk.folder / "dying.py").write_text(at_once)
+    assert desk.sh("python3 dying.py").returncode == 9
+    desk.settled()
+    assert desk.service.get("/api/v1/sessions?session_id=died-queued")["results"] == []
+    timeline = desk.timeline("died-sent")
+    assert timeline["steps"][-1]["tool"]["outcome"] == "unknown"
+    assert {gap["code"] for gap in timeline["completeness"]["gaps"]} == {"result_missing", "parent_missing"}
