@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+from pathlib import Path
 from typing import Any, Final
 
 from csp.constants import NONCE, NONE, SELF
@@ -38,7 +40,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "auditlog.platform.statics.Files",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -142,10 +144,26 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
-STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles" if (BASE_DIR / "staticfiles").is_dir() else None  # WhiteNoise warns of a missing folder
 STATICFILES_DIRS = [path for path in (BASE_DIR / "static",) if path.is_dir()]
-WHITENOISE_USE_FINDERS = True  # no collectstatic step between `git clone` and `make run`
+STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]  # the pages use no file of a library
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "auditlog.platform.statics.Hashed"},
+}
+
+
+def _static_root() -> Path:
+    """Where the hashed copies lie, which auditlog.platform.statics makes: a folder of their own for every content."""
+    digest = hashlib.sha256()
+    for folder in STATICFILES_DIRS:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return Path(conf.get("AUDITLOG_DATA")) / "static" / digest.hexdigest()[:16]
+
+
+STATIC_URL = "/static/"
+STATIC_ROOT = _static_root()
+WHITENOISE_USE_FINDERS = True  # the originals under their own names, should a copy be missing
 WHITENOISE_AUTOREFRESH = False
 
 REST_FRAMEWORK = {

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-_BASE_NS = 1_790_000_000 * 10**9  # fixed, so that the same seed gives the same bytes
-_TOOLS = ["lookup_order", "search_policy", "get_customer", "issue_credit", "send_email", "escalate_case"]
-_MODELS = ["gpt-4.1", "gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "o3"]
+BASE_NS = 1_790_000_000 * 10**9  # fixed, so that the same seed gives the same bytes
+TOOLS = ["lookup_order", "search_policy", "get_customer", "issue_credit", "send_email", "escalate_case"]
+MODELS = ["gpt-4.1", "gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "o3"]
 _COMMON = [
     "the",
     "to",
@@ -88,7 +88,7 @@ class Load(NamedTuple):
     group: int = 8
 
 
-class _Text:
+class Text:
     """Sentences of made-up words with the frequencies of real ones, so that they compress as text does."""
 
     def __init__(self, rng: random.Random) -> None:
@@ -110,29 +110,30 @@ class _Text:
         return " ".join(sentences)[:size]
 
 
-class _Agent(NamedTuple):
+class Agent(NamedTuple):
     name: str
     model: str
     system: str  # JSON
     tools: str  # JSON
 
 
-def _agents(dumps: Any) -> list[_Agent]:
-    text = _Text(random.Random(11))
+def agents(dumps: Any, count: int = len(MODELS)) -> list[Agent]:
+    text = Text(random.Random(11))
     made = []
-    for number, model in enumerate(_MODELS):
+    for number in range(count):
+        model = MODELS[number % len(MODELS)]
         system = dumps([{"type": "text", "content": f"You are support agent {number}. " + text(3000)}])
         tools = []
-        for name in _TOOLS:
+        for name in TOOLS:
             kinds = [("order_id", "string"), ("customer_id", "string"), ("amount", "number"), ("reason", "string"), ("options", "object")]
             properties = {key: {"type": kind, "description": text(70)} for key, kind in kinds[: 3 + len(name) % 3]}
             parameters = {"type": "object", "properties": properties, "required": list(properties)[:2], "additionalProperties": False}
             tools.append({"type": "function", "name": name, "description": text(220), "parameters": parameters})
-        made.append(_Agent(f"support-agent-{number}", model, system, dumps(tools)))
+        made.append(Agent(f"support-agent-{number}", model, system, dumps(tools)))
     return made
 
 
-def _set(span: Span, key: str, value: Any) -> None:
+def put(span: Span, key: str, value: Any) -> None:
     made = span.attributes.add(key=key).value
     if isinstance(value, str):
         made.string_value = value
@@ -146,18 +147,19 @@ def _set(span: Span, key: str, value: Any) -> None:
             made.array_value.values.add(string_value=element)
 
 
-class _Session:
+class Session:
     """Makes the spans of one session, in the order in which they end."""
 
-    def __init__(self, number: int, load: Load, agent: _Agent, text: _Text, dumps: Any) -> None:
+    def __init__(self, number: int, load: Load, agent: Agent, text: Text, dumps: Any) -> None:
         self.rng = text.rng
         self.text, self.agent, self.dumps = text, agent, dumps
         self.trace_id = self.rng.randbytes(16)
         self.root_id = self.rng.randbytes(8)
         self.session, self.order = f"sess-{number:08d}", f"ORD-{number:07d}"
         self.user, self.customer = f"user-{self.rng.randrange(2000):05d}", f"cust-{self.rng.randrange(500):05d}"
-        self.at = _BASE_NS + int(number * 30 * 86400 / load.sessions * 1e9)
+        self.at = BASE_NS + int(number * 30 * 86400 / load.sessions * 1e9)
         self.turns = load.turns or self.rng.randint(6, 10)
+        self.doubles = 0.1  # share of turns that call two tools
 
     def _span(self, name: str, kind: int, milliseconds: int, operation: str) -> Span:
         span = Span(trace_id=self.trace_id, span_id=self.rng.randbytes(8), parent_span_id=self.root_id, name=name, kind=kind)  # type: ignore[arg-type]
@@ -168,7 +170,7 @@ class _Session:
             ("gen_ai.conversation.id", self.session), ("session.id", self.session), ("user.id", self.user), ("customer.id", self.customer),
             ("gen_ai.agent.name", self.agent.name), ("gen_ai.operation.name", operation),
         ):  # fmt: skip
-            _set(span, key, value)
+            put(span, key, value)
         span.status.code = 1
         return span
 
@@ -183,23 +185,26 @@ class _Session:
             if last:
                 final = f"Order {self.order} is resolved. " + self.text(500)
                 parts.append({"type": "text", "content": final})
-            calls = [] if last else [self._call() for _ in range(2 if self.rng.random() < 0.1 else 1)]
+            calls = [] if last else [self._call() for _ in range(2 if self.rng.random() < self.doubles else 1)]
             parts += calls
             yield self._model_call(said, parts, "stop" if last else "tool_calls")
             said.append({"role": "assistant", "parts": parts})
             for call in calls:
-                result = self.dumps({"order_id": self.order, "status": "late", "notes": self.text(self.rng.randint(500, 1600))})
+                result = self._result(call)
                 yield self._tool_run(call, result)
                 said.append({"role": "tool", "parts": [{"type": "tool_call_response", "id": call["id"], "response": result}]})
         root = self._span(f"invoke_agent {self.agent.name}", 1, 1, "invoke_agent")
         root.span_id, root.parent_span_id, root.start_time_unix_nano = self.root_id, b"", started
-        _set(root, "gen_ai.input.messages", self.dumps(said[:1]))
-        _set(root, "gen_ai.output.messages", self.dumps([{"role": "assistant", "parts": [{"type": "text", "content": final}]}]))
+        put(root, "gen_ai.input.messages", self.dumps(said[:1]))
+        put(root, "gen_ai.output.messages", self.dumps([{"role": "assistant", "parts": [{"type": "text", "content": final}]}]))
         yield root
 
     def _call(self) -> dict[str, Any]:
         arguments = {"order_id": self.order, "customer_id": self.customer, "reason": self.text(80)}
-        return {"type": "tool_call", "id": f"call_{self.rng.getrandbits(64):016x}", "name": self.rng.choice(_TOOLS), "arguments": arguments}
+        return {"type": "tool_call", "id": f"call_{self.rng.getrandbits(64):016x}", "name": self.rng.choice(TOOLS), "arguments": arguments}
+
+    def _result(self, call: dict[str, Any]) -> str:
+        return str(self.dumps({"order_id": self.order, "status": "late", "notes": self.text(self.rng.randint(500, 1600))}))
 
     def _model_call(self, said: list[Any], parts: list[Any], finish: str) -> Span:
         span = self._span(f"chat {self.agent.model}", 3, self.rng.randrange(600, 4000), "chat")
@@ -213,7 +218,7 @@ class _Session:
             ("gen_ai.usage.output_tokens", len(output) // 4), ("gen_ai.system_instructions", self.agent.system),
             ("gen_ai.tool.definitions", self.agent.tools), ("gen_ai.input.messages", prompt), ("gen_ai.output.messages", output),
         ):  # fmt: skip
-            _set(span, key, value)
+            put(span, key, value)
         return span
 
     def _tool_run(self, call: dict[str, Any], result: str) -> Span:
@@ -222,7 +227,7 @@ class _Session:
             ("gen_ai.tool.name", call["name"]), ("gen_ai.tool.type", "function"), ("gen_ai.tool.call.id", call["id"]),
             ("gen_ai.tool.call.arguments", self.dumps(call["arguments"])), ("gen_ai.tool.call.result", result),
         ):  # fmt: skip
-            _set(span, key, value)
+            put(span, key, value)
         return span
 
 
@@ -233,31 +238,41 @@ def spans(load: Load) -> Iterator[Span]:
     def dumps(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=separators)
 
-    agents, text = _agents(dumps), _Text(random.Random())
+    known, text = agents(dumps), Text(random.Random())
     for first in range(0, load.sessions, load.group):
         queues = []
         for number in range(first, min(first + load.group, load.sessions)):
             text.rng = random.Random(f"{load.seed}:{number}")
-            queues.append(list(_Session(number, load, agents[number % len(agents)], text, dumps).spans()))
-        turn = 0
-        while queues:
-            queue = queues[turn % len(queues)]
-            yield queue.pop(0)
-            if not queue:
-                queues.remove(queue)
-            else:
-                turn += 1
+            queues.append(list(Session(number, load, known[number % len(known)], text, dumps).spans()))
+        yield from interleaved(queues)
+
+
+def interleaved(queues: list[list[Span]]) -> Iterator[Span]:
+    """One of each in turn, until all are empty."""
+    turn = 0
+    while queues:
+        queue = queues[turn % len(queues)]
+        yield queue.pop(0)
+        if not queue:
+            queues.remove(queue)
+        else:
+            turn += 1
 
 
 def bodies(load: Load) -> Iterator[tuple[int, bytes]]:
     """(spans, serialised request) until the load is sent."""
     source = spans(load)
     while batch := list(itertools.islice(source, load.batch)):
-        request = ExportTraceServiceRequest()
-        resource = request.resource_spans.add()
-        for key, value in (("service.name", "support-agents"), ("service.version", "1.4.2")):
-            resource.resource.attributes.add(key=key).value.string_value = value
-        scope = resource.scope_spans.add()
-        scope.scope.name, scope.scope.version = "bench", "1"
-        scope.spans.extend(batch)
-        yield len(batch), request.SerializeToString()
+        yield len(batch), body(batch)
+
+
+def body(batch: list[Span]) -> bytes:
+    """One serialised request."""
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    for key, value in (("service.name", "support-agents"), ("service.version", "1.4.2")):
+        resource.resource.attributes.add(key=key).value.string_value = value
+    scope = resource.scope_spans.add()
+    scope.scope.name, scope.scope.version = "bench", "1"
+    scope.spans.extend(batch)
+    return request.SerializeToString()

@@ -55,6 +55,17 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "auditlog.settings"  # here and not in py
 django.setup()
 
 
+def _collect() -> None:
+    """The files that pages load, as the first web process makes them; a page that names one that does not exist fails its test."""
+    from auditlog.platform import statics
+
+    statics.Hashed.lenient = False
+    statics.collect()
+
+
+_collect()
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """The database's name is final: raw connections (auditlog.store.connect) and Django must mean the same one."""
