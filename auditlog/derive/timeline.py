@@ -10,7 +10,7 @@ from typing import Any, Final
 from auditlog.derive.read import SessionFacts
 from auditlog.item import Log, Rest, Span, Unreadable
 from auditlog.reconstruct.timeline import timeline
-from auditlog.store.reader import Reader, Row, Stored
+from auditlog.store.reader import Content, Reader, Row, Stored
 
 # A session is reconstructed in memory, so what is taken of one has an end; the first that happened are taken, and it is said.
 MOST_EVENTS: Final = 10_000
@@ -55,10 +55,11 @@ def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
     rows: list[Row] = reader.rows_of_traces(facts.project_id, facts.trace_keys, MOST_EVENTS + 1)
     events: list[Stored] = []
     size = 0
+    content: Content = {}
     for start in range(0, min(len(rows), MOST_EVENTS), _PAGE):
         if size > MOST_BYTES:
             return events, f"everything after the first {len(events)} events: they are too large"
-        page = reader.load(rows[start : min(start + _PAGE, MOST_EVENTS)])
+        page = reader.load(rows[start : min(start + _PAGE, MOST_EVENTS)], known=content)
         size += sum(map(_size, page))
         events += page
     return events, f"everything after the first {MOST_EVENTS} events" if len(rows) > MOST_EVENTS else ""

@@ -219,7 +219,10 @@ def made(action: Action) -> str | None:
 
 def notable(timeline: dict[str, Any]) -> dict[str, Any] | None:
     """The action that names a session: the last call with an amount in its arguments, else the last call."""
-    return notable_of(actions(timeline))
+    calls = [step for step in timeline["steps"] if step["kind"] == "tool_call"]
+    paid = (step for step in reversed(calls) if any(amounts("arguments", _arguments(step["tool"]))))
+    chosen = next(paid, calls[-1] if calls else None)
+    return None if chosen is None else line(action(chosen))
 
 
 def notable_of(found: list[Action]) -> dict[str, Any] | None:

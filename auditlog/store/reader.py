@@ -38,6 +38,8 @@ class Stored(NamedTuple):
 
 
 Row = tuple[Any, ...]
+Content = dict[tuple[int, int, bytes], dict[bytes, bytes]]
+"""Content by (project, bucket, prefix) and SHA-256."""
 Secrets = Callable[[int], bytes]
 """project_id to the project's secret, 32 bytes: content keys are keyed with it (auditlog.secrets)."""
 
@@ -121,14 +123,18 @@ class Reader:
             return []
         return self._conn.execute(query.format(buckets=", ".join(buckets)), parameters).fetchall()
 
-    def load(self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None) -> list[Stored]:
-        """Rows of _COLUMNS as events with their items. Content is fetched page by page."""
+    def load(self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None) -> list[Stored]:
+        """Rows of _COLUMNS as events with their items. Content is fetched page by page.
+
+        `known`: what earlier calls for the same session fetched, to be handed on empty. A later prompt repeats the earlier ones, and
+        the nodes of a conversation lead backwards: without it they are followed from the end to the beginning, one query each.
+        """
         loaded: list[Stored] = []
         contexts: dict[bytes, Context] = {}
         for start in range(0, len(rows), _PAGE):
             page = rows[start : start + _PAGE]
             parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in page]
-            content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted)
+            content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known)
             for row, one in zip(page, parsed, strict=True):
                 own, shared = (content.get((row[4], row[2], prefix), {}) for prefix in (one.prefix, SHARED_PREFIX))
                 item = unpack.build(one, ChainMap(own, shared), contexts)
@@ -140,10 +146,13 @@ class Reader:
         return loaded
 
     def _content(
-        self, events: Iterable[tuple[int, int, unpack.Parsed]], wanted_key: Callable[[str], bool] | None = None
-    ) -> dict[tuple[int, int, bytes], dict[bytes, bytes]]:
-        """All content of these events by (project, bucket, prefix) and SHA-256; nodes are followed round by round."""
-        found: dict[tuple[int, int, bytes], dict[bytes, bytes]] = {}
+        self,
+        events: Iterable[tuple[int, int, unpack.Parsed]],
+        wanted_key: Callable[[str], bool] | None = None,
+        known: Content | None = None,
+    ) -> Content:
+        """All content of these events, and what was known; nodes are followed round by round."""
+        found: Content = {} if known is None else known
         wanted: dict[tuple[int, int], dict[bytes, tuple[bytes, bytes, bool]]] = {}  # content key: (prefix, SHA-256, is it a node)
 
         def want(project: int, bucket: int, prefix: bytes, sha: bytes, node: bool) -> None:

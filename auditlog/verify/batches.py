@@ -47,6 +47,7 @@ _EVENTS = (
     "FROM event WHERE batch_no = %s ORDER BY trace_key, event_id"
 )
 
+
 def check_batch(conn: psycopg.Connection[Any], batch_no: int, secrets: Secrets) -> list[Fault]:
     """Everything that is wrong with one batch; empty if it is as acknowledged. Withheld fields are no fault."""
     parts = conn.execute("SELECT bucket, count, root FROM part WHERE batch_no = %s", (batch_no,)).fetchall()

@@ -191,13 +191,14 @@ def rows(timeline: dict[str, Any], page: int = 1) -> list[Row]:
         if finding.get("step") is not None:
             findings.setdefault(finding["step"], []).append(finding["message"])
     found = []
-    seen: set[int] = set()
-    for step in timeline["steps"]:
+    start = (page - 1) * STEPS_PER_PAGE
+    seen = {step["model_call"] for step in timeline["steps"][:start] if step.get("model_call") is not None}
+    for step in timeline["steps"][start : start + STEPS_PER_PAGE]:
         made = row(step, timeline["model_calls"], seen)
         made.gaps = gaps.get(step["n"], [])
         made.notes += [Note(message, "bad") for message in findings.get(step["n"], [])]
         found.append(made)
-    return found[(page - 1) * STEPS_PER_PAGE : page * STEPS_PER_PAGE]
+    return found
 
 
 def verdict(timeline: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
-from typing import Any
 from urllib.parse import urlencode
 
 from django import template
 from django.template.context import Context
 
+from auditlog.web import markup
 from auditlog.web import text as texts
 
 register = template.Library()
@@ -18,10 +18,10 @@ _SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 _NO_DECIMALS = frozenset(("JPY", "KRW", "VND", "CLP"))
 
 
-@register.inclusion_tag("_text.html")
-def stored(value: object) -> dict[str, Any]:
-    """Stored text, isolated from its surroundings, with what hides made visible."""
-    return {"segments": texts.segments(str(value))}
+@register.simple_tag
+def stored(value: object) -> str:
+    """Stored text with what hides made visible; the template escapes what comes out."""
+    return markup.of(str(value))
 
 
 @register.simple_tag
@@ -51,18 +51,18 @@ def parse(value: object) -> datetime | None:
         return None
 
 
-@register.inclusion_tag("_time.html", takes_context=True)
-def at(context: Context, value: object, form: str = "full") -> dict[str, Any]:
+@register.simple_tag(takes_context=True)
+def at(context: Context, value: object, form: str = "full") -> str:
     """A time in the reader's zone, with UTC beside it for whoever asks. Forms: full, ledger, clock."""
     moment = parse(value) if value else None
     if moment is None:
-        return {"iso": ""}
+        return markup.UNDATED
     zone = context.get("zone")
     local = moment.astimezone(zone if isinstance(zone, tzinfo) else UTC)
     day = f"{local.day} {local:%b %Y}"
     clock = f"{local:%H:%M:%S}"
     shown = {"full": f"{day} {clock}", "ledger": f"{local:%d %b %Y} {clock}", "clock": f"{clock}.{local.microsecond // 100000}"}[form]
-    return {"iso": moment.isoformat(), "shown": shown, "utc": f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC"}
+    return markup.time(moment.isoformat(), shown, f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC")
 
 
 @register.simple_tag(takes_context=True)

@@ -169,7 +169,6 @@ def test_a_batch_that_is_to_be_tried_again_is_pending(world: World) -> None:
     assert world.api.json("status")["pending_batches"] == 0
 
 
-
 def test_a_rest_event_comes_back_byte_for_byte(world: World) -> None:
     raw = b'{"kind" : "tool_call","at":"2026-03-01T10:00:00Z", "session_id":"s"}'
     members = [("kind", b'"tool_call"'), ("at", b'"2026-03-01T10:00:00Z"'), ("session_id", b'"s"')]

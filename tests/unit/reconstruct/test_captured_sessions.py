@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from auditlog.reconstruct.actions import actions, notable, notable_of
 from tests.corpus import arrived, case, items, names, shuffled, timelines
 from tests.scoring import Score, score
 
@@ -69,3 +70,9 @@ def test_every_step_names_the_items_that_state_it(name: str) -> None:
         for step in shown["steps"]:
             assert step["event_ids"]
             assert set(step["event_ids"]) <= known
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_action_that_names_a_session_is_the_same_whether_one_or_all_are_taken_apart(name: str) -> None:
+    for made in timelines(arrived(items(name))):
+        assert notable(made) == notable_of(actions(made))

@@ -67,6 +67,13 @@ def test_a_session_of_many_steps_comes_in_pages() -> None:
     assert present.rows(made, 3)[-1].number == 450
 
 
+def test_a_model_call_is_told_once_however_many_pages_its_steps_fill() -> None:
+    steps = [{"n": n, "kind": "assistant_message", "text": "x", "model_call": int(n > 250)} for n in range(450)]
+    made: dict[str, Any] = {"steps": steps, "model_calls": [{}, {}], "completeness": {"gaps": []}}
+    told = [[row.number for row in present.rows(made, page) if row.new_call is not None] for page in (1, 2, 3)]
+    assert told == [[1], [252], []]
+
+
 def test_the_scroll_map_never_runs_backwards_or_off_the_page(refund: dict[str, Any]) -> None:
     places = [mark["y"] for mark in present.marks(refund)]
     assert places == sorted(places) and len(set(places)) == len(places) and all(0 <= place < 1000 for place in places)
