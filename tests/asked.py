@@ -11,10 +11,11 @@ import psycopg
 
 
 class Asked:
-    """The statements of a block of code, and the seconds until each had answered."""
+    """The statements of a block of code with their parameters, and the seconds until they had answered."""
 
     def __init__(self) -> None:
         self.statements: list[str] = []
+        self.parameters: list[tuple[Any, ...]] = []
         self.seconds = 0.0
 
     def __len__(self) -> int:
@@ -34,6 +35,8 @@ def asked() -> Iterator[Asked]:
         finally:
             found.seconds += time.perf_counter() - began
             found.statements.append(str(query))
+            given = arguments[0] if arguments else None
+            found.parameters.append(tuple(given) if isinstance(given, list | tuple) else ())
 
     psycopg.Cursor.execute = counted  # type: ignore[method-assign]
     try:

@@ -171,12 +171,15 @@ class Reader:
         while wanted:
             round_, wanted = wanted, {}
             for (project, bucket), keys in round_.items():
+                nodes = []
                 for key, data in self._bytes(bucket, list(keys)):
                     prefix, sha, node = keys[key]
                     found[project, bucket, prefix][sha] = data
                     if node:
-                        for below, is_node in unpack.references(msgspec.msgpack.decode(data)):
-                            want(project, bucket, prefix, below, is_node)
+                        nodes.append((prefix, data))
+                for prefix, data in nodes:  # after all of this round: what it brought is not asked for again
+                    for below, is_node in unpack.references(msgspec.msgpack.decode(data)):
+                        want(project, bucket, prefix, below, is_node)
         return found
 
     def _bytes(self, bucket: int, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:

@@ -1,0 +1,72 @@
+"""Owns how often a page or a list asks the database: a number that neither the rows it shows nor the steps of a session raise.
+
+A person costs three (session, user, project), a program one (its key); then come the bounds of the transaction and the edition.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.asked import asked
+from tests.db.api.conftest import World
+from tests.db.api.talks import talk
+
+LEDGER = 8  # + sessions, their traces, what those declare
+DECISION = 12  # + three for the session's facts, buckets, events, secret, one for content
+EVENT = 10  # + buckets, event, secret, content, session
+SESSIONS, SESSION, TIMELINE, ACTIONS = 6, 9, 10, 12
+NODES = 1  # a prompt of more than 16 messages refers to its earlier ones by a node, whose content comes second
+MORE = 2  # events are read 200 at a time; of the next 200 only what is new, nodes first
+
+
+def count(ask: Any) -> int:
+    with asked() as statements:
+        answer = ask()
+    assert answer.status_code == 200
+    return len(statements)
+
+
+def test_the_ledger_asks_as_often_for_forty_sessions_as_for_one_and_whatever_is_filtered(world: World, operator: Client) -> None:
+    world.bench.send(talk("a", 3))
+    world.bench.derive()
+    assert count(lambda: operator.get("/")) == LEDGER
+    for n in range(40):
+        world.bench.send(talk(f"s{n}", 3))
+    world.bench.derive()
+    for path in ("/", "/?customer_id=customer-a", "/?amount_min=1&value=1&tool=look_up&from=2020-01-01", "/?q=order+late", "/?session_id=a"):
+        assert count(lambda path=path: operator.get(path)) == LEDGER, path
+    world.api.get("sessions")  # the first use of a key is written down
+    for path in ("sessions", "sessions?limit=2", "sessions?customer_id=customer-a&amount_min=1"):
+        assert count(lambda path=path: world.api.get(path)) == SESSIONS, path
+    for path in ("actions", "actions?limit=2", "actions?amount_min=1&value=1&customer_id=customer-a"):
+        assert count(lambda path=path: world.api.get(path)) == ACTIONS, path
+
+
+@pytest.mark.parametrize(("turns", "more"), [(1, 0), (8, 0), (30, NODES), (100, NODES), (150, NODES + MORE)])
+def test_a_decision_of_three_hundred_steps_asks_hardly_more_often_than_one_of_two(
+    world: World, operator: Client, turns: int, more: int
+) -> None:
+    world.bench.send(talk("s", turns))
+    world.bench.derive()
+    key = world.key_of("s")
+    assert len(world.api.json(f"sessions/{key}/timeline")["steps"]) == 2 * turns
+    assert count(lambda: operator.get(f"/sessions/{key}")) == DECISION + more
+    assert count(lambda: world.api.get(f"sessions/{key}/timeline")) == TIMELINE + more
+    assert count(lambda: world.api.get(f"sessions/{key}")) == SESSION
+    first = world.api.json("events", session=key, limit=1)["results"][0]["id"]
+    assert count(lambda: operator.get(f"/events/{first}")) == EVENT
+
+
+def test_content_that_is_known_is_not_asked_for_again(world: World) -> None:
+    """Every piece of what a conversation refers to is fetched once, though each of its 150 prompts repeats it."""
+    world.bench.send(talk("s", 150))
+    world.bench.derive()
+    key = world.key_of("s")
+    with asked() as statements:
+        world.api.get(f"sessions/{key}/timeline")
+    asked_for = [key for parameters in statements.parameters for keys in parameters if isinstance(keys, list) for key in keys]
+    contents = [key for key in asked_for if isinstance(key, bytes)]
+    assert len(contents) > 300 and len(contents) == len(set(contents))
