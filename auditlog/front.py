@@ -22,6 +22,14 @@ _LARGEST_FORM: Final = 4 * 1024 * 1024  # bytes; Django itself refuses forms abo
 _LARGEST_HELD: Final = 16 * 1024 * 1024  # a larger answer is sent in pieces
 _PIECE: Final = 256 * 1024
 
+# Of every answer on this port that is not Django's: whoever opens it in a browser gets text that can do nothing.
+_INERT: Final = [
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("x-content-type-options", "nosniff"),
+    ("cache-control", "no-store"),
+]
+_TEXT: Final = [("content-type", "text/plain; charset=utf-8"), *_INERT]
+
 StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
@@ -30,7 +38,7 @@ class Front:
     """The RSGI application of the web port."""
 
     def __init__(self, application: Application | None = None) -> None:
-        self._ingest = Ingest()
+        self._ingest = Ingest(headers=_INERT)
         self._pages = ThreadPoolExecutor(THREADS, thread_name_prefix="pages")
         self._body_timeout = float(conf.get("AUDITLOG_BODY_TIMEOUT"))
         self._application = application
@@ -45,7 +53,7 @@ class Front:
             body = await self._body(scope, protocol)
         except (TimeoutError, _TooLarge, _Broken) as error:
             status, text = error.answer if isinstance(error, _Refused) else (408, b"The request did not arrive in time.\n")
-            protocol.response_bytes(status, [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")], text)
+            protocol.response_bytes(status, _TEXT, text)
             return
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._pages, self._serve, loop, scope, protocol, body)
@@ -97,9 +105,7 @@ class Front:
         except Exception:  # Django answers its own errors; this is about the bridge, and a request must always end
             logger.exception("front.failed")
             if not head or head[-1] != "sent":
-                loop.call_soon_threadsafe(
-                    protocol.response_bytes, 500, [("content-type", "text/plain; charset=utf-8")], b"Internal error.\n"
-                )
+                loop.call_soon_threadsafe(protocol.response_bytes, 500, _TEXT, b"Internal error.\n")
         finally:
             close = getattr(result, "close", None)
             if close is not None:

@@ -40,8 +40,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",  # before the static files, which are answered at once: they have a policy like all else
     "auditlog.platform.statics.Files",
-    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -50,6 +50,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "auditlog.urls"
+CSRF_FAILURE_VIEW = "auditlog.web.refusals.forged"
 WSGI_APPLICATION = "auditlog.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {

@@ -11,5 +11,6 @@ urlpatterns = [
     path("", include("auditlog.web.urls")),
 ]
 
-handler404 = "auditlog.web.views.not_found"
-handler500 = "auditlog.web.views.broken"
+handler400 = "auditlog.web.refusals.unreadable"
+handler404 = "auditlog.web.refusals.not_found"
+handler500 = "auditlog.web.refusals.broken"

@@ -45,8 +45,12 @@ class Questions:
         with connection.cursor() as cursor:
             self.cursor = cursor
             self.keys = self._rows("SELECT key FROM session ORDER BY md5(key) LIMIT 300")
-            self.customers = self._rows("SELECT convert_from(d.value, 'UTF8') FROM declared d WHERE d.kind = 'customer' ORDER BY d.digest LIMIT 300")
-            self.users = self._rows("SELECT convert_from(d.value, 'UTF8') FROM declared d WHERE d.kind = 'user' ORDER BY d.digest LIMIT 300")
+            self.customers = self._rows(
+                "SELECT convert_from(d.value, 'UTF8') FROM declared d WHERE d.kind = 'customer' ORDER BY d.digest LIMIT 300"
+            )
+            self.users = self._rows(
+                "SELECT convert_from(d.value, 'UTF8') FROM declared d WHERE d.kind = 'user' ORDER BY d.digest LIMIT 300"
+            )
             self.values = self._rows("SELECT object FROM action WHERE object LIKE 'cr_%' ORDER BY md5(object) LIMIT 300")
             self.ten = self._rows("SELECT key FROM session WHERE tool_calls = 9 AND model_calls = 10 ORDER BY md5(key) LIMIT 100")
             self.twenty = self._rows("SELECT key FROM session WHERE tool_calls = 19 AND model_calls = 20 ORDER BY md5(key) LIMIT 100")
@@ -136,14 +140,19 @@ def measured(client: Any, ask: Callable[[], str], runs: int) -> dict[str, Any]:
     whole.sort()
     database.sort()
     return {
-        "p50_ms": round(statistics.median(whole), 1), "p95_ms": round(whole[int(len(whole) * 0.95)], 1), "database_p50_ms": round(statistics.median(database), 1),
+        "p50_ms": round(statistics.median(whole), 1), "p95_ms": round(whole[int(len(whole) * 0.95)], 1),
+        "database_p50_ms": round(statistics.median(database), 1),
         "database_p95_ms": round(database[int(len(database) * 0.95)], 1),
-        "queries": f"{min(count)}–{max(count)}" if len(count) > 1 else str(min(count)), "shell_bytes": shell, "bytes": round(statistics.median(size)), "failed": failed,
+        "queries": f"{min(count)}–{max(count)}" if len(count) > 1 else str(min(count)), "shell_bytes": shell,
+        "bytes": round(statistics.median(size)), "failed": failed,
     }  # fmt: skip
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    lines = ["| question | p50 ms | p95 ms | of it database p50 | p95 | queries | KB around the content | KB |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| question | p50 ms | p95 ms | of it database p50 | p95 | queries | KB around the content | KB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, one in results.items():
         note = f" ({one['failed']} failed)" if one["failed"] else ""
         lines.append(

@@ -2,11 +2,14 @@
 "use strict";
 document.documentElement.classList.add("js");
 
+// Outside TLS and localhost a browser has no clipboard: then there are no such buttons.
+if (navigator.clipboard) document.documentElement.classList.add("copies");
 for (const button of document.querySelectorAll("button[data-copy]")) {
+  const label = button.textContent;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await navigator.clipboard.writeText(decodeURIComponent(button.dataset.copy)); // percent-encoded, see the filter `exact`
     button.textContent = "copied";
-    setTimeout(() => { button.textContent = "copy"; }, 1500);
+    setTimeout(() => { button.textContent = label; }, 1500);
   });
 }
 

@@ -8,6 +8,8 @@ from typing import Any
 from django.core.exceptions import DisallowedHost, PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -65,6 +67,8 @@ def plain(problem: Problem) -> JsonResponse:
     return JsonResponse(body(problem), status=problem.kind.http, headers=headers(problem))
 
 
+@csrf_exempt
+@never_cache
 def no_such_path(_request: HttpRequest, **_: Any) -> JsonResponse:
     """Any path under /api/ that is not there: JSON, and never a redirect."""
     return plain(Problem("not_found", "There is no such address in the API. See docs/reference for what there is."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,8 +24,9 @@ _DRAIN: Final = 4  # a refused body is read up to this many times the limit, so 
 class Ingest:
     """The RSGI application of the ingest paths. One per process."""
 
-    def __init__(self, keys: Keys | None = None) -> None:
+    def __init__(self, keys: Keys | None = None, headers: Sequence[tuple[str, str]] = ()) -> None:
         self._keys = keys or Keys()
+        self._headers = headers  # of every answer, beside its own
         self._limit = int(conf.get("AUDITLOG_MAX_BODY"))
         self._body_timeout = float(conf.get("AUDITLOG_BODY_TIMEOUT"))
         self._held = 0
@@ -48,7 +50,7 @@ class Ingest:
         finally:
             body.release()
         # A body that is not whole is the end of its connection: told so, the server closes it instead of waiting for the rest.
-        headers = result.headers if body.whole else [*result.headers, ("connection", "close")]
+        headers = [*result.headers, *self._headers] if body.whole else [*result.headers, *self._headers, ("connection", "close")]
         protocol.response_bytes(result.status, headers, result.body)
 
     async def _result(self, scope: Any, body: _Body) -> outcome.Answer:

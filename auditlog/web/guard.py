@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -30,14 +31,15 @@ def page(right: Right, *, writes: bool = False) -> Callable[[View], View]:
     def around(view: View) -> View:
         @functools.wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            if not request.user.is_authenticated:
-                return redirect_to_login(request.get_full_path())
             try:
+                if not request.user.is_authenticated:
+                    return redirect_to_login(request.get_full_path())
                 response = _answer(view, right, writes, request, *args, **kwargs)
             except Problem as problem:
                 response = failure(request, problem)
             except (OperationalError, InterfaceError) as error:
                 log.warning("page.store_unavailable", extra={"error_kind": type(error).__name__})
+                request.user = AnonymousUser()  # the page of the failure must not ask the database who this is
                 response = failure(request, Problem("store_unavailable", "The database is not answering."))
             add_never_cache_headers(response)  # evidence does not stay behind in a browser's cache
             return zones.remember(request, response)
@@ -72,4 +74,6 @@ def show(request: HttpRequest, access: Access, template: str, context: dict[str,
 
 
 def failure(request: HttpRequest, problem: Problem) -> HttpResponse:
-    return render(request, "error.html", {"problem": problem, **zones.context(request)}, status=problem.kind.http)
+    response = render(request, "error.html", {"problem": problem, **zones.context(request)}, status=problem.kind.http)
+    add_never_cache_headers(response)  # it may name who is logged in
+    return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from django import template
 from django.template.context import Context
@@ -28,6 +28,12 @@ def stored(value: object) -> str:
 def querystring_of(name: str, value: str) -> str:
     """One parameter of an address; the template escapes what comes out."""
     return urlencode({name: value}, errors="replace")
+
+
+@register.filter
+def exact(value: object) -> str:
+    """Stored text for `data-copy`, percent-encoded: HTML itself would change NUL and CR, and nothing that hides stands in the page."""
+    return quote(str(value), errors="replace")
 
 
 @register.filter
@@ -57,18 +63,22 @@ def at(context: Context, value: object, form: str = "full") -> str:
     moment = parse(value) if value else None
     if moment is None:
         return markup.UNDATED
+    return markup.time(moment.isoformat(), _shown(context, moment, form), f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC")
+
+
+def _shown(context: Context, moment: datetime, form: str) -> str:
     zone = context.get("zone")
     local = moment.astimezone(zone if isinstance(zone, tzinfo) else UTC)
     day = f"{local.day} {local:%b %Y}"
     clock = f"{local:%H:%M:%S}"
-    shown = {"full": f"{day} {clock}", "ledger": f"{local:%d %b %Y} {clock}", "clock": f"{clock}.{local.microsecond // 100000}"}[form]
-    return markup.time(moment.isoformat(), shown, f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC")
+    return {"full": f"{day} {clock}", "ledger": f"{local:%d %b %Y} {clock}", "clock": f"{clock}.{local.microsecond // 100000}"}[form]
 
 
 @register.simple_tag(takes_context=True)
 def at_text(context: Context, value: object) -> str:
     """The same for a place without markup."""
-    return str(at(context, value).get("shown", ""))
+    moment = parse(value) if value else None
+    return "undated" if moment is None else _shown(context, moment, "ledger")
 
 
 @register.filter

@@ -7,12 +7,11 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from auditlog.errors import Problem
 from auditlog.search import evidence, explain, meaning, original, quarantine
 from auditlog.search.scope import Scope
 from auditlog.web import jsontext, present, redact
 from auditlog.web.access import Access, Right
-from auditlog.web.guard import failure, page, show
+from auditlog.web.guard import page, show
 
 RAW_SHOWN: Final = 200_000  # characters of an original on the event page; all of it is a download away
 
@@ -40,6 +39,7 @@ def session(request: HttpRequest, access: Access, key: str) -> HttpResponse:
             tool | {"schema": present.block(tool["parameters"]) if tool["parameters"] else None} for tool in timeline["tools_offered"]
         ],
         "page": number,
+        "link": request.build_absolute_uri(request.path) + (f"?page={number}" if number > 1 else ""),
         "pages": range(1, pages + 1),
         "first_words": next((s["text"] for s in timeline["steps"] if s["kind"] == "user_message" and s.get("text")), ""),
         "subjects": [pair for pair in facts.subjects if pair[0] not in ("user", "customer")],
@@ -96,13 +96,3 @@ def unreadable(request: HttpRequest, access: Access) -> HttpResponse:
         "first": not request.GET.get("cursor"),
     }
     return show(request, access, "quarantine.html", context)
-
-
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Django's handler404."""
-    return failure(request, Problem("not_found", "There is no page at this address."))
-
-
-def broken(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: says nothing of what went wrong, which is in the log."""
-    return failure(request, Problem("internal", "This page could not be made. Nothing was lost; the failure is in the service's log."))

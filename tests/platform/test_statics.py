@@ -24,7 +24,7 @@ from auditlog.platform import statics
 from tests.service import Service
 
 NAMED = re.compile(r'(?:href|src)="(/static/[^"]+)"')
-HASHED = re.compile(r"/static/[a-z]+\.[0-9a-f]{12}\.(css|js|svg)")
+HASHED = re.compile(r"/static/[\w./-]+\.[0-9a-f]{12}\.(css|js|svg)")
 
 
 class Browser:

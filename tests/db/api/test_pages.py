@@ -6,6 +6,8 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from django.test import Client
 
 from auditlog.item import STRING, Context, Item, Span
@@ -176,3 +178,34 @@ def test_guessing_is_stopped_even_with_the_right_password(world: World, name: st
 def test_an_account_name_is_not_kept_in_the_clear(world: World) -> None:
     attempt(Client(), "my-password-by-mistake", "x")
     assert b"mistake" not in bytes(LoginFailure.objects.get().account)
+
+
+# -- when a page cannot be made ------------------------------------------------------------------------------------------------
+
+
+def test_a_page_says_so_when_the_database_is_away_even_to_somebody_logged_in(
+    world: World, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_self: object) -> None:
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr(SessionStore, "load", away)
+    operator.raise_request_exception = False
+    for path in ("/", "/sessions/x", "/nowhere"):
+        answer = operator.get(path)
+        assert answer.status_code == 503 and "Nothing was lost" in text(answer), path
+        assert "Content-Security-Policy" in answer and "no-store" in answer["Cache-Control"]
+
+
+def test_a_failure_of_ours_is_a_page_with_the_policy_that_says_nothing_of_what_failed(
+    world: World, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr("auditlog.web.views.evidence.session", fails)
+    operator.raise_request_exception = False
+    answer = operator.get("/sessions/x")
+    assert answer.status_code == 503 and "the failure is in the service" in text(answer) and "secret" not in text(answer)
+    (nonce,) = re.findall(r'<script nonce="([^"]+)"', text(answer))
+    assert f"script-src 'nonce-{nonce}'" in answer["Content-Security-Policy"]

@@ -45,7 +45,8 @@ def test_what_stands_around_a_badge_is_escaped_too() -> None:
 @pytest.mark.parametrize(
     ("value", "page"),
     [
-        ("2026-03-01T10:00:00.25Z", '<time datetime="2026-03-01T10:00:00.250000+00:00" title="2026-03-01 10:00:00.250000 UTC">10:00:00.2</time>'),
+        ("2026-03-01T10:00:00.25Z",
+         '<time datetime="2026-03-01T10:00:00.250000+00:00" title="2026-03-01 10:00:00.250000 UTC">10:00:00.2</time>'),
         ("", '<span class="muted">undated</span>'),
         ('"><script>', '<span class="muted">undated</span>'),
     ],
