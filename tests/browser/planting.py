@@ -20,9 +20,10 @@ NANOSECONDS = 1_772_445_600_000_000_000  # that day at 10:00
 def twin(name: str) -> str:
     """A harmless text of the same lengths: a page that shows it has the very elements that the page of the hostile one may have."""
     if name == "json":
-        return '{"f": "harmless", "f": "harmless", "g": "harmless"}'
+        return '{"f": "harmless letters of no meaning at all", "f": "\\u202e\\ud800", "\\u0000": "harmless letters"}'
     letters = random.Random(name)
-    return "".join(c if c in " \t\n\r" else letters.choice(string.ascii_lowercase) for c in hostile.TEXTS[name])
+    kept = dict.fromkeys(" \t\n\r") | dict.fromkeys(string.digits, "8")  # a number stays one: it is valid JSON
+    return "".join((kept[c] or c) if c in kept else letters.choice(string.ascii_lowercase) for c in hostile.TEXTS[name])
 
 
 def trace_of(text: str, sender: str) -> str:
