@@ -7,7 +7,8 @@ if (navigator.clipboard) document.documentElement.classList.add("copies");
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.textContent;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(decodeURIComponent(button.dataset.copy)); // percent-encoded, see the filter `exact`
+    const place = "at" in button.dataset ? location.hash : ""; // the step that one came for
+    await navigator.clipboard.writeText(decodeURIComponent(button.dataset.copy) + place); // percent-encoded, see the filter `exact`
     button.textContent = "copied";
     setTimeout(() => { button.textContent = label; }, 1500);
   });

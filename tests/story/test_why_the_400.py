@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -77,6 +78,7 @@ def log_in(page: Page, run: dict[str, str]) -> None:
 @pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without JavaScript"])
 def test_an_operator_finds_why_the_account_was_credited(service: Service, browser: Browser, javascript: bool) -> None:
     context = browser.new_context(java_script_enabled=javascript, viewport={"width": 1440, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
     problems: list[Any] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -98,6 +100,19 @@ def test_an_operator_finds_why_the_account_was_credited(service: Service, browse
     expect(reasoning).to_contain_text("So issue_credit of exactly 400 is allowed")
     expect(call.locator(".notes")).to_contain_text("amount_usd")  # and where it came from
     expect(call.locator(".notes").get_by_role("link", name="step 1").first).to_be_visible()
+
+    number = call.get_attribute("id")
+    link = service.first_run["url"] + f"{urlsplit(page.url).path}#{number}"
+    if javascript:
+        page.get_by_role("button", name="Copy link").click()
+        expect(page.get_by_role("button", name="copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == link  # of the step that the search led to
+    else:
+        assert page.get_by_role("button", name="Copy link").count() == 0
+        assert call.locator("a.n").evaluate("each => each.href") == link
+    page.goto("about:blank")
+    page.goto(link)
+    expect(call).to_be_in_viewport()
 
     call.get_by_role("link", name="record 1").click()
     expect(page.get_by_role("heading", name="As sent")).to_be_visible()
