@@ -8,7 +8,7 @@ JS := tests/javascript
 JS_STAMP := $(JS)/node_modules/.stamp
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make requirements"
 
-.PHONY: help run test lint chromium node requirements bench drill
+.PHONY: help run test lint chromium node requirements bench bench-read drill pictures
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+bench-read: $(STAMP) ## pages and lists among a million stored events: server time, database time, queries, bytes
+	@$(BIN)/python -m bench.read $(ARGS)
+
 bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and its lag, and disk per session
 	@$(BIN)/python -m bench.ingest
 	@$(BIN)/python -m bench.derive
@@ -31,6 +34,9 @@ bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and
 
 drill: $(STAMP) ## twenty rounds of kill -9 under real exporters
 	@DRILL_ROUNDS=20 $(BIN)/python -m pytest tests/drills
+
+pictures: $(STAMP) chromium ## a picture of every page, light and dark, wide and narrow, in var/pictures
+	@$(BIN)/python -m tests.browser.pictures $(ARGS)
 
 chromium: ## the browser that the tests use
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \

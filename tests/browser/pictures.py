@@ -1,0 +1,85 @@
+"""Owns the pictures of every page, to be looked at: `python -m tests.browser.pictures FOLDER`, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser import cases
+from tests.browser.visiting import log_in
+from tests.service import Service
+from tests.story.chromium import PATH
+
+HIGHEST = 3000  # pixels of one picture
+
+
+def places(service: Service) -> dict[str, str]:
+    decisions = {f"decision-{size}": f"/sessions/{cases.key_of(service, size)}" for size in cases.SIZES}
+    (credit,) = service.get("/api/v1/sessions?session_id=sess-pydantic-ai-v5-refund")["results"]
+    event = service.get(f"/api/v1/events?session={credit['key']}&limit=20")["results"][-1]["id"]
+    return {
+        "search-hits": "/?q=INITECH-0042",
+        "search-all": "/",
+        "search-sessions": "/?view=sessions",
+        "search-none": "/?customer_id=NOBODY",
+        "search-error": "/?trace_id=zz",
+        **decisions,
+        "decision-credit": f"/sessions/{credit['key']}",
+        "event": f"/events/{event}",
+        "quarantine": "/quarantine",
+        "settings": "/settings",
+        "settings-key": "/settings/keys/1",
+        "settings-member": "/settings/members/1",
+        "not-found": "/sessions/nope",
+        "reference": "/api/v1/docs",
+    }
+
+
+def take(browser: Browser, service: Service, folder: Path) -> None:
+    first = browser.new_context(base_url=service.first_run["url"])
+    log_in(first, service)
+    state: Any = first.storage_state()
+    for scheme in ("light", "dark"):
+        for width in (1440, 390):
+            look: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+            context = browser.new_context(base_url=service.first_run["url"], storage_state=state, **look)
+            page = context.new_page()
+            for name, path in places(service).items():
+                page.goto(path)
+                height = min(HIGHEST, int(page.evaluate("document.documentElement.scrollHeight")))
+                clip: Any = {"x": 0, "y": 0, "width": width, "height": height}
+                page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True, clip=clip)
+            context.close()
+            stranger = browser.new_context(base_url=service.first_run["url"], **look)
+            page = stranger.new_page()
+            page.goto("/login")
+            page.screenshot(path=folder / f"login-{scheme}-{width}.png")
+            stranger.close()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "var/pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    service = Service(demo=True)
+    try:
+        service.start()
+        while "demo sessions are loaded" not in service.log.read_text():
+            time.sleep(0.2)
+        cases.load(service)
+        service.settle()
+        while service.get("/api/v1/status")["stale_summaries"]:
+            time.sleep(0.2)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-gpu"])
+            take(browser, service, folder)
+            browser.close()
+    finally:
+        service.remove()
+
+
+if __name__ == "__main__":
+    main()
