@@ -9,6 +9,7 @@ from auditlog.item import Item, Span
 from auditlog.normalise.dialects import (
     autogen,
     by_words,
+    google_adk,
     langfuse,
     langsmith,
     logfire,
@@ -31,7 +32,20 @@ class Dialect(NamedTuple):
     translate: Callable[[Received, Memo], list[Fact]]
 
 
-SPEAK = (otel_genai, openinference, traceloop, vercel_ai, langfuse, mlflow, logfire, langsmith, autogen, named_events, rest)
+SPEAK = (
+    otel_genai,
+    openinference,
+    traceloop,
+    vercel_ai,
+    google_adk,
+    langfuse,
+    mlflow,
+    logfire,
+    langsmith,
+    autogen,
+    named_events,
+    rest,
+)
 DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in SPEAK)
 BY_WORDS: Final = Dialect(by_words.NAME, by_words.recognises, by_words.translate)
 

@@ -189,7 +189,8 @@ def _covered(part: Any, out: list[Any]) -> int | None:
     wanted = flat(part.text)
     for i, known in enumerate(out):  # one layer knows that it was reasoning, the other took it for text: the first knows more
         if isinstance(known, Text | Reasoning) and wanted and flat(known.text) == wanted:
-            out[i] = part if isinstance(part, Reasoning) else known
+            if isinstance(part, Reasoning) and (not isinstance(known, Reasoning) or known.form == "unknown"):
+                out[i] = part
             return i
     same = [i for i, known in enumerate(out) if isinstance(known, type(part))]
     if wanted in "".join(flat(out[i].text) for i in same):
@@ -240,7 +241,8 @@ def _node_for(fact: ModelCall, nodes: dict[Key, Node]) -> Node:
     node = nodes.setdefault(key, Node(key))
     if node.facts and not node.agrees(fact):
         node.shared = True
-        other = (key[0], f"{key[1]}#{fact.response_id or fact.usage}")
+        told = fact.usage and (fact.usage.input_tokens, fact.usage.output_tokens)  # all that two dialects read alike
+        other = (key[0], f"{key[1]}#{fact.response_id or told}")
         node = nodes.setdefault(other, Node(other))
     return node
 

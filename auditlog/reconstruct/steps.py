@@ -137,9 +137,14 @@ class Builder:
         key = (kind, self.flat(part.text))
         counts[key] += 1
         if len(self.known[key]) >= counts[key]:
+            known = self.known[key][counts[key] - 1]
+            if isinstance(part, Reasoning) and known.form in (None, "unknown"):
+                known.form = part.form  # a later prompt has the mark that the answer lacked
             return
         if kind == "reasoning" and self._was_reasoning(part, key[1]):
             return
+        if kind == "assistant_message" and len(self.known[("reasoning", key[1])]) >= counts[key]:
+            return  # a library that repeats reasoning as if it had been said
         if (kind, key[1]) in self.covered:
             return
         anchor = self._anchor(onward)
