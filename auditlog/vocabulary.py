@@ -214,7 +214,26 @@ class Happening(msgspec.Struct, tag="happening", eq=False):
     about: str | None = None  # the event or call that it concerns, as the sender names it
 
 
-Fact: TypeAlias = ModelCall | ToolRun | AgentRun | MessageRecord | Failure | Happening
+class Numbered(msgspec.Struct, tag="numbered", eq=False):
+    """The sender counts its items. Where it also says how many there are, the trail can be proven to lack none."""
+
+    where: Where
+    number: int
+    sender: str = ""  # whose count it is, where several count side by side
+    count: int | None = None  # said once, with the last: how many there are in all
+
+
+Fact: TypeAlias = ModelCall | ToolRun | AgentRun | MessageRecord | Failure | Happening | Numbered
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """What an item says about itself, whatever it says about the world."""
+
+    dropped_attributes: int = 0
+    dropped_events: int = 0
+    withheld: int = 0  # values that were stored and are gone or kept back
+    kept: float = 1.0  # the share of traces that the sender's sampler keeps
+    sampled: bool | None = None  # of a log record within a trace; None: nothing can be said
 
 
 class Reading(msgspec.Struct, eq=False):
@@ -224,8 +243,7 @@ class Reading(msgspec.Struct, eq=False):
     facts: list[Fact]
     dialects: tuple[str, ...] = ()
     understood: bool = False
-    dropped_attributes: int = 0
-    sampled_out: bool = False
+    condition: Condition = Condition()
 
 
 # -- identity ------------------------------------------------------------------------------------------------------------------

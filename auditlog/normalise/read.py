@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from auditlog.item import Item, Span
+from auditlog.item import Item
+from auditlog.normalise.condition import condition
 from auditlog.normalise.dialects import (
     autogen,
     by_words,
@@ -80,7 +81,7 @@ def read(received: Received, memo: Memo | None = None) -> Reading:
         facts=facts,
         dialects=tuple(spoke) or (plain.NAME,),
         understood=bool(spoke),
-        dropped_attributes=item.dropped_attributes if isinstance(item, Span) else getattr(item, "dropped_attributes", 0),
+        condition=condition(item),
     )
 
 

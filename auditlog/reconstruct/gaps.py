@@ -1,143 +1,133 @@
-"""Owns completeness: what the trail of a session lacks, each gap with a code, a step and a sentence that tells how to close it."""
+"""Owns completeness: what a session's steps and model calls lack, each gap with a code, a step and a sentence that tells how to close it.
+
+What the items themselves lack, whatever they say, is found by `trail`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from auditlog.reconstruct.calls import JoinedCall, fresh
-from auditlog.reconstruct.step import Step
+from auditlog.reconstruct.step import Step, Tooling
 from auditlog.reconstruct.tools import outcome
-from auditlog.reconstruct.tree import Tree
-from auditlog.vocabulary import Media, Reading
+from auditlog.vocabulary import Media, Message, Tool
 
 Gap = dict[str, Any]
+Offered = Callable[[Step], tuple[Tool, ...] | None]
+CAPTURE = "Enable content capture in the instrumentation."
+EARLY = 1_000_000_000  # nanoseconds by which two clocks may differ before it is worth a word
 
 
 def gap(code: str, message: str, step: int | None = None, **more: Any) -> Gap:
     return {"code": code, "step": step, "message": message, **more}
 
 
-def find_gaps(
-    readings: Sequence[Reading], calls: Sequence[JoinedCall], steps: Sequence[Step], systems: bool, tools: bool, tree: Tree
-) -> list[Gap]:
-    out: list[Gap] = []
+def of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step], systems: bool) -> Iterator[Gap]:
     if calls and not systems:
-        out.append(
-            gap("system_prompt_missing", "No system prompt was recorded. Enable content capture in the instrumentation, or send `system`.")
-        )
-    if calls and not tools:
-        out.append(
-            gap("tools_missing", "No tool definitions were recorded, so calls cannot be checked. Record the tools offered in each request.")
-        )
-    out += _of_calls(calls, steps)
-    out += _of_steps(steps)
-    out += _of_items(readings, tree)
-    return out
-
-
-def _of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step]) -> list[Gap]:
-    out: list[Gap] = []
-    reasoned = {s.call for s in steps if s.kind == "reasoning" and s.text.strip()}
-    unfetched = {n for n, m in fresh(calls) for p in m.parts if isinstance(p, Media) and p.uri and not p.data}
+        yield gap("system_prompt_missing", f"No system prompt was recorded. {CAPTURE[:-1]}, or send `system`.")
+    told = {s.call for s in steps if s.kind == "reasoning" and s.text.strip()}
+    kept_back = {s.call: s.form for s in steps if s.kind == "reasoning" and not s.text.strip()}
+    heard: dict[int, list[Message]] = {}
+    for n, message in fresh(calls):
+        heard.setdefault(n, []).append(message)
     firsts = {s.call: n for n, s in reversed(list(enumerate(steps)))}
     for n, call in enumerate(calls):
-        first = firsts.get(n)
-        if call.usage is not None and call.usage.reasoning_tokens and n not in reasoned:
-            out.append(
-                gap(
-                    "reasoning_missing",
-                    f"{call.usage.reasoning_tokens} reasoning tokens were billed for model call {n}, but its reasoning was not "
-                    "recorded. Ask the provider for reasoning summaries and let the instrumentation capture them.",
-                    first,
-                    model_call=n,
-                )
-            )
-        if not call.output and not call.error:
-            out.append(
-                gap(
-                    "output_missing",
-                    f"The answer of model call {n} was not recorded. Enable content capture in the instrumentation.",
-                    first,
-                    model_call=n,
-                )
-            )
-        if not call.input:
-            out.append(
-                gap(
-                    "input_missing",
-                    f"The prompt of model call {n} was not recorded. Enable content capture in the instrumentation.",
-                    first,
-                    model_call=n,
-                )
-            )
-        if n in unfetched:
-            out.append(
-                gap(
-                    "content_not_fetched",
-                    "A part of the prompt is only a reference to content that was never received.",
-                    first,
-                    model_call=n,
-                )
-            )
-    return out
+        for code, message in _of_call(n, call, n in told, kept_back.get(n), heard.get(n, [])):
+            yield gap(code, message, firsts.get(n), model_call=n)
 
 
-def _of_steps(steps: Sequence[Step]) -> list[Gap]:
-    out: list[Gap] = []
+def _of_call(n: int, call: JoinedCall, told: bool, kept_back: str | None, heard: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    billed = call.usage.reasoning_tokens if call.usage is not None else None
+    if not told and (billed or kept_back):
+        why = f"it is {kept_back}" if kept_back in ("encrypted", "redacted") else "its reasoning was not recorded"
+        whose = f"{billed} reasoning tokens were billed for model call {n}" if billed else f"Model call {n} reasoned"
+        hint = "Ask the provider for reasoning summaries and let the instrumentation capture them."
+        yield "reasoning_missing", f"{whose}, but {why}. {hint}"
+    if not call.output and not call.error:
+        yield "output_missing", f"The answer of model call {n} was not recorded. {CAPTURE}"
+    if not call.input:
+        yield "input_missing", f"The prompt of model call {n} was not recorded. {CAPTURE}"
+    for side, parts in (("prompt", [p for m in heard for p in m.parts]), ("answer", call.output)):
+        names = sorted({p.uri for p in parts if isinstance(p, Media) and p.uri and not p.data and not p.uri.startswith("data:")})
+        if names:
+            yield (
+                "content_not_fetched",
+                f"A part of the {side} is only a reference to content that was never received ({names[0][:120]}"
+                f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}). Send the bytes, or their digest, with the part.",
+            )
+
+
+def of_steps(steps: Sequence[Step], calls: Sequence[JoinedCall], offered: Offered) -> Iterator[Gap]:
+    checkable = [s for s in steps if s.tool is not None and s.call is not None]
+    silent = bool(calls) and not any(c.tools is not None for c in calls) and all(offered(s) is None for s in checkable)
+    if silent:
+        yield gap("tools_missing", "No tool definitions were recorded, so calls cannot be checked. Record the tools offered in each request.")
     for n, step in enumerate(steps):
-        if step.tool is not None and outcome(step.tool) == "unknown":
-            out.append(gap("result_missing", f"No result of the call to {step.tool.name} was recorded: it may have happened.", n))
-        if step.tool is not None and step.tool.arguments is None and step.tool.arguments_raw is None:
-            out.append(gap("arguments_missing", f"The arguments of the call to {step.tool.name} were not recorded.", n))
-        if step.from_prompt:
-            out.append(
-                gap(
-                    "origin_not_recorded",
-                    "Known only from a later prompt that repeats it: the model call that produced it was not received.",
-                    n,
-                )
+        if step.tool is not None:
+            found = [*_of_tool(step.tool), *_of_asking(step, step.tool, calls)]
+            found += [] if silent or step.call is None else _of_check(step, step.tool, offered)
+            yield from (gap(code, message, n) for code, message in found)
+        elif step.kind == "reasoning" and step.form in (None, "unknown") and step.text.strip():
+            yield gap(
+                "reasoning_unmarked",
+                "The sender does not say in which form this reasoning was given, or wrote it as ordinary text: that it is reasoning is "
+                "concluded from its place and from what was billed. Record the provider's own response to have it said.",
+                n,
             )
-    return out
+        if step.from_prompt and (step.tool is None or not step.tool.only_result):
+            told = "Known only from a later prompt that repeats it: the model call that produced it was not received."
+            yield gap("origin_not_recorded", f"{told} Export every span of the session, without sampling.", n)
 
 
-def _of_items(readings: Sequence[Reading], tree: Tree) -> list[Gap]:
-    out: list[Gap] = []
-    dropped = sum(r.dropped_attributes for r in readings)
-    if dropped:
-        where = sum(1 for r in readings if r.dropped_attributes)
-        out.append(
-            gap(
-                "attributes_dropped",
-                f"The sender dropped {dropped} attributes of {where} items before sending them. Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT "
-                "(and OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT) higher than its default of 128 at the sender.",
-                None,
-                count=dropped,
-            )
-        )
-    orphans = tree.orphans()
-    if orphans:
-        names = ", ".join(sorted({w.name for w in orphans if w.name})[:3])
-        out.append(
-            gap(
-                "parent_missing",
-                f"The parents of {len(orphans)} spans were never received ({names}): still open, sampled away, or sent elsewhere.",
-                None,
-                count=len(orphans),
-            )
-        )
-    foreign = sum(1 for r in readings if not r.understood and r.where.log)
-    if foreign:
-        out.append(
-            gap("not_understood", f"{foreign} log records are kept, but in no vocabulary that is understood here.", None, count=foreign)
-        )
-    unreadable = sum(1 for r in readings if not r.where.trace_id and not r.where.start and not r.understood)
-    if unreadable:
-        out.append(gap("undated", f"{unreadable} items carry neither a time nor a trace.", None, count=unreadable))
-    return out
+def _of_tool(tool: Tooling) -> Iterator[tuple[str, str]]:
+    ended = outcome(tool)
+    if ended == "unknown":
+        hint = "Record the tool's own execution, or its result in the next prompt."
+        yield "result_missing", f"No result of the call to {tool.name} was recorded: it may have happened. {hint}"
+    if tool.arguments is None and tool.arguments_raw is None and not tool.only_result:
+        yield "arguments_missing", f"The arguments of the call to {tool.name} were not recorded. {CAPTURE}"
 
 
-def verdict(gaps: Sequence[Gap], calls: Sequence[JoinedCall], steps: Sequence[Step]) -> dict[str, Any]:
+def _of_asking(step: Step, tool: Tooling, calls: Sequence[JoinedCall]) -> Iterator[tuple[str, str]]:
+    """Whether it is known who asked for the call, and whether the times allow it."""
+    if tool.only_result:
+        hint = "Export every span of the session, without sampling."
+        yield "call_missing", f"A result came back, but the call that it answers was never recorded. {hint}"
+    elif calls and step.call is None and not step.from_prompt:
+        hint = "Instrument the model's client, too, or send the model call."
+        yield "call_missing", f"{tool.name} ran, but no recorded answer of a model asks for it. {hint}"
+    asked = calls[step.call].start if step.call is not None else 0
+    if tool.ended and asked and tool.ended + EARLY < asked:
+        hint = "Synchronise the clocks of the machines that run the model's client and the tools."
+        yield "clock_result_before_call", f"{tool.name} ended before the model was asked: two clocks contradict each other. {hint}"
+
+
+def _of_check(step: Step, tool: Tooling, offered: Offered) -> Iterator[tuple[str, str]]:
+    tools = offered(step)
+    if tools is None:
+        yield "tools_missing", f"The tools offered in this request were not recorded, so the call to {tool.name} cannot be checked."
+    elif any(t.name == tool.name for t in tools) and not any(t.name == tool.name and t.parameters is not None for t in tools):
+        hint = "Record the tools with their parameters."
+        yield "schema_missing", f"{tool.name} was offered, but not with which parameters, so its arguments cannot be checked. {hint}"
+
+
+# -- verdicts ------------------------------------------------------------------------------------------------------------------
+
+
+def verdict(gaps: Sequence[Gap], calls: Sequence[JoinedCall], steps: Sequence[Step], proven: bool) -> dict[str, Any]:
     """Missing data never counts as evidence: a session in which nothing was understood is unevaluable, not complete."""
     found = "unevaluable" if not calls and not steps else "gaps" if gaps else "complete"
-    return {"verdict": found, "basis": "no_gap_found", "gaps": list(gaps)}
+    return {"verdict": found, "basis": basis(proven), "gaps": list(gaps)}
+
+
+def basis(proven: bool) -> str:
+    return "sequence_proven" if proven else "no_gap_found"
+
+
+def of_action(gaps: Sequence[Gap], n: int, step: Step, proven: bool) -> dict[str, Any]:
+    """The verdict on one call: what lacks at its own step, in its model call, and in the trail as a whole."""
+    own = [g for g in gaps if g["step"] in (None, n) or (step.call is not None and g.get("model_call") == step.call)]
+    codes = list(dict.fromkeys(str(g["code"]) for g in own))
+    nothing = {"arguments_missing", "result_missing"} <= set(codes)
+    return {"verdict": "unevaluable" if nothing else "gaps" if codes else "complete", "basis": basis(proven), "gaps": codes}

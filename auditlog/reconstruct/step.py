@@ -13,6 +13,7 @@ from auditlog.vocabulary import Call, Form, Media, Message, Result, Text, Where
 PROMPT, ANSWER, AFTER = 0, 1, 2  # phases of one call: what went in stands before what came out
 NEIGHBOURS = 4  # messages of a prompt in which the parts of one answer may stand
 UNIQUE = 12  # characters from which a call's ID is taken to be unique; shorter ones ("call_0") are counted per answer by some
+UNNAMED = "(not recorded)"  # a tool of which only a result without a name is known
 Place = tuple[int, int, int, int]  # time, ordinal of the call, phase, position
 
 
@@ -58,7 +59,9 @@ class Tooling:
         self.ended = 0
         self.spans: list[tuple[str, str]] = []  # of its own execution
         self.ran = False  # an item of the tool's own was seen
-        self.refused = False
+        self.executed = False  # and it tells of an execution: it took time, or it returned something
+        self.refused = False  # somebody or something decided that it must not run
+        self.only_result = False  # nothing is known of the call but what came back
 
     @property
     def key(self) -> tuple[str, bytes | None]:

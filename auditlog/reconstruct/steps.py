@@ -8,8 +8,8 @@ from typing import Any
 
 from auditlog.reconstruct.calls import JoinedCall
 from auditlog.reconstruct.errors import Told
-from auditlog.reconstruct.keys import flat
-from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, Place, Prompt, Step, Tooling, message_text
+from auditlog.reconstruct.keys import arguments_key, flat
+from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, UNNAMED, Place, Prompt, Step, Tooling, message_text
 from auditlog.reconstruct.tree import key_of
 from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Media, Message, MessageRecord, Reasoning, Result, Text, Where
 
@@ -28,6 +28,7 @@ class Builder:
         self.records_seen = Prompt()
         self.last_answer: dict[str, int] = {}  # trace -> end of its last answer that was not a tool call
         self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
+        self.lost: dict[Any, tuple[Result, Place, Sequence[Where]]] = {}  # results whose call nobody has told of so far
         self._flat: dict[str, str] = {}
         self._prompts: dict[tuple[str, ...], tuple[tuple[Message, ...], Prompt]] = {}
 
@@ -128,7 +129,7 @@ class Builder:
                 counts.calls.append(step)
                 counts.seen.add(id(step))
             elif isinstance(part, Result):
-                self._answered(part, counts)
+                self._answered(part, counts, spot, call.wheres)
             elif isinstance(part, Text | Reasoning) and part.text.strip():
                 self._repeated(part, spot, call, counts, onward)
 
@@ -201,7 +202,7 @@ class Builder:
             return step
         return None
 
-    def _answered(self, part: Result, counts: Prompt) -> None:
+    def _answered(self, part: Result, counts: Prompt, place: Place, wheres: Sequence[Where]) -> None:
         if part.call_id and part.call_id in self.by_id:
             counts["result", part.call_id] += 1
             known = self.by_id[part.call_id]
@@ -215,6 +216,7 @@ class Builder:
             open_calls = sorted((s for s in waiting if s.tool is not None and not s.tool.returned), key=lambda s: s.place)
             step = next((s for s in open_calls if s.tool is not None and (not part.call_id or not s.tool.ids)), None)
         if step is None or step.tool is None:
+            self.lost.setdefault((part.call_id, part.name, arguments_key(part.result, None)), (part, place, wheres))
             return
         step.tool.answer(part)
         if part.call_id:
@@ -275,7 +277,7 @@ class Builder:
                 step.stated_by([where])
                 self.records_seen.seen.add(id(step))
             elif isinstance(part, Result):
-                self._answered(part, self.records_seen)
+                self._answered(part, self.records_seen, place, [where])
             elif isinstance(part, Text | Reasoning) and part.text.strip():
                 self._record_text(record, part, place)
 
@@ -296,6 +298,19 @@ class Builder:
         step = self.add(Step(kind, place, record.where.start, [record.where], part.text))
         step.form = part.form if isinstance(part, Reasoning) else None
 
+    def results_without_calls(self) -> None:
+        """What came back happened, even where the call that it answers was never recorded."""
+        for part, place, wheres in sorted(self.lost.values(), key=lambda found: found[1]):
+            told = self.by_id.get(part.call_id or "", ())
+            if told and told[0].tool is not None:
+                told[0].tool.answer(part)
+            elif not any(s.tool is not None and s.tool.result == part.result for s in self.steps):
+                step = self.add_call(Call(part.name or UNNAMED, part.call_id), place, place[0], wheres)
+                step.from_prompt = True
+                if step.tool is not None:
+                    step.tool.only_result = True
+                    step.tool.answer(part)
+
     def agent_run(self, run: AgentRun) -> None:
         """What an agent's own span says counts only where no model call said it."""
         for text in run.system:
@@ -311,7 +326,7 @@ class Builder:
         counts = Prompt()
         for part in message.parts:
             if isinstance(part, Result):
-                self._answered(part, counts)
+                self._answered(part, counts, place, [run.where])
             elif isinstance(part, Call):
                 if self._find_call(part, counts) is None:
                     self.add_call(part, place, place[0], [run.where]).agent = run.name
@@ -326,7 +341,7 @@ class Builder:
     def happening(self, fact: Happening) -> None:
         if fact.kind == "approval" and fact.about and str(fact.detail.get("decision")).lower() in ("denied", "expired"):
             for step in self.steps:
-                if step.tool is not None and not step.tool.returned and fact.about in step.tool.ids | step.names:
+                if step.tool is not None and fact.about in step.tool.ids | step.names:
                     step.tool.refused = True
         step = Step(fact.kind, (fact.where.start, 1 << 29, AFTER, fact.where.order), fact.where.start, [fact.where], fact.text)
         step.detail, step.actor = fact.detail, fact.actor

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from auditlog.normalise.identity import best_session, identify, role_of
 from auditlog.normalise.read import read_all
-from auditlog.reconstruct import gaps
+from auditlog.reconstruct import gaps, trail
 from auditlog.reconstruct.calls import JoinedCall, enrich, fresh, join
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import canonical
@@ -36,8 +36,10 @@ def timeline(
 ) -> dict[str, Any]:
     """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace."""
     received, names = placed(events)
-    readings = sorted(read_all(received), key=lambda r: (r.where.start, r.where.end, r.where.event_id))
-    session = Session(readings, [identify(e.item) for e in received])
+    read = read_all(received)
+    readings = sorted(read, key=lambda r: (r.where.start, r.where.end, r.where.event_id))
+    said = [trail.Said(r.where.trace_id, identify(e.item)) for r, e in zip(read, received, strict=True)]
+    session = Session(readings, said)
     return put_back(session.timeline(key, session_id, list(findings)), names)
 
 
@@ -56,8 +58,9 @@ def stamp(nanoseconds: int) -> str | None:
 
 
 class Session:
-    def __init__(self, readings: list[Reading], identities: list[Identity]) -> None:
-        self.readings, self.identities = readings, identities
+    def __init__(self, readings: list[Reading], said: list[trail.Said]) -> None:
+        self.readings, self.said = readings, said
+        self.identities = [s.identity for s in said]
         self.tree = Tree(r.where for r in readings)
         self.calls, wrappers, loose = join(facts_of(readings, ModelCall), facts_of(readings, MessageRecord), self.tree)
         self.runs = facts_of(readings, AgentRun) + wrappers
@@ -71,6 +74,7 @@ class Session:
         place_runs(join_runs(facts_of(readings, ToolRun), self.tree), builder)
         for run in sorted(self.runs, key=lambda r: (r.where.start, -r.where.end, r.where.event_id)):
             builder.agent_run(run)
+        builder.results_without_calls()
         for happening in facts_of(readings, Happening):
             builder.happening(happening)
         builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
@@ -88,7 +92,8 @@ class Session:
         times = [t for r in self.readings for t in (r.where.start, r.where.end) if t]
         start, end = (min(times), max(times)) if times else (0, 0)
         agents = self.agents()
-        found = gaps.find_gaps(self.readings, self.calls, self.steps, bool(self.systems), any(c.tools for c in self.calls), self.tree)
+        counted = trail.of_sequence(self.readings)
+        found = [*self.gaps(), *counted.gaps]
         return {
             "key": key,
             "session_id": session_id
@@ -110,11 +115,19 @@ class Session:
                 {"text": text, "first_step": self.step_at(at)} for text, at in sorted(self.systems.items(), key=lambda p: (p[1], p[0]))
             ],
             "tools_offered": self.tools_offered(),
-            "steps": self.shown_steps(),
+            "steps": self.shown_steps(found, counted.proven),
             "model_calls": [shown_call(n, call) for n, call in enumerate(self.calls)],
-            "completeness": gaps.verdict(found, self.calls, self.steps),
+            "completeness": gaps.verdict(found, self.calls, self.steps, counted.proven),
             "findings": findings,
         }
+
+    def gaps(self) -> list[gaps.Gap]:
+        return [
+            *gaps.of_calls(self.calls, self.steps, bool(self.systems)),
+            *gaps.of_steps(self.steps, self.calls, self.tools_of),
+            *trail.of_items(self.readings, self.tree),
+            *trail.of_identity(self.said),
+        ]
 
     def subjects(self, kind: str) -> list[str]:
         best: dict[str, int] = {}
@@ -188,7 +201,7 @@ class Session:
             if tool.parameters is not None or name not in with_schema
         ]
 
-    def shown_steps(self) -> list[dict[str, Any]]:
+    def shown_steps(self, found: list[gaps.Gap], proven: bool) -> list[dict[str, Any]]:
         search = Search(Haystack(self.systems))
         out: list[dict[str, Any]] = []
         last = max((n for n, s in enumerate(self.steps) if s.tool is not None), default=-1)
@@ -196,6 +209,7 @@ class Session:
             shown = self.shown_step(n, step)
             if step.tool is not None:
                 shown["tool"]["origins"] = search.origins(step.tool.arguments)
+                shown["completeness"] = gaps.of_action(found, n, step, proven)
             out.append(shown)
             if n < last:
                 search.add(n, step)
@@ -251,11 +265,12 @@ class Session:
         """The tools of the very request that the call answers; None where they were not recorded."""
         if step.call is None:
             return None
-        return self.calls[step.call].tools or self.around(self.calls[step.call])
+        own = self.calls[step.call].tools
+        return own or self.around(self.calls[step.call]) or own  # (): the request says that none were offered
 
     def offered(self, step: Step) -> bool | None:
         tools = self.tools_of(step)
-        return None if not tools or step.tool is None else any(t.name == step.tool.name for t in tools)
+        return None if tools is None or step.tool is None else any(t.name == step.tool.name for t in tools)
 
     def checked(self, step: Step, tool: Tooling) -> Verdict:
         """The arguments against the schemas under which the tool was offered; None: there is nothing to check them against."""

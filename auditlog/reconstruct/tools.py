@@ -171,6 +171,7 @@ def _give(run: JoinedRun, step: Step) -> None:
     if tool is None:
         return
     tool.ran = True
+    tool.executed = any(r.returned or r.where.end > r.where.start for r in run.runs)
     tool.spans = [key_of(w) for w in run.wheres]
     step.stated_by(run.wheres)
     step.agent = step.agent or run.first("agent")
@@ -193,8 +194,11 @@ def _decorated(shown: Any, returned: Any) -> bool:
 
 
 def outcome(tool: Tooling) -> str:
-    """returned, failed, refused, or unknown: it may have happened."""
-    if tool.refused:
+    """returned, failed, refused, or unknown: it may have happened.
+
+    A refusal is told to the model as if it were the tool's answer; only an execution that succeeded says otherwise.
+    """
+    if tool.refused and not (tool.executed and not tool.failed and tool.error is None):
         return "refused"
     if tool.failed or tool.error is not None:
         return "failed"

@@ -16,6 +16,7 @@ _STEP: Final[tuple[str, ...]] = (
     "agent",
     "actor",
     "form",
+    "completeness",
 )
 _CALL: Final = ("n", "requested_model", "response_model", "provider", "agent", "started_at", "ended_at", "usage", "event_ids")
 _TOOL: Final[tuple[str, ...]] = ("call_id", "name", "offered", "arguments_valid", "outcome")

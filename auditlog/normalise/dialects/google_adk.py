@@ -12,7 +12,7 @@ from typing import Any
 
 from auditlog.item import Item, Log, Span
 from auditlog.normalise import observed, parts, shapes
-from auditlog.normalise.values import Memo, attributes, count, structure, where_of
+from auditlog.normalise.values import Memo, attributes, count, given, structure, where_of
 from auditlog.vocabulary import Call, Fact, Message, ModelCall, Part, Reasoning, Received, Text, ToolRun, Usage, Where
 
 NAME = "google_adk"
@@ -76,7 +76,7 @@ def _tool_run(where: Where, said: dict[str, Any]) -> ToolRun:
     return ToolRun(
         where=where,
         name=str(said.get("gen_ai.tool.name") or where.name.removeprefix("execute_tool").strip()),
-        call_id=said.get("gen_ai.tool.call.id"),
+        call_id=given(said.get("gen_ai.tool.call.id")),
         arguments=found,
         arguments_raw=raw,
         result=answer,

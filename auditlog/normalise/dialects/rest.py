@@ -10,6 +10,7 @@ import msgspec
 
 from auditlog.item import Item, Rest
 from auditlog.normalise import parts, shapes
+from auditlog.normalise.condition import GONE
 from auditlog.normalise.values import Memo, first, number, text
 from auditlog.vocabulary import (
     AgentRun,
@@ -20,6 +21,7 @@ from auditlog.vocabulary import (
     Message,
     MessageRecord,
     ModelCall,
+    Numbered,
     Reasoning,
     Received,
     ToolRun,
@@ -44,6 +46,8 @@ def members(item: Rest) -> dict[str, Any]:
     """The event as it was sent, `agent`, `tool` and `approval` put together again."""
     out: dict[str, Any] = {}
     for path, raw in item.members:
+        if raw == GONE:
+            continue  # not known any more: whatever is said of it would be made up
         try:
             value = msgspec.json.decode(raw)
         except (msgspec.DecodeError, RecursionError):
@@ -84,6 +88,7 @@ def _nanoseconds(value: Any) -> int:
 def _facts(item: Rest, received: Received, memo: Memo) -> Iterator[Fact]:
     said = members(item)
     kind, where = str(said.get("kind") or "other"), where_of(item, said, received)
+    yield from _numbered(where, said)
     agent = said.get("agent") if isinstance(said.get("agent"), dict) else {}
     name = text(agent.get("name")) if isinstance(agent, dict) else None
     heard, told = shapes.messages(said.get("input"), memo), shapes.messages(said.get("output"), memo, "assistant")
@@ -121,6 +126,14 @@ def _facts(item: Rest, received: Received, memo: Memo) -> Iterator[Fact]:
         yield _happening(where, kind, said)
     if kind not in ("tool_call",) and text(said.get("error")):
         yield Failure(where, str(said["error"]))
+
+
+def _numbered(where: Where, said: dict[str, Any]) -> Iterator[Fact]:
+    """Its place in the sender's own count, and with the last one how many there are: `sequence_count` beside it or in `attributes`."""
+    place, agent, more = number(said.get("sequence")), said.get("agent"), said.get("attributes")
+    if place is not None:
+        total = number(first({**(more if isinstance(more, dict) else {}), **said}, "sequence_count"))
+        yield Numbered(where, place, str(agent.get("name") or "") if isinstance(agent, dict) else "", total)
 
 
 def _texts(value: Any) -> list[str]:
