@@ -85,6 +85,17 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
     call_id: str | None = None
     name: str | None = None
     failed: bool | None = None  # None: the sender did not say
+    refused: bool = False  # it is no tool's answer: the model is told that the tool was not run
+
+
+class Approval(msgspec.Struct, frozen=True, tag="approval"):
+    """That somebody is asked whether a call may run, or what was decided; both name the approval, the first also the call."""
+
+    approval_id: str
+    approved: bool | None = None  # None: it is being asked
+    call_id: str | None = None
+    call: Call | None = None  # where the call itself stands only here
+    reason: str | None = None
 
 
 class Media(msgspec.Struct, frozen=True, tag="media"):
@@ -103,7 +114,7 @@ class Other(msgspec.Struct, frozen=True, tag="other"):
     value: Any
 
 
-Part: TypeAlias = Text | Reasoning | Call | Result | Media | Other
+Part: TypeAlias = Text | Reasoning | Call | Result | Approval | Media | Other
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -190,6 +201,7 @@ class MessageRecord(msgspec.Struct, tag="message", eq=False):
     message: Message
     direction: Literal["input", "output"]
     finish_reason: str | None = None
+    agent: str | None = None
 
 
 class Failure(msgspec.Struct, tag="failure", eq=False):
@@ -212,6 +224,7 @@ class Happening(msgspec.Struct, tag="happening", eq=False):
     detail: dict[str, Any] = {}
     actor: str | None = None
     about: str | None = None  # the event or call that it concerns, as the sender names it
+    agent: str | None = None
 
 
 class Numbered(msgspec.Struct, tag="numbered", eq=False):

@@ -38,9 +38,9 @@ def share_kept(trace_state: str) -> float:
     """The share of all traces that the sampler keeps, by what it wrote into the tracestate; 1.0 where it wrote nothing."""
     found = THRESHOLD.search(trace_state)
     if found is not None:
-        return 1 - int(found[1], 16) / 16 ** len(found[1])
+        return 1 - int(found[1], 16) / float(16 ** len(found[1]))
     older = POWER.search(trace_state)
-    return 1.0 if older is None or int(older[1]) > 62 else 1 / 2 ** int(older[1])
+    return 1.0 if older is None or int(older[1]) > 62 else 0.5 ** float(older[1])
 
 
 def _gone(sent: Iterable[Attribute]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from auditlog.normalise.values import first, structure, text
-from auditlog.vocabulary import Call, Form, Media, Other, Part, Reasoning, Result, Text, Tool
+from auditlog.vocabulary import Approval, Call, Form, Media, Other, Part, Reasoning, Result, Text, Tool
 
 TEXTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
 REASONINGS = frozenset(
@@ -35,6 +35,8 @@ RESULTS = frozenset(
         "function_response",
     )
 )
+APPROVALS = frozenset(f"{what}_approval_{side}" for what in ("tool", "mcp", "function") for side in ("request", "response"))
+DENIALS = frozenset(("execution-denied", "execution_denied", "denied", "rejected"))
 MEDIA = frozenset(
     ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
 )
@@ -90,6 +92,8 @@ def part(value: dict[str, Any]) -> Part | None:
             return _result(value[key]) if "esult" in key or "esponse" in key else tool_call(value[key])
     if kind in RESULTS:
         return _result(value)
+    if kind.replace("-", "_") in APPROVALS:
+        return _approval(value) or Other(kind, value)
     if kind in CALLS or (not kind and ("arguments" in value or "function" in value)):
         return tool_call(value)
     if kind in TEXTS or (not kind and isinstance(value.get("text"), str)):
@@ -212,7 +216,17 @@ def tool_call(value: dict[str, Any]) -> Call | None:
     found, raw = arguments(sent)
     call_id = text(first(value, "call_id", "tool_call_id", "toolCallId", "toolUseId", "id"))
     other = text(value.get("id"))
-    return Call(name, call_id, found, raw, (other,) if other and other != call_id else ())
+    others = (other, text(value.get("approval_request_id")))
+    return Call(name, call_id, found, raw, tuple(o for o in others if o and o != call_id))
+
+
+def _approval(value: dict[str, Any]) -> Approval | None:
+    name = text(first(value, "approvalId", "approval_id", "approval_request_id", "id"))
+    inner = next((value[k] for k in ("function_call", "toolCall", "tool_call") if isinstance(value.get(k), dict)), value)
+    call = tool_call(inner)
+    call_id = text(first(value, "toolCallId", "tool_call_id", "call_id")) or (call.call_id if call is not None else None)
+    approved = next((value[k] for k in ("approved", "approve") if isinstance(value.get(k), bool)), None)
+    return Approval(name, approved, call_id, call, text(value.get("reason"))) if name is not None else None
 
 
 def _result(value: dict[str, Any]) -> Result:
@@ -220,10 +234,14 @@ def _result(value: dict[str, Any]) -> Result:
     answer = next((value[k] for k in ("response", "result", "output", "content", "tool_call_result") if value.get(k) is not None), None)
     if isinstance(answer, list):
         answer = joined(answer)
-    elif isinstance(answer, dict) and set(answer) <= {"type", "value"} and "value" in answer:
+    elif isinstance(answer, dict) and set(answer) <= {"type", "value"} and "value" in answer and answer.get("type") not in DENIALS:
         answer = answer["value"]
     failed = True if value.get("is_error") is True or value.get("isError") is True or value.get("status") == "error" else None
-    return Result(answer, call_id, text(first(value, "name", "toolName")), failed)
+    refused = False
+    if isinstance(answer, dict) and str(answer.get("type")) in DENIALS:
+        refused = True
+        answer = first(answer, "reason", "value") or answer
+    return Result(answer, call_id, text(first(value, "name", "toolName", "tool_name")), failed, refused)
 
 
 def _media(kind: str, value: dict[str, Any]) -> Media:

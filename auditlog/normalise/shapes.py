@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from auditlog.normalise.parts import CALLS, REASONINGS, RESULTS, is_part, joined, part, parts, reasoning, tool_call
+from auditlog.normalise.parts import APPROVALS, CALLS, REASONINGS, RESULTS, is_part, joined, part, parts, reasoning, tool_call
 from auditlog.normalise.values import Memo, first, parsed, structure, text
-from auditlog.vocabulary import Call, Message, Part, Reasoning, Result, Role, Text
+from auditlog.vocabulary import Approval, Call, Message, Part, Reasoning, Result, Role, Text
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -137,6 +137,8 @@ def message(value: dict[str, Any], default: Role = "user") -> Message | None:
         return Message("assistant", tuple(parts([value])))
     if "role" not in value and kind in RESULTS:
         return Message("tool", tuple(parts([value])))
+    if "role" not in value and kind.replace("-", "_") in APPROVALS:
+        return Message("user" if kind.endswith("response") else "assistant", tuple(parts([value])))
     role = role_of(value.get("role"), ROLES.get(kind, default))
     out: list[Part] = list(_reasoning_beside(value))
     content = first(value, "parts", "content", "contents", "text", "message")
@@ -206,4 +208,4 @@ def _calls_beside(value: dict[str, Any], known: list[Part]) -> Iterable[Part]:
 
 
 def _holds_results(content: Any) -> bool:
-    return isinstance(content, list) and any(isinstance(p, dict) and isinstance(part(p), Result) for p in content)
+    return isinstance(content, list) and any(isinstance(p, dict) and isinstance(part(p), Result | Approval) for p in content)

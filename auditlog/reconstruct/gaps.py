@@ -29,8 +29,8 @@ def of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step], systems: bool) 
     told = {s.call for s in steps if s.kind == "reasoning" and s.text.strip()}
     kept_back = {s.call: s.form for s in steps if s.kind == "reasoning" and not s.text.strip()}
     heard: dict[int, list[Message]] = {}
-    for n, message in fresh(calls):
-        heard.setdefault(n, []).append(message)
+    for n, new in fresh(calls):
+        heard.setdefault(n, []).append(new)
     firsts = {s.call: n for n, s in reversed(list(enumerate(steps)))}
     for n, call in enumerate(calls):
         for code, message in _of_call(n, call, n in told, kept_back.get(n), heard.get(n, [])):
@@ -62,7 +62,9 @@ def of_steps(steps: Sequence[Step], calls: Sequence[JoinedCall], offered: Offere
     checkable = [s for s in steps if s.tool is not None and s.call is not None]
     silent = bool(calls) and not any(c.tools is not None for c in calls) and all(offered(s) is None for s in checkable)
     if silent:
-        yield gap("tools_missing", "No tool definitions were recorded, so calls cannot be checked. Record the tools offered in each request.")
+        yield gap(
+            "tools_missing", "No tool definitions were recorded, so calls cannot be checked. Record the tools offered in each request."
+        )
     for n, step in enumerate(steps):
         if step.tool is not None:
             found = [*_of_tool(step.tool), *_of_asking(step, step.tool, calls)]

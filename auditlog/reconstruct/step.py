@@ -23,6 +23,7 @@ class Step:
     def __init__(self, kind: str, place: Place, at: int, where: Iterable[Where], text: str = "") -> None:
         self.kind, self.place, self.at, self.text = kind, place, at, text
         self.event_ids: set[str] = set()
+        self.places: list[tuple[str, str]] = []  # the spans that state it
         self.names: set[str] = set()  # what other items may call it: the IDs of the spans and events that state it
         self.received_at: datetime | None = None
         self.form: Form | None = None
@@ -40,6 +41,7 @@ class Step:
             self.event_ids.add(where.event_id)
             if where.span_id:
                 self.names.add(where.span_id)
+                self.places.append((where.trace_id, where.span_id))
             if self.received_at is None or where.received_at < self.received_at:
                 self.received_at = where.received_at
 
@@ -71,6 +73,17 @@ class Tooling:
         if not self.returned and result.result is not None:
             self.result, self.returned = result.result, True
         self.failed = self.failed or bool(result.failed)
+        self.refused = self.refused or result.refused
+
+
+class Asked:
+    """One approval, from its request to its decision."""
+
+    def __init__(self, place: Place, wheres: Iterable[Where]) -> None:
+        self.place, self.wheres = place, list(wheres)
+        self.call_ids: list[str] = []
+        self.approved: bool | None = None
+        self.reason: str | None = None
 
 
 class Prompt(Counter[Any]):

@@ -9,9 +9,9 @@ from typing import Any
 from auditlog.reconstruct.calls import JoinedCall
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import arguments_key, flat
-from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, UNNAMED, Place, Prompt, Step, Tooling, message_text
+from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, UNNAMED, Asked, Place, Prompt, Step, Tooling, message_text
 from auditlog.reconstruct.tree import key_of
-from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Media, Message, MessageRecord, Reasoning, Result, Text, Where
+from auditlog.vocabulary import AgentRun, Approval, Call, Failure, Media, Message, MessageRecord, Reasoning, Result, Text, Where
 
 
 class Builder:
@@ -29,6 +29,7 @@ class Builder:
         self.last_answer: dict[str, int] = {}  # trace -> end of its last answer that was not a tool call
         self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
         self.lost: dict[Any, tuple[Result, Place, Sequence[Where]]] = {}  # results whose call nobody has told of so far
+        self.approvals: dict[str, Asked] = {}
         self._flat: dict[str, str] = {}
         self._prompts: dict[tuple[str, ...], tuple[tuple[Message, ...], Prompt]] = {}
 
@@ -81,9 +82,11 @@ class Builder:
                 self.system(message_text(message), call.start)
             elif message.role == "user":
                 self._asked(message, place, call, counts, history)
-                self._parts(message, place, call, counts, (Result,))
+                self._parts(message, place, call, counts, (Result, Approval))
             else:
-                self._parts(message, place, call, counts, (Text, Reasoning, Call, Result), call.input[position : position + NEIGHBOURS])
+                self._parts(
+                    message, place, call, counts, (Text, Reasoning, Call, Result, Approval), call.input[position : position + NEIGHBOURS]
+                )
         self._prompts[_opening(call.input)] = (call.input, counts)
 
     def _continued(self, messages: tuple[Message, ...]) -> tuple[Prompt, int]:
@@ -130,6 +133,8 @@ class Builder:
                 counts.seen.add(id(step))
             elif isinstance(part, Result):
                 self._answered(part, counts, spot, call.wheres)
+            elif isinstance(part, Approval):
+                self.approval(part, spot, call.wheres)
             elif isinstance(part, Text | Reasoning) and part.text.strip():
                 self._repeated(part, spot, call, counts, onward)
 
@@ -234,6 +239,8 @@ class Builder:
                 step.form = part.form
             elif isinstance(part, Text) and part.text.strip():
                 step = self._new("assistant_message", part.text, place, call)
+            elif isinstance(part, Approval):
+                self.approval(part, (call.end, n, ANSWER, position * 1000 + 999), call.wheres)
             elif isinstance(part, Media):
                 step = self.add(
                     Step("assistant_message", place, call.end, call.wheres, f"[{part.media_type or 'media'}] {part.uri}".strip())
@@ -296,6 +303,7 @@ class Builder:
                 step.at, step.place = record.where.start, place
             return
         step = self.add(Step(kind, place, record.where.start, [record.where], part.text))
+        step.agent = record.agent if kind != "user_message" else None
         step.form = part.form if isinstance(part, Reasoning) else None
 
     def results_without_calls(self) -> None:
@@ -338,14 +346,18 @@ class Builder:
                 step = self.add(Step(kind, place, place[0], [run.where], part.text))
                 step.agent = run.name if kind != "user_message" else None
 
-    def happening(self, fact: Happening) -> None:
-        if fact.kind == "approval" and fact.about and str(fact.detail.get("decision")).lower() in ("denied", "expired"):
-            for step in self.steps:
-                if step.tool is not None and fact.about in step.tool.ids | step.names:
-                    step.tool.refused = True
-        step = Step(fact.kind, (fact.where.start, 1 << 29, AFTER, fact.where.order), fact.where.start, [fact.where], fact.text)
-        step.detail, step.actor = fact.detail, fact.actor
-        self.steps.append(step)
+    def approval(self, part: Approval, place: Place, wheres: Sequence[Where]) -> None:
+        """Asked once and decided once, however many prompts repeat it; the decision is what happened last."""
+        known = self.approvals.get(part.approval_id)
+        if known is None or (known.approved is None and part.approved is not None):
+            decided = self.approvals[part.approval_id] = Asked(place, wheres)
+            decided.call_ids = known.call_ids if known is not None else []
+            decided.approved, decided.reason = part.approved, part.reason
+        asked = self.approvals[part.approval_id]
+        named = part.call_id or (part.call.call_id if part.call is not None else None)
+        asked.call_ids += [i for i in (named, part.approval_id) if i and i not in asked.call_ids]
+        if part.call is not None and not any(i in self.by_id for i in asked.call_ids):
+            self.add_call(part.call, place, place[0], wheres)
 
     def failures(self, facts: Sequence[Failure]) -> None:
         """Errors that nothing else shows."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from auditlog.normalise.identity import best_session, identify, role_of
 from auditlog.normalise.read import read_all
-from auditlog.reconstruct import gaps, trail
+from auditlog.reconstruct import decisions, gaps, trail
 from auditlog.reconstruct.calls import JoinedCall, enrich, fresh, join
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import canonical
@@ -23,7 +23,7 @@ from auditlog.reconstruct.step import Step, Tooling
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
 from auditlog.reconstruct.tree import Key, Tree, key_of
-from auditlog.vocabulary import AgentRun, Call, Failure, Happening, Identity, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun
+from auditlog.vocabulary import AgentRun, Call, Failure, Happening, MessageRecord, ModelCall, Reading, Received, Tool, ToolRun
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BY_ARGUMENT = 80  # rank of a subject that only the arguments of a call name
@@ -76,13 +76,30 @@ class Session:
             builder.agent_run(run)
         builder.results_without_calls()
         for happening in facts_of(readings, Happening):
-            builder.happening(happening)
+            decisions.happening(builder, happening)
+        decisions.from_prompts(builder)
         builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
         self.checker = Checker()
         self.systems = builder.systems
         self.said_by_runs = {key_of(r.where): r.tools for r in self.runs if r.tools}
         self.nearest_saying: dict[Key, Key | None] = {}
+        self._name_agents(builder.steps)
         self.steps = sorted(builder.steps, key=lambda s: (s.place, s.kind, sorted(s.event_ids)))
+
+    def _name_agents(self, steps: list[Step]) -> None:
+        """Where an item does not say whose work it tells of, the closest agent's run around it does."""
+        named = {key_of(r.where): r.name for r in self.runs if r.name}
+        memo: dict[Key, Key | None] = {}
+
+        def around(keys: list[Key]) -> str | None:
+            found = (k if k in named else self.tree.nearest(k, named, memo) for k in keys)
+            return next((named[k] for k in found if k is not None), None)
+
+        for call in self.calls:
+            call.agent = call.agent or around(call.keys)
+        for step in steps:
+            if step.agent is None and step.kind != "user_message":
+                step.agent = self.calls[step.call].agent if step.call is not None else around(step.places)
 
     # -- the parts of the answer -----------------------------------------------------------------------------------------------
 
@@ -93,7 +110,7 @@ class Session:
         start, end = (min(times), max(times)) if times else (0, 0)
         agents = self.agents()
         counted = trail.of_sequence(self.readings)
-        found = [*self.gaps(), *counted.gaps]
+        found = [*self.find_gaps(), *counted.gaps]
         return {
             "key": key,
             "session_id": session_id
@@ -121,7 +138,7 @@ class Session:
             "findings": findings,
         }
 
-    def gaps(self) -> list[gaps.Gap]:
+    def find_gaps(self) -> list[gaps.Gap]:
         return [
             *gaps.of_calls(self.calls, self.steps, bool(self.systems)),
             *gaps.of_steps(self.steps, self.calls, self.tools_of),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from auditlog.reconstruct.gaps import EARLY, Gap, gap
@@ -61,7 +62,9 @@ def _not_received(readings: Sequence[Reading], tree: Tree) -> Iterator[Gap]:
         yield gap("parent_missing", f"{message} Let the process that opens them export to the same place.", count=len(orphans))
     kept = min((r.condition.kept for r in readings), default=1.0)
     if kept < 1:
-        message = f"The sender keeps only {kept:.4g} of all traces, as its tracestate says: what is not here may have happened all the same."
+        message = (
+            f"The sender keeps only {kept:.4g} of all traces, as its tracestate says: what is not here may have happened all the same."
+        )
         yield gap("trace_sampled", f"{message} Set OTEL_TRACES_SAMPLER=always_on at the sender.")
     # A sampler that drops a span cannot stop the log records within it. They are not marked as sampled then, and alone.
     spans = {w.trace_id for w in tree.spans.values()}
@@ -75,7 +78,11 @@ def _clocks(readings: Sequence[Reading], tree: Tree) -> Iterator[Gap]:
     backwards = {key_of(r.where) for r in readings if not r.where.log and 0 < r.where.end < r.where.start}
     if backwards:
         message = f"{len(backwards)} items end before they begin: a clock was set back, or start and end are of two clocks."
-        yield gap("clock_end_before_start", f"{message} Their duration says nothing. Let the sender use one monotonic clock.", count=len(backwards))
+        yield gap(
+            "clock_end_before_start",
+            f"{message} Their duration says nothing. Let the sender use one monotonic clock.",
+            count=len(backwards),
+        )
     early = [k for k, p in tree.parents.items() if p in tree.spans and 0 < tree.spans[k].start < tree.spans[p].start - EARLY]
     if early:
         names = ", ".join(sorted({tree.spans[k].name for k in early} - {""})[:3])
@@ -160,6 +167,6 @@ def _holes(sender: str, found: Sequence[Numbered]) -> Iterator[Gap]:
 
 def _ranges(numbers: Sequence[int]) -> list[str]:
     """The first few ranges between numbers that do not follow each other."""
-    holes = [(a + 1, b - 1) for a, b in zip(numbers, numbers[1:], strict=False) if b > a + 1]
+    holes = [(a + 1, b - 1) for a, b in pairwise(numbers) if b > a + 1]
     shown = [str(a) if a == b else f"{a} to {b}" for a, b in holes[:MOST_NAMED]]
     return [*shown, "…"] if len(holes) > MOST_NAMED else shown

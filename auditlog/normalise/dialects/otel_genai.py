@@ -168,6 +168,7 @@ def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo
     """A call from the attributes of a span, a log record or a span event: they carry the same keys."""
     finish = first(said, "gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "gen_ai.completion.finish_reason")
     finish = structure(finish) or finish
+    tools = offered(first(said, *TOOLS), memo)
     asked, told = observed.asked_of(said.get("gen_ai.prompt"), memo), observed.told_of(said.get("gen_ai.completion"), memo)
     return ModelCall(
         where=where,
@@ -181,7 +182,7 @@ def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         usage=usage(said) or told.usage,
         finish_reason=",".join(map(str, finish)) if isinstance(finish, list) else text(finish),
         system=system_texts(said.get("gen_ai.system_instructions"), memo) or asked.system,
-        tools=offered(first(said, *TOOLS), memo) or asked.tools,
+        tools=tools if tools is not None else asked.tools,
         agent=text(said.get("gen_ai.agent.name")),
         error=error,
         input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo) or asked.messages,

@@ -116,14 +116,14 @@ def _facts(item: Rest, received: Received, memo: Memo) -> Iterator[Fact]:
         version = text(agent.get("version")) if isinstance(agent, dict) else None
         yield AgentRun(where=where, name=name, version=version, system=system, tools=tools, input=heard, output=told)
     else:
-        yield from (MessageRecord(where, m, "input") for m in heard)
-        yield from (MessageRecord(where, m, "output") for m in told)
+        yield from (MessageRecord(where, m, "input", agent=name) for m in heard)
+        yield from (MessageRecord(where, m, "output", agent=name) for m in told)
     if kind == "tool_call" or isinstance(said.get("tool"), dict):
         run = _tool_run(where, said.get("tool"), name)
         if run is not None:
             yield run
     if kind in HAPPENINGS:
-        yield _happening(where, kind, said)
+        yield _happening(where, kind, said, name)
     if kind not in ("tool_call",) and text(said.get("error")):
         yield Failure(where, str(said["error"]))
 
@@ -172,7 +172,7 @@ def _tool_run(where: Where, tool: Any, agent: str | None) -> ToolRun | None:
     )
 
 
-def _happening(where: Where, kind: str, said: dict[str, Any]) -> Happening:
+def _happening(where: Where, kind: str, said: dict[str, Any], agent: str | None) -> Happening:
     found = said.get(kind)
     detail: dict[str, Any] = found if isinstance(found, dict) else {} if found is None else {kind: found}
     if isinstance(said.get("attributes"), dict) and not detail:
@@ -185,4 +185,5 @@ def _happening(where: Where, kind: str, said: dict[str, Any]) -> Happening:
         detail=detail,
         actor=text(detail.get("by")),
         about=text(said.get("about")),
+        agent=agent,
     )

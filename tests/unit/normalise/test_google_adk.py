@@ -22,7 +22,9 @@ def said(*parts: Any) -> dict[str, Any]:
     return {"role": "assistant", "parts": [{"type": "text", "content": p} if isinstance(p, str) else p for p in parts]}
 
 
-def call(at: int, prompt: list[Any], answer: dict[str, Any], thought: int | None, tokens: tuple[int, int] = (15, 6), more: Any = None) -> Log:
+def call(
+    at: int, prompt: list[Any], answer: dict[str, Any], thought: int | None, tokens: tuple[int, int] = (15, 6), more: Any = None
+) -> Log:
     usage = {"gen_ai.usage.input_tokens": tokens[0], "gen_ai.usage.output_tokens": tokens[1]}
     billed = {"gen_ai.usage.reasoning.output_tokens": thought}
     messages = {"gen_ai.input.messages": prompt, "gen_ai.output.messages": [answer], "gen_ai.system_instructions": said(SYSTEM)["parts"]}
@@ -67,7 +69,11 @@ def test_texts_of_other_senders_stay_texts_whatever_was_billed() -> None:
 def test_the_mark_in_the_providers_own_response_is_worth_more_than_what_billing_tells() -> None:
     answer = {"content": {"role": "model", "parts": [{"text": THOUGHT, "thought": True}, {"text": DONE}]}}
     request = {"model": "gemini", "contents": [{"role": "user", "parts": [{"text": ASK}]}], "config": {"system_instruction": SYSTEM}}
-    sent = {"gen_ai.operation.name": "call_llm", "gcp.vertex.agent.llm_request": text(request), "gcp.vertex.agent.llm_response": text(answer)}
+    sent = {
+        "gen_ai.operation.name": "call_llm",
+        "gcp.vertex.agent.llm_request": text(request),
+        "gcp.vertex.agent.llm_response": text(answer),
+    }
     whole = kit(span(0, "call_llm", sent, number=1))
     assert isinstance(whole, Span)
     found = told(whole, call(0, [], said(THOUGHT, DONE), 9))
