@@ -124,7 +124,7 @@ def _tool(row: Row, step: dict[str, Any]) -> None:
         row.result = block(tool["result"])
     if tool.get("error"):
         row.error = block(tool["error"])
-    row.notes += _checks(tool)
+    row.notes += checks(tool)
     for origin in tool.get("origins") or ():
         name = origin["pointer"].lstrip("/").replace("~1", "/").replace("~0", "~") or "arguments"
         if origin["steps"]:
@@ -133,7 +133,8 @@ def _tool(row: Row, step: dict[str, Any]) -> None:
             row.notes.append(Note("nowhere before", "open", before=name))
 
 
-def _checks(tool: dict[str, Any]) -> list[Note]:
+def checks(tool: dict[str, Any]) -> list[Note]:
+    """What could be checked of a call against the tools that the very request offered."""
     offered, valid = tool.get("offered"), tool.get("arguments_valid")
     notes = [
         Note("was offered", "good")
@@ -178,6 +179,11 @@ def _counted(gap: dict[str, Any]) -> str:
     number = gap.get("model_call")
     message = str(gap["message"])
     return message if number is None else message.replace(f"model call {number}", f"model call {number + 1}")
+
+
+def gap_text(gap: dict[str, Any], placed: bool = True) -> str:
+    """A gap in one sentence, for where it does not stand at its step."""
+    return f"At step {gap['step'] + 1}: {_counted(gap)}" if placed and gap.get("step") is not None else _counted(gap)
 
 
 def rows(timeline: dict[str, Any], page: int = 1) -> list[Row]:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from auditlog.web import find, keys, login, members, search, settings, views
+from auditlog.web.dossier import pages as dossier
 
 urlpatterns = [
     path("", search.search, name="search"),
@@ -10,6 +11,8 @@ urlpatterns = [
     path("login", login.Login.as_view(), name="login"),
     path("logout", login.Logout.as_view(), name="logout"),
     path("sessions/<str:key>", views.session, name="session"),
+    path("sessions/<str:key>/dossier", dossier.dossier, name="dossier"),
+    path("sessions/<str:key>/dossier.pdf", dossier.dossier_pdf, name="dossier-pdf"),
     path("events/<str:public_id>", views.event, name="event"),
     path("quarantine", views.unreadable, name="quarantine"),
     path("settings", settings.settings, name="settings"),
