@@ -30,7 +30,7 @@ def annexes(case: Case, budget: Budget) -> tuple[Section, ...]:
         Section("C", "Tools offered", _tools(case.timeline, budget)),
         Section("D", "Gaps", _gaps(case.timeline)),
         Section("E", "Records, digests and batches", _records(case)),
-        Section("F", "How to check", (Item("", tuple(say(text) for text in HOW)),)),
+        Section("F", "How to check", tuple(Item("", (say(text),)) for text in HOW)),
     )
 
 

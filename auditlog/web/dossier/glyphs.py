@@ -53,11 +53,12 @@ def coverage() -> dict[str, frozenset[int]]:
                 continue
             for entry in sorted(root.iterdir(), key=lambda each: each.name):
                 if entry.name.endswith(".ttc"):
-                    faces = TTCollection(str(entry), lazy=True).fonts
-                    characters = _face(faces[0])[1]  # one table for all of them: they differ in which shape a character gets
-                    found |= {_name(face): characters for face in faces}
+                    with TTCollection(str(entry), lazy=True) as faces:
+                        characters = _face(faces.fonts[0])[1]  # all have the same: they differ in which shape a character gets
+                        found |= {_name(face): characters for face in faces.fonts}
                 elif entry.name.endswith((".ttf", ".otf")) and "Italic" not in entry.name:
-                    found.setdefault(*_face(TTFont(str(entry), lazy=True)))
+                    with TTFont(str(entry), lazy=True) as font:
+                        found.setdefault(*_face(font))
     return found
 
 
@@ -82,7 +83,8 @@ def _sets() -> tuple[frozenset[int], ...]:
 
 @functools.cache
 def _known() -> frozenset[int]:
-    return frozenset().union(*_sets())
+    """Without private use: what a font draws there means nothing elsewhere, and an archive may not hold it."""
+    return frozenset(n for n in frozenset().union(*_sets()) if not 0xE000 <= n <= 0xF8FF and n < 0xF0000)
 
 
 def spelled(text: str) -> list[Segment]:
