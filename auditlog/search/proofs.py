@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
     number: int
     received_at: datetime
-    count: int
+    size: int
     root: str
     mine: int  # records of this session in it
     agrees: bool | None

@@ -52,9 +52,7 @@ def _transcript(case: Case, budget: Budget) -> tuple[Item, ...]:
     return tuple(made) or (Item("", (say("No message, reasoning or tool call was recognised in what was received.", "open"),)),)
 
 
-def _step(
-    step: dict[str, Any], timeline: dict[str, Any], clock: Clock, budget: Budget, gaps: list[Part], findings: list[Part]
-) -> Item:
+def _step(step: dict[str, Any], timeline: dict[str, Any], clock: Clock, budget: Budget, gaps: list[Part], findings: list[Part]) -> Item:
     kind = step["kind"]
     heading = present.SPEAKERS.get(kind, kind.replace("_", " ").capitalize())
     if kind == "tool_call":
@@ -109,7 +107,9 @@ def _known_by(step: dict[str, Any], timeline: dict[str, Any]) -> str:
         said.append(f"call {step['tool']['call_id']}")
     ids = step.get("event_ids") or []
     shown = ", ".join(f"{one[:8]}…{one[-8:]}" for one in ids[:6])
-    said.append(f"record{'' if len(ids) == 1 else 's'} {shown}{f' and {len(ids) - 6} more' if len(ids) > 6 else ''}" if ids else "no record")
+    said.append(
+        f"record{'' if len(ids) == 1 else 's'} {shown}{f' and {len(ids) - 6} more' if len(ids) > 6 else ''}" if ids else "no record"
+    )
     return " · ".join(said)
 
 
@@ -120,7 +120,10 @@ def _instructions(timeline: dict[str, Any], budget: Budget) -> tuple[Item, ...]:
     return tuple(
         Item(
             f"Instruction {number}" if len(prompts) > 1 else "Instruction",
-            (note(f"In force from step {prompt['first_step'] + 1}, {len(prompt['text']):,} characters"), *budget.part("text", prompt["text"])),
+            (
+                note(f"In force from step {prompt['first_step'] + 1}, {len(prompt['text']):,} characters"),
+                *budget.part("text", prompt["text"]),
+            ),
         )
         for number, prompt in enumerate(prompts, 1)
     )
@@ -154,7 +157,7 @@ def _records(case: Case) -> tuple[Item, ...]:
         Item(
             f"Batch {batch.number}",
             (
-                Part("cells", rows=(("root", batch.root), ("count", f"{batch.count:,}, {batch.mine:,} of this session"))),
+                Part("cells", rows=(("root", batch.root), ("count", f"{batch.size:,}, {batch.mine:,} of this session"))),
                 say(agrees[batch.agrees], "good" if batch.agrees else "open" if batch.agrees is None else "bad"),
             ),
             at=clock.local(batch.received_at),

@@ -29,6 +29,7 @@ FAMILIES: Final = (
 UNNAMED: Final = "a character that no font here has"
 
 _LONG: Final = re.compile(r"[!-\u024f\u0370-\u058f]{32,}|\S{80,}")
+_PARAGRAPH: Final = 4_000  # characters that are set as one: PDF/A knows no longer strings, and the typesetter fails at 65,535 bytes
 _PIECE: Final = 8  # characters of a long word after which a line may end
 _KANA: Final = re.compile("[\u3040-\u30ff\u31f0-\u31ff]")
 _HANGUL: Final = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
@@ -144,6 +145,23 @@ def _unfit(cluster: str) -> set[str]:
 def paragraphs(text: str) -> list[dict[str, Any]]:
     """A text for the typesetter: {runs, rtl?, lang?}, lines of one direction and language together."""
     made: list[dict[str, Any]] = []
+    room = 0
+    before: dict[str, Any] | None = None
+    for line in _lines(text):
+        plain = "".join(segment.text for segment in line)
+        kind = {name: value for name, value in (("rtl", _rtl(plain)), ("lang", _language(plain))) if value}
+        size = len(plain) + len(line) + 1
+        if kind == before and size <= room:
+            made[-1]["runs"] += ["\n", *_runs(line)]
+        else:
+            made += [{"runs": _runs(piece), **kind} for piece in _pieces(line)]
+            room = _PARAGRAPH
+        room -= size
+        before = kind
+    return made
+
+
+def _lines(text: str) -> list[list[Segment]]:
     lines: list[list[Segment]] = [[]]
     for segment in spelled(text):
         if segment.badge:
@@ -152,16 +170,33 @@ def paragraphs(text: str) -> list[dict[str, Any]]:
         first, *others = segment.text.split("\n")
         lines[-1].append(Segment(first))
         lines += [[Segment(other)] for other in others]
-    for line in lines:
-        plain = "".join(segment.text for segment in line)
-        kind = {name: value for name, value in (("rtl", _rtl(plain)), ("lang", _language(plain))) if value}
-        runs = _runs(line)
-        last = made[-1] if made else None
-        if last is not None and {name: value for name, value in last.items() if name != "runs"} == kind and len(last["runs"]) < 200:
-            last["runs"] += ["\n", *runs]
-        else:
-            made.append({"runs": runs, **kind})
-    return made
+    return lines
+
+
+def _pieces(line: list[Segment]) -> Iterator[list[Segment]]:
+    """A line, cut where it is longer than can be set: the cut is one more end of a line."""
+    piece: list[Segment] = []
+    room = _PARAGRAPH
+    for segment in line:
+        rest = segment.text
+        while len(rest) > room:
+            end = _end(rest, room)
+            yield [*piece, Segment(rest[:end])]
+            piece, rest, room = [], rest[end:], _PARAGRAPH
+        if segment.badge and room < 1:
+            yield piece
+            piece, room = [], _PARAGRAPH
+        piece.append(segment if segment.badge else Segment(rest))
+        room -= len(rest) + 1
+    yield piece
+
+
+def _end(text: str, room: int) -> int:
+    """Behind the last space that fits; where there is none, at what fits and does not part a letter from its marks."""
+    end = text.rfind(" ", 0, max(room, 1)) + 1 or max(room, 1)
+    while end < len(text) and (unicodedata.category(text[end])[0] == "M" or text[end] in _SELECTORS):
+        end += 1
+    return end
 
 
 def _runs(line: list[Segment]) -> list[Run]:

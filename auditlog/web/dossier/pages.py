@@ -87,11 +87,13 @@ def _case(request: HttpRequest, access: Access, key: str) -> tuple[Case, StatedF
 def _step(request: HttpRequest, timeline: dict[str, Any]) -> dict[str, Any] | None:
     """The action that it is about: the one asked for, else the one that names the session."""
     wanted = request.POST.get("step") or request.GET.get("step") or ""
-    calls = {step["n"]: step for step in timeline["steps"] if step["kind"] == "tool_call"}
+    calls: dict[int, dict[str, Any]] = {step["n"]: step for step in timeline["steps"] if step["kind"] == "tool_call"}
     if wanted:
         number = int(wanted) - 1 if wanted.isascii() and wanted.isdigit() and len(wanted) < 7 else -1
         if number not in calls:
-            raise Problem("parameter_invalid", "`step` must be the number of a step that is a tool call, as the session's page counts them.")
+            raise Problem(
+                "parameter_invalid", "`step` must be the number of a step that is a tool call, as the session's page counts them."
+            )
         return calls[number]
     line = present.headline(timeline)
     return None if line is None else calls[line["n"]]

@@ -63,7 +63,9 @@ class Budget:
         made = [Part(kind, taken, tone, label)] if taken or not text else []
         if len(taken) < len(text):
             self.cut += 1
-            made.append(say(f"Cut here: {len(text) - len(taken):,} of {len(text):,} characters are not printed; the record has all of it.", "open"))
+            made.append(
+                say(f"Cut here: {len(text) - len(taken):,} of {len(text):,} characters are not printed; the record has all of it.", "open")
+            )
         return made
 
     def value(self, value: Any, label: str = "") -> list[Part]:

@@ -51,8 +51,10 @@ def _set(work: bytes) -> bytes:
             done = subprocess.run([sys.executable, "-I", str(CHILD)], input=work, capture_output=True, timeout=WITHIN, env={}, cwd=empty)
         except subprocess.TimeoutExpired:
             log.warning("dossier.timeout", extra={"bytes": len(work)})
-            message = f"The PDF was not ready within {WITHIN:.0f} seconds and was given up. Nothing was lost; the page of the dossier can be printed."
-            raise Problem("query_timeout", message) from None
+            raise Problem(
+                "query_timeout",
+                f"The PDF was not ready within {WITHIN:g} seconds and was given up. Nothing was lost; the dossier's page can be printed.",
+            ) from None
     if done.returncode or not done.stdout.startswith(b"%PDF-"):
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2].partition(":")[0]
         log.error("dossier.not_set", extra={"status": done.returncode, "reason": reason[:80]})  # never the text itself

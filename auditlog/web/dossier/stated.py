@@ -1,4 +1,4 @@
-"""Owns what the person who prepares a dossier states in it: the question, the answer with a name, and the passage that is quoted as the rule."""
+"""Owns what the person who prepares a dossier states in it: question, answer with a name, and the passage quoted as the rule."""
 
 from __future__ import annotations
 

@@ -170,7 +170,9 @@ def _evidence(case: Case) -> Iterator[Part]:
         return
     origins = case.step["tool"].get("origins")
     if not origins:
-        yield say("The arguments were not recorded." if origins is None else "The call has no value that could have been seen before.", "open")
+        yield say(
+            "The arguments were not recorded." if origins is None else "The call has no value that could have been seen before.", "open"
+        )
         return
     rows = []
     for origin in origins[:MOST_ORIGINS]:

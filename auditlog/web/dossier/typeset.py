@@ -13,7 +13,7 @@ from typing import Any
 
 MEMORY = 2 * 1024**3  # bytes of address space, of which the fonts that are mapped are a part
 SECONDS = 60  # of one CPU
-STANDARDS = ["a-2a", "ua-1"]  # for archives and for screen readers; both refuse a text that has no glyph
+STANDARDS: Any = ["a-2a", "ua-1"]  # for archives and for screen readers; both refuse a text that has no glyph
 
 
 def main() -> None:
@@ -26,9 +26,10 @@ def main() -> None:
     work: dict[str, Any] = json.load(sys.stdin.buffer)
     import typst  # after the limits
 
+    files: Any = {"main.typ": work["template"].encode(), "data.json": json.dumps(work["data"]).encode()}  # its types know no dict
     try:
         pdf, warnings = typst.compile_with_warnings(
-            {"main.typ": work["template"].encode(), "data.json": json.dumps(work["data"]).encode()},
+            files,
             root=os.getcwd(),
             package_path=os.getcwd(),
             package_cache_path=os.getcwd(),

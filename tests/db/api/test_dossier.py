@@ -7,6 +7,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 import time
 from html import unescape
 from typing import Any
@@ -34,7 +35,7 @@ HOSTILE = [
     "مرحبا بالعالم لماذا تم خصم المبلغ",
     "emoji 😀 👍🏽 ✅ and arrows → ≤",
     "bidi \u202e evil \u2066 and nul-like \x07 bell",
-    "#panic() *bold* _it_ $x^2$ @ref <label> \\ \\n // comment `raw` = heading - item #read(\"/etc/passwd\") #import \"@preview/x:0.1.0\"",
+    '#panic() *bold* _it_ $x^2$ @ref <label> \\ \\n // comment `raw` = heading - item #read("/etc/passwd") #import "@preview/x:0.1.0"',
     "<script>alert(1)</script> &amp; <img src=x onerror=alert(1)> {{ csrf_token }} {% now %}",
     "old writing 𓀀 that no font has",
     "x" * 300,
@@ -66,10 +67,16 @@ def sent(world: World, events: list[dict[str, Any]], session: str) -> str:
 
 def hostile(world: World, session: str = "hostile") -> str:
     events: list[dict[str, Any]] = [
-        {"kind": "prompt", "at": f"2026-03-01T10:00:{n:02}Z", "input": [{"role": "user", "content": said}]} for n, said in enumerate(HOSTILE)
+        {"kind": "prompt", "at": f"2026-03-01T10:00:{n:02}Z", "input": [{"role": "user", "content": said}]}
+        for n, said in enumerate(HOSTILE)
     ]
     events.append({"kind": "reasoning", "at": "2026-03-01T10:01:00Z", "reasoning": "#let x = 1; thinking about 汉字 and \u202e tricks"})
-    tool = {"name": "pay", "call_id": "c1", "arguments": {"amount_usd": 400, "to": "*x* #panic()"}, "result": {"ok": True, "said": HOSTILE[2]}}
+    tool = {
+        "name": "pay",
+        "call_id": "c1",
+        "arguments": {"amount_usd": 400, "to": "*x* #panic()"},
+        "result": {"ok": True, "said": HOSTILE[2]},
+    }
     events.append({"kind": "tool_call", "at": "2026-03-01T10:02:00Z", "customer_id": "ACME-2024", "tool": tool})
     return sent(world, events, session)
 
@@ -96,9 +103,18 @@ def test_the_first_page_says_everything_in_its_order_and_what_nobody_stated_is_c
 
 def test_what_a_person_states_is_printed_and_kept_nowhere(refund: World, operator: Client) -> None:
     key = refund.key_of(SESSION)
-    stated = {"question": "Why the 400?", "answer": "Two charges,\r\none invoice.", "answered_by": "Ines Keller", "rule": "promise  future\r\ndiscounts"}
+    stated = {
+        "question": "Why the 400?",
+        "answer": "Two charges,\r\none invoice.",
+        "answered_by": "Ines Keller",
+        "rule": "promise  future\r\ndiscounts",
+    }
     found = first_page(text(operator.post(f"/sessions/{key}/dossier", stated)))
-    assert "Why the 400?" in found["The question"] and "Ines Keller" in found["The answer"] and "promise  future\ndiscounts" in found["The rule quoted"]
+    assert (
+        "Why the 400?" in found["The question"]
+        and "Ines Keller" in found["The answer"]
+        and "promise  future\ndiscounts" in found["The rule quoted"]
+    )
     said = words(operator.post(f"/sessions/{key}/dossier.pdf", stated).content)
     assert squeezed("Two charges, one invoice.") in said and "InesKeller" in said
     assert "Ines Keller" not in json.dumps(recorded(refund)) and "Ines Keller" not in text(operator.get(f"/sessions/{key}/dossier"))
@@ -175,14 +191,19 @@ def test_a_session_of_many_steps_is_set_in_seconds(world: World, operator: Clien
     for n in range(150):
         at = f"2026-03-01T10:{n // 60:02}:{n % 60:02}Z"
         events.append({"kind": "reasoning", "at": at, "reasoning": f"thought {n}: " + "why this and not that? " * 40})
-        tool = {"name": "look", "call_id": f"c{n}", "arguments": {"n": n}, "result": {"rows": [{"id": f"r{n}-{m}", "ok": True} for m in range(12)]}}
+        tool = {
+            "name": "look",
+            "call_id": f"c{n}",
+            "arguments": {"n": n},
+            "result": {"rows": [{"id": f"r{n}-{m}", "ok": True} for m in range(12)]},
+        }
         events.append({"kind": "tool_call", "at": at, "tool": tool})
     key = sent(world, events, "many")
     began = time.monotonic()
     data = operator.get(f"/sessions/{key}/dossier.pdf").content
     assert time.monotonic() - began < 15 and len(data) < 5_000_000
-    said = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages[-20:])
-    assert "Only the first" not in said and "150" in said
+    said = words(data)
+    assert all(f"thought{n}:" in said for n in range(150)) and said.count("Toolcalllook") == 150
 
 
 def test_every_text_of_every_step_stands_in_the_pdf_word_for_word(world: World, operator: Client) -> None:
@@ -223,7 +244,7 @@ def test_the_same_dossier_is_the_same_bytes_and_is_an_archive_that_says_whose_it
     reader = pypdf.PdfReader(io.BytesIO(first))
     assert reader.metadata is not None and reader.metadata.author == "operator"
     assert "issue_credit $400.00" in str(reader.metadata.title) and made[0].id in str(reader.metadata.title)
-    assert b"pdfaid" in first and "/StructTreeRoot" in reader.trailer["/Root"]
+    assert b"pdfaid" in first and "/StructTreeRoot" in reader.root_object
     count = len(reader.pages)
     assert [f"{n} of {count}" in page.extract_text() for n, page in enumerate(reader.pages, 1)] == [True] * count
 
@@ -245,6 +266,13 @@ def test_evidence_that_was_changed_is_not_called_proven(refund: World, operator:
     assert "gives the root that was acknowledged" not in found["Proven"]
 
 
+def test_any_character_that_the_fonts_are_said_to_have_can_be_set(world: World, operator: Client) -> None:
+    had = sorted(glyphs._known())
+    said = "".join(chr(n) for n in had[:: len(had) // 4_000] if n > 0x20)
+    event = {"kind": "prompt", "at": "2026-03-01T10:00:00Z", "input": [{"role": "user", "content": said}]}
+    assert operator.get(f"/sessions/{sent(world, [event], 'all')}/dossier.pdf").content.startswith(b"%PDF")
+
+
 def test_what_takes_too_long_is_given_up_and_said(refund: World, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     key = refund.key_of(SESSION)
     before = len(recorded(refund))
@@ -258,13 +286,20 @@ def test_what_the_typesetter_is_handed_reaches_no_file_and_no_network(tmp_path: 
     """Even a template that asked for them, which is more than a text can do."""
     secret = tmp_path / "secret.txt"
     secret.write_text("the secret of this machine")
-    for asked in (f'#read("{secret}")', '#read("../../../../../etc/passwd")', '#import "@preview/cetz:0.3.1"', '#image("http://127.0.0.1:9/x.png")'):
+    for asked in (
+        f'#read("{secret}")',
+        '#read("../../../../../etc/passwd")',
+        '#import "@preview/cetz:0.3.1"',
+        '#image("http://127.0.0.1:9/x.png")',
+    ):
         work = json.dumps({"template": asked, "data": {}, "fonts": [], "at": 0}).encode()
         with pytest.raises(Problem) as refused:
             pdf._set(work)
         assert refused.value.code == "internal"
     fonts = glyphs.folders()
-    fine = json.dumps({"template": '#set document(title: "t")\n#set text(font: "Noto Sans", fallback: false)\n= t', "data": {}, "fonts": fonts, "at": 0})
+    fine = json.dumps(
+        {"template": '#set document(title: "t")\n#set text(font: "Noto Sans", fallback: false)\n= t', "data": {}, "fonts": fonts, "at": 0}
+    )
     assert pdf._set(fine.encode()).startswith(b"%PDF")
 
 
@@ -272,5 +307,5 @@ def test_a_glyph_that_is_missing_is_an_error_and_never_a_box() -> None:
     template = '#set document(title: "t")\n#set text(font: "Noto Sans", fallback: false)\n= #json("data.json")'
     for said, fine in (("known", True), ("\U00013000", False), ("\ue000", False)):
         work = json.dumps({"template": template, "data": said, "fonts": glyphs.folders(), "at": 0}).encode()
-        done = subprocess.run([pdf.sys.executable, "-I", str(pdf.CHILD)], input=work, capture_output=True, env={}, cwd="/")
+        done = subprocess.run([sys.executable, "-I", str(pdf.CHILD)], input=work, capture_output=True, env={}, cwd="/")
         assert done.stdout.startswith(b"%PDF") is fine and (b"could not be displayed" in done.stderr) is not fine

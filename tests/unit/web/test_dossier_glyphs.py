@@ -62,6 +62,15 @@ def test_a_long_word_may_break_and_says_the_same() -> None:
     assert paragraph["runs"].count(0) >= 10 and back("x" * 100) == "x" * 100
 
 
+@pytest.mark.parametrize("text", ["x" * 9_000, "many words " * 900, "مرحبا" * 2_000, "e\u0301" * 6_000, "\u202e" * 9_000])
+def test_a_text_too_long_for_one_paragraph_is_several_that_say_the_same(text: str) -> None:
+    made = glyphs.paragraphs(text)
+    assert len(made) > 1 and back(text).replace("\n", "").replace("[U+202E]", "\u202e") == text
+    assert all(
+        len("".join(run if isinstance(run, str) else "x" if isinstance(run, list) else "" for run in p["runs"])) < 5_000 for p in made
+    )
+
+
 def test_direction_and_language_are_those_of_the_first_letters() -> None:
     first, second, third = glyphs.paragraphs("hello\nשלום abc\nかな漢字")
     assert "rtl" not in first and second["rtl"] is True and third["lang"] == "ja"
