@@ -190,12 +190,12 @@ def test_a_session_of_many_steps_is_set_in_seconds(world: World, operator: Clien
     events: list[dict[str, Any]] = []
     for n in range(150):
         at = f"2026-03-01T10:{n // 60:02}:{n % 60:02}Z"
-        events.append({"kind": "reasoning", "at": at, "reasoning": f"thought {n}: " + "why this and not that? " * 40})
+        events.append({"kind": "reasoning", "at": at, "reasoning": f"thought {n}: " + "why this and not that? " * 8})
         tool = {
             "name": "look",
             "call_id": f"c{n}",
             "arguments": {"n": n},
-            "result": {"rows": [{"id": f"r{n}-{m}", "ok": True} for m in range(12)]},
+            "result": {"rows": [{"id": f"r{n}-{m}", "ok": True} for m in range(4)]},
         }
         events.append({"kind": "tool_call", "at": at, "tool": tool})
     key = sent(world, events, "many")
@@ -219,6 +219,8 @@ def test_every_text_of_every_step_stands_in_the_pdf_word_for_word(world: World, 
         elif step.get("text"):
             assert printed(step["text"]) in said, step["text"]
     assert "*x*#panic()" in said and "U+202E" in said and "U+13000" in said and "\u202e" not in said
+    raw = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(answer.content)).pages)
+    assert "x" * 60 in raw and "x" * 150 not in raw  # a long word ends its line before the paper does
     for record in world.bench.rows("SELECT encode(sha256(skeleton), 'hex') FROM event WHERE item <> 4"):
         assert record[0] in said
 
@@ -282,25 +284,25 @@ def test_what_takes_too_long_is_given_up_and_said(refund: World, operator: Clien
     assert recorded(refund)[before:] == []
 
 
-def test_what_the_typesetter_is_handed_reaches_no_file_and_no_network(tmp_path: Any) -> None:
-    """Even a template that asked for them, which is more than a text can do."""
+def test_even_a_template_reaches_no_file_and_no_network(tmp_path: Any) -> None:
+    """More than a text can do, which is no template."""
     secret = tmp_path / "secret.txt"
     secret.write_text("the secret of this machine")
-    for asked in (
-        f'#read("{secret}")',
-        '#read("../../../../../etc/passwd")',
-        '#import "@preview/cetz:0.3.1"',
-        '#image("http://127.0.0.1:9/x.png")',
-    ):
-        work = json.dumps({"template": asked, "data": {}, "fonts": [], "at": 0}).encode()
-        with pytest.raises(Problem) as refused:
-            pdf._set(work)
-        assert refused.value.code == "internal"
-    fonts = glyphs.folders()
-    fine = json.dumps(
-        {"template": '#set document(title: "t")\n#set text(font: "Noto Sans", fallback: false)\n= t', "data": {}, "fonts": fonts, "at": 0}
-    )
-    assert pdf._set(fine.encode()).startswith(b"%PDF")
+    head = '#set document(title: "t")\n#set text(font: "Noto Sans", fallback: false)\n= t\n'
+    asked = {
+        '#read("data.json")': True,
+        f'#read("{secret}")': False,
+        '#read("../../../../../../etc/passwd")': False,
+        '#import "@preview/cetz:0.3.1"': False,
+        '#image("http://127.0.0.1:9/x.png")': False,
+    }
+    for said, fine in asked.items():
+        work = json.dumps({"template": head + said, "data": {}, "fonts": glyphs.folders(), "at": 0}).encode()
+        if fine:
+            assert pdf._set(work).startswith(b"%PDF")
+        else:
+            with pytest.raises(Problem):
+                pdf._set(work)
 
 
 def test_a_glyph_that_is_missing_is_an_error_and_never_a_box() -> None:
