@@ -96,6 +96,12 @@ def _sessions(planted: Planted) -> Iterator[Place]:
         yield Place(f"/sessions/{quote(text, safe='')}")
 
 
+def _dossiers(planted: Planted) -> Iterator[Place]:
+    for key, _ in list(planted.sessions.values())[::4]:
+        yield Place(f"/sessions/{key}/dossier")
+    yield from (Place(asked(f"/sessions/{planted.sessions['script'][0]}/dossier", step=text)) for text in _blends())
+
+
 def _events(planted: Planted) -> Iterator[Place]:
     yield from (Place(f"/events/{event}") for event in planted.events("all of them"))
     for name in hostile.TEXTS:  # of the others one each, now of this kind, now of that
@@ -150,6 +156,8 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "login": _login,
     "logout": _api("/logout"),
     "sessions/<str:key>": _sessions,
+    "sessions/<str:key>/dossier": _dossiers,
+    "sessions/<str:key>/dossier.pdf": _api("/sessions/{key}/dossier.pdf"),
     "events/<str:public_id>": _events,
     "quarantine": _quarantine,
     "settings": _settings("/settings"),

@@ -12,7 +12,7 @@ from tests.browser import cases
 from tests.service import Service
 
 PAGES = (  # a number: the session of so many steps
-    *("/login", "/", "/?q=nobody+ever", "/?trace_id=zz", "/?view=sessions", "/?live=1", "2", "20", "300", "event", "/sessions/nope"),
+    *("/login", "/", "/?q=nobody+ever", "/?trace_id=zz", "/?view=sessions", "/?live=1", "2", "20", "300", "dossier", "event", "/sessions/nope"),
     *("/quarantine", "/settings", "/settings/password", "/settings/keys/1", "/settings/members/1", "/api/v1/docs"),
 )
 
@@ -20,6 +20,8 @@ PAGES = (  # a number: the session of so many steps
 def address(service: Service, name: str) -> str:
     if name.isdigit():
         return f"/sessions/{cases.key_of(service, int(name))}"
+    if name == "dossier":
+        return f"/sessions/{cases.key_of(service, 20)}/dossier"
     if name == "event":
         found = service.get(f"/api/v1/events?session={cases.key_of(service, 20)}&limit=20")["results"]
         return f"/events/{found[-1]['id']}"

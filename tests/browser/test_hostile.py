@@ -10,7 +10,7 @@ from tests.browser.addresses import ALSO, CONCRETE, Place, Planted, patterns
 from tests.browser.visiting import Watched
 from tests.service import Service
 
-PROGRAMS = ("api/", "healthz", "readyz", "logout")  # patterns that are no pages
+PROGRAMS = ("api/", "healthz", "readyz", "logout", "sessions/<str:key>/dossier.pdf")  # patterns that are no pages
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_answers_for_programs_are_never_read_as_a_page(pattern: str, operator: B
         assert answer.headers["content-type"].startswith(("application/json", "application/octet-stream")) or pattern in (
             "api/v1/docs",
             "logout",
+            "sessions/<str:key>/dossier.pdf",
         )
 
 
