@@ -13,7 +13,7 @@ from tests.service import Service
 from tests.story.chromium import PATH
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # the browser ends before tests that start one of their own
 def service() -> Iterator[Service]:
     made = Service()
     try:
@@ -26,7 +26,7 @@ def service() -> Iterator[Service]:
         made.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # the browser ends before tests that start one of their own
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # the browser ends before tests that start one of their own
 def operator(service: Service, browser: Browser) -> Iterator[BrowserContext]:
     """Somebody who is logged in."""
     context = browser.new_context(base_url=service.first_run["url"], viewport={"width": 1440, "height": 900})

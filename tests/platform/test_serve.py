@@ -43,8 +43,8 @@ def test_the_first_start_writes_login_and_keys_for_its_owner_only(service: Servi
 
 def test_the_demo_is_a_dozen_sessions_of_several_customers_the_400_dollars_among_them(service: Service) -> None:
     eventually(lambda: not (service.data / "demo-wanted").exists())
-    assert len(sessions(service)) == len(build.WANTED) + 1
-    for customer in {"ACME-2024", *(wanted.customer for wanted in build.WANTED)}:
+    assert len(sessions(service)) == len(build.WANTED) + 2
+    for customer in {"ACME-2024", "NORDWIND-4471", *(wanted.customer for wanted in build.WANTED)}:
         assert service.get(f"/api/v1/sessions?customer_id={customer}")["results"], customer
 
 

@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from auditlog import models
 from auditlog.api.views import ReadView
-from auditlog.search import locate, sessions
+from auditlog.search import locate, quarantine, sessions
 from auditlog.secrets import unwrap
 from auditlog.store.writer import Project
 from tests import corpus
@@ -23,8 +23,8 @@ from tests.db.derived import Bench
 SESSION = "sess-openinference-chat_refund"
 
 # What an address is. API: one project's evidence, for a key. COMMON: says the same to every key. PAGE: one project's evidence, for a
-# person. OPEN: for anybody, and says nothing of any project.
-API, COMMON, PAGE, OPEN = "api", "common", "page", "open"
+# person. OPEN: for anybody, and says nothing of any project. OWN: a person's account, keys and members (test_access, test_settings).
+API, COMMON, PAGE, OPEN, OWN = "api", "common", "page", "open", "own"
 CLASSES = {
     "healthz": OPEN,
     "readyz": OPEN,
@@ -44,6 +44,9 @@ CLASSES = {
     "find": PAGE,
     "session": PAGE,
     "event": PAGE,
+    "quarantine": PAGE,
+    **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
+    **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
 }
 NO_SUCH_PATH = "api/v1/^.*$"
 
@@ -168,7 +171,8 @@ HOSTILE = [
 ]  # fmt: skip
 FREE = {"q", "value", "subject", "from", "cursor"}  # parameters that are looked into: these get every value, the others the worst
 OF_PAGES = {
-    "search": {*sessions.PARAMETERS, "cursor", "limit", "tz"},
+    "search": {*sessions.PARAMETERS, "cursor", "limit", "tz", "view", "live", "since"},
+    "quarantine": {*quarantine.PARAMETERS, "cursor", "limit", "tz"},
     "find": {*locate.PARAMETERS, "tz"},
     "session": {"page", "tz"},
     "event": {"tz"},
