@@ -45,6 +45,8 @@ CLASSES = {
     "session": PAGE,
     "event": PAGE,
     "quarantine": PAGE,
+    "dossier": PAGE,
+    "dossier-pdf": PAGE,
     **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
     **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
 }
@@ -175,6 +177,8 @@ OF_PAGES = {
     "quarantine": {*quarantine.PARAMETERS, "cursor", "limit", "tz"},
     "find": {*locate.PARAMETERS, "tz"},
     "session": {"page", "tz"},
+    "dossier": {"step", "tz"},
+    "dossier-pdf": {"step", "tz"},
     "event": {"tz"},
 }
 
