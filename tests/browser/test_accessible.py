@@ -12,7 +12,20 @@ from tests.browser import cases
 from tests.service import Service
 
 PAGES = (  # a number: the session of so many steps
-    *("/login", "/", "/?q=nobody+ever", "/?trace_id=zz", "/?view=sessions", "/?live=1", "2", "20", "300", "dossier", "event", "/sessions/nope"),
+    *(
+        "/login",
+        "/",
+        "/?q=nobody+ever",
+        "/?trace_id=zz",
+        "/?view=sessions",
+        "/?live=1",
+        "2",
+        "20",
+        "300",
+        "dossier",
+        "event",
+        "/sessions/nope",
+    ),
     *("/quarantine", "/settings", "/settings/password", "/settings/keys/1", "/settings/members/1", "/api/v1/docs"),
 )
 
