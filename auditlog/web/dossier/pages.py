@@ -23,6 +23,7 @@ from auditlog.web.dossier.parts import Clock
 from auditlog.web.dossier.stated import Stated, StatedForm
 from auditlog.web.dossier.summary import NOT_PROOF, Case, Preparer
 from auditlog.web.guard import page, show
+from auditlog.web.text import plain
 
 
 @page(Right.CONTENT, writes=True)  # writes nothing; the transaction ends before the PDF is set, which takes longer than a query may
@@ -80,7 +81,7 @@ def _case(request: HttpRequest, access: Access, key: str) -> tuple[Case, StatedF
     preparer = Preparer(name, access.roles, datetime.now(UTC).isoformat(timespec="milliseconds"))
     case = Case(facts, timeline, step, proven, stated, preparer, Clock(zone["zone"], zone["zone_name"]))
     if not posted:
-        form.initial = {"question": _question(case), "answered_by": name}
+        form.initial = {"question": plain(_question(case)), "answered_by": name}  # stored text in a field shows what hides, too
     return case, form, facts.key if facts.key != key else ""
 
 
