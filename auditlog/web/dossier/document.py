@@ -36,7 +36,8 @@ def document(case: Case) -> Document:
         case.clock.both(case.preparer.at),
     )
     lasting = [item for item in made.first if item.heading != "Prepared"]
-    content = msgspec.json.encode([made.title, made.session, lasting, made.annexes, made.prepared_by, case.preparer.roles])
+    said = repr([made.title, made.session, lasting, made.annexes, made.prepared_by, case.preparer.roles])
+    content = said.encode("utf-8", "surrogatepass")  # a recorded text may hold half of a pair, which JSON cannot carry
     return msgspec.structs.replace(made, id=hashlib.sha256(content).hexdigest()[:16])
 
 
