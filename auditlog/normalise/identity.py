@@ -40,6 +40,10 @@ WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 OF_CONVERSATION = frozenset(("gen_ai.conversation.id", "gen_ai.thread.id"))
 SESSION = {"session": 0, "conversation": 2, "chat": 4, "thread": 6}
+# What they call a session is a connection: one MCP session serves many conversations, one conversation uses several.
+TRANSPORTS = frozenset(
+    ("browser", "client", "db", "http", "jsonrpc", "mcp", "messaging", "net", "network", "rpc", "server", "tls", "webengine")
+)
 # Kinds of ID that say nothing about whom or what a session concerns.
 _NO_SUBJECT = """
 agent artifact assistant batch block call category channel checkpoint choice cluster commit completion connection container
@@ -111,6 +115,8 @@ def _id_role(key: str, kind: str, inside_free: bool, bag: bool) -> Role | None:
     if kind in SESSION:
         if key in OF_CONVERSATION:
             return Role("session", rank=10)
+        if namespace.lower() in TRANSPORTS and not inside_free:
+            return None
         # langfuse.session.id and gcp.vertex.agent.session_id are sessions; thread.id and browser.tab.session.id are not
         if technical and not (kind == "session" and (len(said) == 2 or said[-3:-2] == ["agent"])):
             return None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from auditlog.item import Item, Log, Span
 from auditlog.normalise import observed, parts, shapes
-from auditlog.normalise.values import Memo, attributes, count, decimal, first, given, plain, structure, text, where_of
+from auditlog.normalise.values import Memo, attributes, count, decimal, first, given, parsed, plain, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
     Call,
@@ -59,7 +59,7 @@ TOOLS = (
     "model_request_parameters",
 )
 TOOL_OPERATIONS = frozenset(("execute_tool", "tool_call", "tool", "call_tool", "tools/call"))
-NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "retrieval", "image_generation", "create_agent"))
+NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "image_generation", "create_agent"))
 DETAILS = frozenset(("gen_ai.client.inference.operation.details", "gen_ai.client.operation.details"))
 MESSAGE_EVENTS: dict[str, tuple[Role, Literal["input", "output"]]] = {
     "gen_ai.system.message": ("system", "input"),
@@ -113,6 +113,8 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
             yield call  # else nothing but the operation's name says that a model was called
     elif operation == "handoff" or any(".handoff." in key for key in said):
         yield handoff(where, said)
+    elif operation == "retrieval":
+        yield retrieval(where, said)
     elif operation in NO_CONVERSATION:
         return
     else:
@@ -143,6 +145,14 @@ def handoff(where: Where, said: dict[str, Any]) -> Happening:
     return Happening(
         where, "handoff", f"{named['from'] or '?'} → {named['to'] or '?'}" if any(named.values()) else where.name, named, named["from"]
     )
+
+
+def retrieval(where: Where, said: dict[str, Any]) -> Happening:
+    """What was searched, where, and what was found; documents without their text are only references."""
+    p = "gen_ai.retrieval."
+    query = text(first(said, p + "query.text", p + "query"))
+    detail = {"source": said.get("gen_ai.data_source.id"), "query": query, "documents": parsed(said.get(p + "documents"))}
+    return Happening(where, "retrieval", query or where.name, {k: v for k, v in detail.items() if v is not None})
 
 
 def _looks_like_a_call(said: dict[str, Any]) -> bool:

@@ -52,6 +52,8 @@ def test_a_session_is_found_wherever_it_stands(key: str) -> None:
         ("session.id", "None"),
         ("gen_ai.conversation.id", "resp_0a1b2c"),
         ("http.request.session_id", "h"),
+        ("mcp.session.id", "a connection"),
+        ("browser.session.id", "b"),
         ("gen_ai.request.seed", "7"),
     ],
 )
