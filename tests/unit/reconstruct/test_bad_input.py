@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import msgspec
@@ -128,3 +129,42 @@ def test_what_the_tool_returned_is_told_and_not_what_was_written_around_it() -> 
         model(3, [text("user", "hi"), CALL, answer("call_00000000001", 'Observation:\n{"id": "cr_1"}')], [text("assistant", "done")]),
     )
     assert tools_of(shown)[0]["result"] == '{"id": "cr_1"}'
+
+
+def seconds(*items: Item) -> tuple[float, dict[str, Any]]:
+    begun = time.process_time()
+    shown = told(*items)
+    return time.process_time() - begun, shown
+
+
+def test_a_message_of_a_million_tokens_is_told_whole_and_once_in_bounded_time() -> None:
+    long = "refund 400 " * 400_000  # 4.4 million characters, about a million tokens
+    asked = [text("user", long), CALL, answer("call_00000000001", long)]
+    took, shown = seconds(
+        model(0, asked[:1], [CALL]), model(3, asked, [text("assistant", "done")]), model(6, [*asked, text("user", "x")], [])
+    )
+    assert kinds(shown) == ["user_message", "tool_call", "assistant_message", "user_message"]
+    assert (shown["steps"][0]["text"], tools_of(shown)[0]["result"]) == (long, long)
+    assert took < 20
+
+
+def test_ten_thousand_tools_in_every_request_are_offered_once_in_bounded_time() -> None:
+    tools = [{"name": f"t{n}", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}} for n in range(10_000)]
+    calls = [call(f"call_{n:016}", f"t{n}", {"a": n}) for n in range(20)]
+    took, shown = seconds(*(model(2 * n, [text("user", "hi")], [c], tools=tools) for n, c in enumerate(calls)))
+    assert len(shown["tools_offered"]) == 10_000
+    assert [(t["offered"], t["arguments_valid"]) for t in tools_of(shown)] == [(True, True)] * 20
+    assert took < 20
+
+
+def test_a_span_id_that_two_traces_or_two_things_share_loses_neither() -> None:
+    one, two = model(0, [text("user", "a")], [text("assistant", "b")], span=5), tool(2, "pay", arguments={"a": 1}, result="ok", span=5)
+    other = model(4, [text("user", "c")], [text("assistant", "d")], span=5, trace=2)
+    assert kinds(in_any_order(one, two, other)) == ["user_message", "assistant_message", "tool_call", "user_message", "assistant_message"]
+
+
+def test_a_chain_of_ten_thousand_spans_inside_each_other_is_survived() -> None:
+    chain: list[Item] = [span_of(0, [], span=n + 1, parent=n, seconds=9) for n in range(10_000)]
+    took, shown = seconds(*chain, model(1, [text("user", "a")], [text("assistant", "b")], span=20_000, parent=10_000))
+    assert kinds(shown) == ["user_message", "assistant_message"]
+    assert took < 20
