@@ -180,8 +180,7 @@ def _covered(part: Any, out: list[Any]) -> int | None:
     if isinstance(part, Call):
         for i, known in enumerate(out):
             if isinstance(known, Call) and _same_call(part, known):
-                if known.call_id is None and part.call_id is not None:
-                    out[i] = part
+                out[i] = _fuller(known, part)
                 return i
         return None
     if not isinstance(part, Text | Reasoning):
@@ -198,6 +197,13 @@ def _covered(part: Any, out: list[Any]) -> int | None:
     if isinstance(part, Reasoning) and not wanted:
         return len(out) - 1
     return None
+
+
+def _fuller(known: Call, other: Call) -> Call:
+    """One call as two layers tell it: each may lack its ID, or arguments that were empty and therefore left out."""
+    told = other if known.arguments is None and known.arguments_raw is None else known
+    others = tuple(dict.fromkeys((*known.other_ids, *other.other_ids)))
+    return Call(known.name, known.call_id or other.call_id, told.arguments, told.arguments_raw, others)
 
 
 def _same_call(a: Call, b: Call) -> bool:

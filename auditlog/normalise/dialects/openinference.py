@@ -58,14 +58,8 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
             Happening(where, "retrieval", str(said.get("input.value") or ""), {"query": said.get("input.value"), "documents": documents})
         ]
     if kind == "GUARDRAIL":
-        return [
-            Happening(
-                where,
-                "guardrail",
-                str(said.get("output.value") or ""),
-                {"input": said.get("input.value"), "output": said.get("output.value")},
-            )
-        ]
+        found = {side: said[f"{side}.value"] for side in ("input", "output") if said.get(f"{side}.value") is not None}
+        return [Happening(where, "guardrail", str(found.get("output") or item.name), found)]
     if kind in ("EMBEDDING", "RERANKER", "EVALUATOR", "PROMPT"):
         return []
     return [_agent_run(where, said, error, memo)]

@@ -361,3 +361,8 @@ def test_spans_of_other_work_are_nobody_s_conversation() -> None:
     car = {"car.model": "T", "car.request": "drive"}
     task = {"faas.span.type": "function", "faas.name": "resize", "job.kind": "task"}
     assert told(span(0, "POST", http), span(1, "SELECT", sql), span(2, "car", car), span(3, "resize", task))["steps"] == []
+
+
+def test_a_guardrail_of_which_only_the_name_was_sent_is_a_step_under_its_name() -> None:
+    (step,) = told(span(0, "no threats", {"openinference.span.kind": "GUARDRAIL"}))["steps"]
+    assert (step["kind"], step["text"], "detail" in step) == ("guardrail", "no threats", False)

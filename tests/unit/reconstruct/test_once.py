@@ -130,3 +130,13 @@ def test_two_libraries_that_trace_one_execution_tell_of_one() -> None:
 def test_an_error_that_climbs_through_enclosing_spans_is_told_once() -> None:
     spans = [span_of(n, [("x", STRING, "y")], span=n + 1, parent=n, seconds=9 - n, status=(2, "boom")) for n in range(3)]
     assert kinds(told(*spans)) == ["error"]
+
+
+def test_arguments_that_one_layer_left_out_are_taken_from_another() -> None:
+    bare = {
+        "role": "assistant",
+        "parts": [{"type": "tool_call", "id": "call_00000000001", "name": "pay"}, *text("assistant", "x")["parts"]],
+    }
+    full = {"role": "assistant", "parts": [*call("call_00000000001", "pay", {})["parts"]]}
+    shown = told(model(0, [ASK], [bare], response="r", usage=(7, 2)), model(0, [], [full], span=9, layer="sdk", response="r", usage=(7, 2)))
+    assert [(t["call_id"], t["arguments"]) for t in tools_of(shown)] == [("call_00000000001", {})]
