@@ -124,7 +124,8 @@ def test_the_quickstart_names_refusals_by_the_status_that_they_have() -> None:
 
 def named_by_the_code() -> set[str]:
     """What a sender or reader may be told: codes of refusals, of gaps, fields of the status, and events in logs of the pass."""
-    gaps = re.findall(r'gap\(\s*"(\w+)"', (ROOT / "auditlog/reconstruct/gaps.py").read_text())
+    written = "".join((ROOT / f"auditlog/reconstruct/{name}.py").read_text() for name in ("gaps", "trail"))
+    gaps = re.findall(r'(?:gap\(\s*|yield\s*\(?\s*)"(\w+)"', written)
     return {*CODES, *gaps, *STATUS["properties"]}
 
 
