@@ -45,12 +45,8 @@ class Questions:
         with connection.cursor() as cursor:
             self.cursor = cursor
             self.keys = self._rows("SELECT key FROM session ORDER BY md5(key) LIMIT 300")
-            self.customers = self._rows(
-                "SELECT convert_from(d.value, 'UTF8') FROM declared d WHERE d.kind = 'customer' ORDER BY d.digest LIMIT 300"
-            )
-            self.users = self._rows(
-                "SELECT convert_from(d.value, 'UTF8') FROM declared d WHERE d.kind = 'user' ORDER BY d.digest LIMIT 300"
-            )
+            declared = "SELECT convert_from(value, 'UTF8') FROM declared WHERE kind = '%s' ORDER BY digest LIMIT 300"
+            self.customers, self.users = self._rows(declared % "customer"), self._rows(declared % "user")
             self.values = self._rows("SELECT object FROM action WHERE object LIKE 'cr_%' ORDER BY md5(object) LIMIT 300")
             self.ten = self._rows("SELECT key FROM session WHERE tool_calls = 9 AND model_calls = 10 ORDER BY md5(key) LIMIT 100")
             self.twenty = self._rows("SELECT key FROM session WHERE tool_calls = 19 AND model_calls = 20 ORDER BY md5(key) LIMIT 100")
@@ -118,47 +114,43 @@ def questions(q: Questions) -> dict[str, Callable[[], str]]:
 
 def measured(client: Any, ask: Callable[[], str], runs: int) -> dict[str, Any]:
     """One line of the table."""
-    whole, database, count, size, shell, failed = [], [], set(), [], 0, 0
+    whole, database, own, count, size, shell, failed = [], [], [], set(), [], 0, 0
     for number in range(runs + 3):
         path = ask()
         gc.collect()
         with asked() as statements:
-            began = time.perf_counter()
-            answer = client.get(path)
-            content = answer.content
-            seconds = time.perf_counter() - began
+            began, used = time.perf_counter(), time.process_time()
+            content = (answer := client.get(path)).content
+            seconds, used = time.perf_counter() - began, time.process_time() - used
         if number < 3:
             continue  # compiling templates, opening connections
         failed += answer.status_code != 200
         whole.append(seconds * 1000)
         database.append(statements.seconds * 1000)
+        own.append(used * 1000)
         count.add(len(statements))
         size.append(len(content))
         shell = len(CONTENT.sub(b"", content))
         if seconds > 12:
             break
-    whole.sort()
-    database.sort()
+    asked_often = f"{min(count)}–{max(count)}" if len(count) > 1 else str(min(count))
     return {
-        "p50_ms": round(statistics.median(whole), 1), "p95_ms": round(whole[int(len(whole) * 0.95)], 1),
-        "database_p50_ms": round(statistics.median(database), 1),
-        "database_p95_ms": round(database[int(len(database) * 0.95)], 1),
-        "queries": f"{min(count)}–{max(count)}" if len(count) > 1 else str(min(count)), "shell_bytes": shell,
-        "bytes": round(statistics.median(size)), "failed": failed,
+        **{f"{name}_{p}": percentile(found, p) for name, found in (("ms", whole), ("database", database), ("cpu", own)) for p in (50, 95)},
+        "queries": asked_often, "shell_bytes": shell, "bytes": round(statistics.median(size)), "failed": failed,
     }  # fmt: skip
 
 
+def percentile(found: list[float], p: int) -> float:
+    return round(sorted(found)[int(len(found) * p / 100)], 1)
+
+
 def table(results: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        "| question | p50 ms | p95 ms | of it database p50 | p95 | queries | KB around the content | KB |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    head = ("question", "p50 ms", "p95 ms", "database p50", "p95", "CPU of Python p50", "queries", "KB around content", "KB")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, one in results.items():
-        note = f" ({one['failed']} failed)" if one["failed"] else ""
-        lines.append(
-            f"| {name}{note} | {one['p50_ms']} | {one['p95_ms']} | {one['database_p50_ms']} | {one['database_p95_ms']} | {one['queries']} "
-            f"| {one['shell_bytes'] / 1000:.1f} | {one['bytes'] / 1000:.0f} |"
-        )
+        cells = [name + (f" ({one['failed']} failed)" if one["failed"] else ""), *(one[key] for key in ("ms_50", "ms_95", "database_50"))]
+        cells += [one["database_95"], one["cpu_50"], one["queries"], f"{one['shell_bytes'] / 1000:.1f}", f"{one['bytes'] / 1000:.0f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 

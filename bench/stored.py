@@ -43,9 +43,9 @@ def turns_of(number: int, rng: random.Random) -> int:
     """Model calls of a session."""
     if number == 7:
         return LONG_TURNS
-    return (
-        TWENTY if number % 50 == 1 else TEN if number % 50 == 2 else rng.choices(range(1, 13), (9, 12, 13, 12, 11, 9, 8, 7, 6, 5, 4, 4))[0]
-    )
+    if number % 50 in (1, 2):
+        return TWENTY if number % 50 == 1 else TEN
+    return rng.choices(range(1, 13), (9, 12, 13, 12, 11, 9, 8, 7, 6, 5, 4, 4))[0]
 
 
 class Varied(Session):
@@ -76,11 +76,12 @@ class Varied(Session):
         elif call["name"] in ("send_email", "escalate_case"):
             found = {"id": f"case_{number:08x}", "status": "sent"}
         else:
-            charges = [
-                {"invoice_id": f"INV-{self.rng.randrange(10**7)}", "amount": self.rng.randrange(5, 900), "currency": "USD"} for _ in "ab"
-            ]
+            charges = [self._charge(), self._charge()]
             found = {"order_id": self.order, "status": "late", "charges": charges, "notes": self.text(self.rng.randint(200, 900))}
         return str(self.dumps(found))
+
+    def _charge(self) -> dict[str, Any]:
+        return {"invoice_id": f"INV-{self.rng.randrange(10**7)}", "amount": self.rng.randrange(5, 900), "currency": "USD"}
 
 
 def spans(load: Load, part: int, parts: int) -> Iterator[tuple[datetime, Span]]:
