@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db import connection
-from django.db.models import Max, Min, QuerySet
+from django.db.models import QuerySet
 
-MOST: Final = 10_000  # sessions looked at: a list of a million must not make its page wait
+# Sessions looked at. The planner reads so few from the newest end; for ten thousand it read every amount that there is, in seconds.
+MOST: Final = 1_000
 BARS: Final = 60
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _WIDTHS: Final = (
@@ -31,20 +32,15 @@ class Spread(NamedTuple):
 
 def spread(matching: QuerySet[Any]) -> Spread:
     """At most BARS bars over all of the time in which something matches; none where one bar would hold everything."""
-    newest = matching.order_by("-sort_at", "-key").values("sort_at")[:MOST]
-    ends = newest.aggregate(first=Min("sort_at"), last=Max("sort_at"))
-    if ends["first"] is None:
+    times = [at.timestamp() for at in matching.order_by("-sort_at", "-key").values_list("sort_at", flat=True)[:MOST]]
+    if not times:
         return Spread([], False)
-    first, last = ends["first"].timestamp(), ends["last"].timestamp()
-    width = next((width for width in _WIDTHS if last // width - first // width < BARS), _WIDTHS[-1])
-    query, values = newest.query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT floor(extract(epoch FROM sort_at) / %s)::bigint, count(*) FROM ({query}) t GROUP BY 1", [width, *values])
-        counted: dict[int, int] = dict(cursor.fetchall())
+    width = next((width for width in _WIDTHS if times[0] // width - times[-1] // width < BARS), _WIDTHS[-1])
+    counted = Counter(int(time // width) for time in times)
     places = range(min(counted), max(counted) + 1)
     if len(places) < 2 or len(places) > 2 * BARS:
         return Spread([], False)
-    return Spread([Bar(_at(n * width), _at((n + 1) * width), counted.get(n, 0)) for n in places], sum(counted.values()) >= MOST)
+    return Spread([Bar(_at(n * width), _at((n + 1) * width), counted[n]) for n in places], len(times) >= MOST)
 
 
 def _at(seconds: int) -> datetime:
