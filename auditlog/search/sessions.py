@@ -70,7 +70,7 @@ class SessionFilters(IdentityFilters):
         if name != next(one for one in actions.OF_ONE_CALL if self.data.get(one)):
             return rows  # all of them are applied once, together
         asked = {one: self.data[one] for one in (*actions.OF_ONE_CALL, "tool") if self.data.get(one)}
-        return self.within(rows, actions.matching(self.scope, asked).values("session_key"))
+        return self.within(rows, actions.sessions_of(self.scope, asked))
 
     def by_version(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         if _VERSION.fullmatch(value):
