@@ -109,8 +109,9 @@ class JoinedCall:
         self.event_ids = sorted({*self.event_ids, where.event_id})
 
     @property
-    def order(self) -> tuple[int, int, list[str]]:
-        return self.start, self.end, self.event_ids
+    def order(self) -> tuple[int, int, int, list[str]]:
+        """Where clocks cannot tell (some have whole milliseconds), a prompt stands after those that it extends."""
+        return self.start, self.end, len(self.input), self.event_ids
 
 
 PARTS = operator.attrgetter("parts")

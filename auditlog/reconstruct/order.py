@@ -40,7 +40,7 @@ def put_back(shown: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 def _began(event: Received) -> tuple[int, bytes, bytes]:
     item: Any = event.item
-    return getattr(item, "start", 0), getattr(item, "trace_id", b""), getattr(item, "span_id", b"")  # a prompt after those it extends
+    return getattr(item, "start", 0), getattr(item, "trace_id", b""), getattr(item, "span_id", b"")
 
 
 def _content(event: Received) -> bytes:

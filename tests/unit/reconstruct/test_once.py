@@ -140,3 +140,16 @@ def test_arguments_that_one_layer_left_out_are_taken_from_another() -> None:
     full = {"role": "assistant", "parts": [*call("call_00000000001", "pay", {})["parts"]]}
     shown = told(model(0, [ASK], [bare], response="r", usage=(7, 2)), model(0, [], [full], span=9, layer="sdk", response="r", usage=(7, 2)))
     assert [(t["call_id"], t["arguments"]) for t in tools_of(shown)] == [("call_00000000001", {})]
+
+
+def test_calls_of_one_millisecond_stand_in_the_order_in_which_their_prompts_grew_whatever_their_span_ids() -> None:
+    """JavaScript's clock has whole milliseconds: a model that answers at once begins and ends with the call before it."""
+    said = [ASK, CALL, answer("c1", "ok"), call("c2", "mail", {"to": "a"}), answer("c2", "sent")]
+    for spans in ((1, 2, 3), (3, 2, 1), (2, 3, 1)):
+        first, second, last = (
+            model(0, said[:n], [told_], span=span, seconds=0)
+            for n, told_, span in zip((1, 3, 5), (said[1], said[3], text("assistant", "done")), spans, strict=True)
+        )
+        shown = told(last, second, first)
+        assert kinds(shown) == ["user_message", "tool_call", "tool_call", "assistant_message"], spans
+        assert [one["name"] for one in tools_of(shown)] == ["pay", "mail"], spans
