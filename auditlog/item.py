@@ -21,6 +21,9 @@ ITEM_NAMES: Final = {SPAN: "span", LOG: "log", REST: "rest", GOVERNANCE: "govern
 
 # Types of a value: the field numbers of opentelemetry.proto.common.v1.AnyValue, so that they need no translation.
 WITHHELD: Final = -2  # the value was erased or withheld; it is not known any more (value is None)
+# The same of a member of a REST event, whose value has to be JSON. It is this very object: what a sender writes can be equal to it, and is
+# another, so that `is` tells them apart.
+GONE: Final = b'"withheld"'
 ABSENT: Final = -1  # a KeyValue whose `value` message was not sent at all
 EMPTY: Final = 0  # an AnyValue with nothing set
 STRING: Final = 1  # str

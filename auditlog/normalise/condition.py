@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from auditlog.item import ARRAY, KVLIST, WITHHELD, Attribute, Item, Log, Rest, Span
+from auditlog.item import ARRAY, GONE, KVLIST, WITHHELD, Attribute, Item, Log, Rest, Span
 from auditlog.vocabulary import Condition
 
-GONE = b'"withheld"'  # how the store gives back a member of a REST event whose value it no longer has
 SAMPLED = 1  # W3C trace flags, also in the lowest byte of OTLP's flags
 # OpenTelemetry's own entry of a tracestate: `ot=th:c` says that a quarter of all traces is kept, the older `ot=p:2` likewise.
 THRESHOLD = re.compile(r"(?:^|,)\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})(?:[;,]|\s|$)")
@@ -31,7 +30,7 @@ def condition(item: Item) -> Condition:
             withheld=_gone(item.attributes) + body,
             sampled=None if not item.trace_id else bool(item.flags & SAMPLED),
         )
-    return Condition(withheld=sum(raw == GONE for _, raw in item.members)) if isinstance(item, Rest) else Condition()
+    return Condition(withheld=sum(raw is GONE for _, raw in item.members)) if isinstance(item, Rest) else Condition()
 
 
 def share_kept(trace_state: str) -> float:

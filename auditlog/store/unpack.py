@@ -268,9 +268,9 @@ def _rest(builder: _Builder, parsed: Parsed) -> Rest:
         field = fields.field_of(path)[0]
         entry = builder.take(field)
         try:
-            members.append((path, b'"withheld"' if entry is None else builder.text(code, entry)))
+            members.append((path, items.GONE if entry is None else builder.text(code, entry)))
         except _Gone:
-            members.append((path, b'"withheld"'))
+            members.append((path, items.GONE))
     session = next((msgspec.json.decode(raw) for path, raw in members if path == "session_id"), "") if has_session else ""
     return Rest(gaps, members, trace_id, str(session), time, kind == items.GOVERNANCE)
 

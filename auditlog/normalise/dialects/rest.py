@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
-from auditlog.item import Item, Rest
+from auditlog.item import GONE, Item, Rest
 from auditlog.normalise import parts, shapes
-from auditlog.normalise.condition import GONE
 from auditlog.normalise.values import Memo, first, number, text
 from auditlog.vocabulary import (
     AgentRun,
@@ -46,7 +45,7 @@ def members(item: Rest) -> dict[str, Any]:
     """The event as it was sent, `agent`, `tool` and `approval` put together again."""
     out: dict[str, Any] = {}
     for path, raw in item.members:
-        if raw == GONE:
+        if raw is GONE:
             continue  # not known any more: whatever is said of it would be made up
         try:
             value = msgspec.json.decode(raw)

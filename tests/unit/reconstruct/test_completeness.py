@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from auditlog.item import KVLIST, STRING, WITHHELD, Context, Item, Log, Rest, Span
+from auditlog.ingest import rest
+from auditlog.item import GONE, KVLIST, STRING, WITHHELD, Context, Item, Log, Rest, Span
 from auditlog.normalise.condition import share_kept
 from tests.unit.reconstruct.build import SECOND, START, answer, call, model, span_of, text, told, tool
 
@@ -145,10 +146,19 @@ def test_values_that_are_not_known_any_more_are_counted_however_deep() -> None:
 
 
 def test_what_is_withheld_of_a_rest_event_is_not_told_as_if_it_had_been_said() -> None:
-    event = Rest([b""] * 4, [("kind", b'"tool_call"'), ("tool.name", b'"pay"'), ("tool.arguments", b'"withheld"')], time=START)
+    event = Rest([b""] * 4, [("kind", b'"tool_call"'), ("tool.name", b'"pay"'), ("tool.arguments", GONE)], time=START)
     shown = told(event)
     assert shown["steps"][0]["tool"]["arguments_raw"] is None
     assert "content_withheld" in {g["code"] for g in shown["completeness"]["gaps"]}
+
+
+def test_a_sender_may_say_withheld_and_is_told_word_for_word() -> None:
+    said = rest.read(
+        json.dumps({"events": [{"kind": "reasoning", "at": "2026-03-01T10:00:00Z", "reasoning": "withheld"}]}).encode(), "application/json"
+    )
+    shown = told(*said.items)
+    assert [(step["kind"], step["text"]) for step in shown["steps"]] == [("reasoning", "withheld")]
+    assert "content_withheld" not in {g["code"] for g in shown["completeness"]["gaps"]}
 
 
 def test_clocks_that_contradict_each_other_are_named() -> None:
