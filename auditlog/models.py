@@ -62,6 +62,10 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.public_id})"
 
+    @property
+    def expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
     @classmethod
     def issue(cls, project: Project, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
         """A new key and its text, which is shown once and cannot be had again."""
@@ -87,6 +91,10 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.project}"
+
+    @property
+    def past(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
     @classmethod
     def join(cls, user: Any, project: Project, roles: Iterable[str], expires_at: datetime | None = None) -> Member:

@@ -59,7 +59,7 @@ class KeyAuthentication(BaseAuthentication):
         now = timezone.now()
         if row.revoked_at is not None and row.revoked_at <= now:
             raise Problem("key_revoked", "The API key was revoked. Use another one, or make one under Settings.")
-        if row.expires_at is not None and row.expires_at <= now:
+        if row.expired:
             raise Problem("key_expired", "The API key has expired. Use another one, or make one under Settings.")
         if row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY:
             ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)

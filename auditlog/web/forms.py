@@ -22,6 +22,11 @@ def day_end(day: date | None) -> datetime | None:
     return None if day is None else datetime.combine(day, time(), UTC) + timedelta(days=1)
 
 
+def last_day(end: datetime | None) -> date | None:
+    """The day that a form shows for such an end."""
+    return None if end is None else (end - timedelta(microseconds=1)).date()
+
+
 def _future(day: date | None) -> date | None:
     if day is not None and day < timezone.now().date():
         raise ValidationError(f"{day.isoformat()} is past. Name a day from today on, or leave it empty.")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from auditlog.errors import Problem
 from auditlog.models import ApiKey
 from auditlog.web.access import Access, Right
-from auditlog.web.forms import KeyForm, RotateForm, WordForm, day_end
+from auditlog.web.forms import KeyForm, RotateForm, WordForm, day_end, last_day
 from auditlog.web.guard import page, posted, show
 from auditlog.web.settings import overview
 
@@ -90,7 +90,7 @@ def revoke(request: HttpRequest, access: Access, pk: int) -> HttpResponse:
 
 
 def _ended(row: ApiKey) -> bool:
-    return row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= timezone.now())
+    return row.revoked_at is not None or row.expired
 
 
 def _shown(
@@ -98,11 +98,10 @@ def _shown(
     form: KeyForm | None = None, rotate_form: RotateForm | None = None, revoke_form: WordForm | None = None,
 ) -> HttpResponse:  # fmt: skip
     wrong = any(one is not None for one in (form, rotate_form, revoke_form))
-    last_day = None if row.expires_at is None else (row.expires_at - timedelta(microseconds=1)).date()
     context = {
         "key": row,
         "ended": _ended(row),
-        "form": form or KeyForm(initial={"name": row.name, "scopes": row.scopes, "expires": last_day}),
+        "form": form or KeyForm(initial={"name": row.name, "scopes": row.scopes, "expires": last_day(row.expires_at)}),
         "rotate_form": rotate_form or RotateForm(initial={"overlap": "24"}),
         "revoke_form": revoke_form or WordForm(word="revoke"),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -13,7 +12,6 @@ from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse, reverse_lazy
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
@@ -23,7 +21,7 @@ from auditlog.errors import Problem
 from auditlog.models import Member
 from auditlog.web import zones
 from auditlog.web.access import Access, Right
-from auditlog.web.forms import MemberForm, RolesForm, WordForm, day_end
+from auditlog.web.forms import MemberForm, RolesForm, WordForm, day_end, last_day
 from auditlog.web.guard import page, posted, show
 from auditlog.web.settings import overview
 
@@ -123,11 +121,9 @@ def _welcome(request: HttpRequest, access: Access, member: Member) -> HttpRespon
 def _shown(
     request: HttpRequest, access: Access, member: Member, *, form: RolesForm | None = None, remove_form: WordForm | None = None
 ) -> HttpResponse:
-    last_day = None if member.expires_at is None else (member.expires_at - timedelta(microseconds=1)).date()
-    initial = {"roles": [group.name for group in member.groups.all()], "expires": last_day}
+    initial = {"roles": [group.name for group in member.groups.all()], "expires": last_day(member.expires_at)}
     context = {
         "member": member,
-        "past": member.expires_at is not None and member.expires_at <= timezone.now(),
         "form": form or RolesForm(initial=initial),
         "remove_form": remove_form or WordForm(word="remove"),
     }

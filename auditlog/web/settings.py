@@ -10,7 +10,6 @@ from django.contrib.auth.forms import PasswordChangeForm
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 
 from auditlog.models import ApiKey, Member
 from auditlog.web.access import ROLES, Access, Right
@@ -29,14 +28,13 @@ def overview(
     """The page, with the form that could not be read where there is one."""
     context: dict[str, Any] = {"roles": [(name, ROLES[name].words) for name in access.roles], "me": access}
     if Right.MANAGE in access.rights:
-        now = timezone.now()
         keys = ApiKey.objects.filter(project=access.project).order_by("revoked_at", "pk")
         members = Member.objects.filter(project=access.project).select_related("user").prefetch_related("groups").order_by("user__username")
         context |= {
-            "keys": [(key, _state(key, now)) for key in keys],
+            "keys": [(key, _state(key)) for key in keys],
             "members": [
                 {"row": one, "roles": [name for name in ROLES if name in {g.name for g in one.groups.all()}],
-                 "past": one.expires_at is not None and one.expires_at <= now, "waiting": not one.user.has_usable_password()}
+                 "waiting": not one.user.has_usable_password()}
                 for one in members
             ],
             "key_form": key_form or KeyForm(initial={"scopes": ["ingest"]}),
@@ -45,11 +43,11 @@ def overview(
     return show(request, access, "settings.html", context, status)
 
 
-def _state(key: ApiKey, now: Any) -> tuple[str, str]:
+def _state(key: ApiKey) -> tuple[str, str]:
     """How a key stands: words, and their tone."""
     if key.revoked_at is not None:
         return "revoked", "muted"
-    if key.expires_at is not None and key.expires_at <= now:
+    if key.expired:
         return "expired", "muted"
     return ("valid", "good") if key.expires_at is None else ("valid until", "open-tone")
 

@@ -29,6 +29,7 @@ def places(service: Service) -> dict[str, str]:
         "search-error": "/?trace_id=zz",
         **decisions,
         "decision-credit": f"/sessions/{credit['key']}",
+        "dossier": f"/sessions/{credit['key']}/dossier",
         "event": f"/events/{event}",
         "quarantine": "/quarantine",
         "settings": "/settings",
