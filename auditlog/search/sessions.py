@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from datetime import UTC, tzinfo
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
@@ -147,9 +147,10 @@ def saying(scope: Scope, text: str) -> QuerySet[Any] | None:
 class Page:
     """One page of sessions, newest first."""
 
-    def __init__(self, rows: list[Session], following: str | None) -> None:
+    def __init__(self, rows: list[Session], following: str | None, times: Sequence[datetime] = ()) -> None:
         self.rows = rows
         self.next = following
+        self.times = times  # of what matches, newest first, as far ahead as was asked
 
 
 def matching(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True) -> QuerySet[Any]:
@@ -158,18 +159,22 @@ def matching(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content
     return found
 
 
-def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True) -> Page:
-    """The sessions that match `given`. Raises Problem("parameter_invalid") for whatever cannot be read."""
+def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True, ahead: int = 0) -> Page:
+    """The sessions that match `given`. Raises Problem("parameter_invalid") for whatever cannot be read.
+
+    `ahead`: of how many matches the times are wanted, too. They are searched once for both: what matches very much costs most there.
+    """
     parameters.only(given, PARAMETERS | PAGED)
     rows = matching(scope, given, zone, content=content)
     if given.get("cursor"):
         at, key = cursor.decode(given["cursor"])
         rows = rows.filter(before(at, key=key))
     count = parameters.limit(given.get("limit"))
-    found = list(rows.order_by("-sort_at", "-key")[: count + 1])
-    more = len(found) > count
-    found = found[:count]
-    return Page(found, cursor.encode(found[-1].sort_at, found[-1].key) if more else None)
+    newest = list(rows.order_by("-sort_at", "-key").values_list("sort_at", "key")[: max(ahead, count + 1)])
+    shown = newest[:count]
+    whole = {row.key: row for row in scope.of(Session).filter(key__in=[key for _, key in shown])}
+    found = [whole[key] for _, key in shown if key in whole]  # one that joined another in between is found under that
+    return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, [at for at, _ in newest[:ahead]])
 
 
 def identities(scope: Scope, rows: Iterable[Session]) -> dict[str, dict[str, list[str]]]:

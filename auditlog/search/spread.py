@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
-
-from django.db.models import QuerySet
+from typing import Final, NamedTuple
 
 # Sessions looked at. The planner reads so few from the newest end; for ten thousand it read every amount that there is, in seconds.
 MOST: Final = 1_000
@@ -30,9 +29,9 @@ class Spread(NamedTuple):
     cut: bool  # only the newest MOST were looked at
 
 
-def spread(matching: QuerySet[Any]) -> Spread:
-    """At most BARS bars over all of the time in which something matches; none where one bar would hold everything."""
-    times = [at.timestamp() for at in matching.order_by("-sort_at", "-key").values_list("sort_at", flat=True)[:MOST]]
+def spread(newest: Sequence[datetime]) -> Spread:
+    """At most BARS bars over the times of what matches, newest first; none where one bar would hold everything."""
+    times = [at.timestamp() for at in newest]
     if not times:
         return Spread([], False)
     width = next((width for width in _WIDTHS if times[0] // width - times[-1] // width < BARS), _WIDTHS[-1])

@@ -48,6 +48,7 @@ LINKED: Final = (  # the same, in the form only where a link brought them
     ("min_tool_calls", "Tool calls at least", "with at least so many tool calls:"),
 )
 VIEW: Final = ("tz", "view", "live", "since")  # parameters of the page that filter nothing
+SHOWN: Final = "30"  # sessions of a page where the address does not say
 ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
 
 
@@ -76,9 +77,11 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     given: dict[str, str] = {}
     problem, found = None, sessions.Page([], None)
     content = Right.CONTENT in access.rights
+    partial = request.headers.get("HX-Request") == "true"
     try:
         given = asked(request.GET)
-        found = sessions.page(scope, given, zone, content=content)
+        ahead = 0 if partial or given.get("cursor") else MOST
+        found = sessions.page(scope, {"limit": SHOWN, **given}, zone, content=content, ahead=ahead)
     except Problem as error:
         if error.code not in ("parameter_invalid", "scope_missing"):
             raise
@@ -93,9 +96,7 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
         "poll": address(request.GET, since=cursor.encode(found.rows[0].sort_at, found.rows[0].key) if found.rows else None),
         "problem": problem,
     }
-    partial = request.headers.get("HX-Request") == "true"
-    if found.rows and not partial and not given.get("cursor"):
-        context |= _bars(request.GET, spread(sessions.matching(scope, given, zone, content=content)))
+    context |= _bars(request.GET, spread(found.times))
     return show(request, access, "_ledger.html" if partial else "search.html", context, problem.kind.http if problem else 200)
 
 

@@ -209,5 +209,5 @@ def test_a_list_of_sessions_asks_the_database_a_fixed_number_of_times(world: Wor
     world.bench.send(spans(30))
     world.bench.derive()
     world.api.json("status")
-    with django_assert_max_num_queries(8):  # type: ignore[operator]
+    with django_assert_max_num_queries(9):  # type: ignore[operator]
         assert len(world.api.json("sessions", limit=30)["results"]) == 30
