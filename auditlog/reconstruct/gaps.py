@@ -5,6 +5,7 @@ What the items themselves lack, whatever they say, is found by `trail`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -127,9 +128,23 @@ def basis(proven: bool) -> str:
     return "sequence_proven" if proven else "no_gap_found"
 
 
-def of_action(gaps: Sequence[Gap], n: int, step: Step, proven: bool) -> dict[str, Any]:
-    """The verdict on one call: what lacks at its own step, in its model call, and in the trail as a whole."""
-    own = [g for g in gaps if g["step"] in (None, n) or (step.call is not None and g.get("model_call") == step.call)]
-    codes = list(dict.fromkeys(str(g["code"]) for g in own))
-    nothing = {"arguments_missing", "result_missing"} <= set(codes)
-    return {"verdict": "unevaluable" if nothing else "gaps" if codes else "complete", "basis": basis(proven), "gaps": codes}
+class Lacking:
+    """The verdict on each call: what lacks at its own step, in its model call, and in the trail as a whole."""
+
+    def __init__(self, gaps: Sequence[Gap], proven: bool) -> None:
+        self.basis = basis(proven)
+        self.of_step: dict[int | None, dict[str, int]] = defaultdict(dict)  # codes with the place where each stands first
+        self.of_call: dict[int, dict[str, int]] = defaultdict(dict)
+        for place, found in enumerate(gaps):
+            self.of_step[found["step"]].setdefault(found["code"], place)
+            if found.get("model_call") is not None:
+                self.of_call[found["model_call"]].setdefault(found["code"], place)
+
+    def of_action(self, n: int, step: Step) -> dict[str, Any]:
+        own: dict[str, int] = {}
+        parts = (self.of_step.get(None), self.of_step.get(n), self.of_call.get(step.call) if step.call is not None else None)
+        for code, place in (pair for part in parts if part for pair in part.items()):
+            own[code] = min(place, own.get(code, place))
+        codes = sorted(own, key=own.__getitem__)
+        nothing = {"arguments_missing", "result_missing"} <= own.keys()
+        return {"verdict": "unevaluable" if nothing else "gaps" if codes else "complete", "basis": self.basis, "gaps": codes}

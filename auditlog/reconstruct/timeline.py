@@ -219,14 +219,14 @@ class Session:
         ]
 
     def shown_steps(self, found: list[gaps.Gap], proven: bool) -> list[dict[str, Any]]:
-        search = Search(Haystack(self.systems))
+        search, lacking = Search(Haystack(self.systems)), gaps.Lacking(found, proven)
         out: list[dict[str, Any]] = []
         last = max((n for n, s in enumerate(self.steps) if s.tool is not None), default=-1)
         for n, step in enumerate(self.steps):
             shown = self.shown_step(n, step)
             if step.tool is not None:
                 shown["tool"]["origins"] = search.origins(step.tool.arguments)
-                shown["completeness"] = gaps.of_action(found, n, step, proven)
+                shown["completeness"] = lacking.of_action(n, step)
             out.append(shown)
             if n < last:
                 search.add(n, step)

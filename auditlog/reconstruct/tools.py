@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Any
 
 from auditlog.reconstruct.keys import arguments_key
-from auditlog.reconstruct.step import AFTER, Step, Tooling
+from auditlog.reconstruct.step import AFTER, UNIQUE, Step, Tooling
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tree import Tree, key_of
 from auditlog.vocabulary import Call, ToolRun, Where
@@ -66,7 +66,9 @@ def join_runs(facts: Iterable[ToolRun], tree: Tree) -> list[JoinedRun]:
         if run.where.log and same is not None and (same.runs[0].name != run.name or not _agree(same, run)):
             same = None  # a record within the span of something else
         if same is None and run.call_id:
-            same = next((j for j in by_id[run.call_id] if _overlap(j, run)), None)
+            # Some count their IDs in every answer anew: what ended before this one began will overlap with no later one either.
+            by_id[run.call_id] = [j for j in by_id[run.call_id] if max(j.end, j.start) + LOG_SLACK >= run.where.start]
+            same = next((j for j in by_id[run.call_id] if _overlap(j, run) and _same_id(j, run)), None)
         if same is None and enclosing is not None and enclosing.runs[0].name == run.name and _agree(enclosing, run):
             same = enclosing
         if same is None:
@@ -86,6 +88,11 @@ def join_runs(facts: Iterable[ToolRun], tree: Tree) -> list[JoinedRun]:
 def _overlap(joined: JoinedRun, run: ToolRun) -> bool:
     slack = LOG_SLACK if run.where.log or any(w.log for w in joined.wheres) else 0
     return joined.start <= max(run.where.end, run.where.start) + slack and run.where.start <= max(joined.end, joined.start) + slack
+
+
+def _same_id(joined: JoinedRun, run: ToolRun) -> bool:
+    """Whether the ID that both carry means one call: a short one may be that of another agent's call at the same time."""
+    return len(run.call_id or "") >= UNIQUE or (joined.runs[0].name == run.name and _agree(joined, run))
 
 
 def _agree(joined: JoinedRun, run: ToolRun) -> bool:
@@ -108,7 +115,7 @@ class Waiting:
     """The calls that no run was given to yet, by what they are looked up by, each list in the order of the session."""
 
     def __init__(self, builder: Builder) -> None:
-        self.by_id = builder.by_id
+        self.by_id = {call_id: deque(steps) for call_id, steps in builder.by_id.items()}
         self.by_key = {key: _in_order(steps) for key, steps in builder.by_key.items()}
         self.by_name = {name: _in_order(steps) for name, steps in builder.unanswered.items()}
 
@@ -134,7 +141,10 @@ def place_runs(runs: Iterable[JoinedRun], builder: Builder) -> None:
 
 def _by_id(run: JoinedRun, calls: Waiting) -> bool:
     for call_id in sorted({r.call_id for r in run.runs if r.call_id}):
-        for step in calls.by_id.get(call_id, ()):
+        steps = calls.by_id.get(call_id, deque())
+        while steps and (steps[0].tool is None or steps[0].tool.ran):
+            steps.popleft()
+        for step in steps:
             if step.tool is not None and not step.tool.ran and step.tool.name == run.runs[0].name:
                 _give(run, step)
                 return True

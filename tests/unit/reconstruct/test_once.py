@@ -153,3 +153,15 @@ def test_calls_of_one_millisecond_stand_in_the_order_in_which_their_prompts_grew
         shown = told(last, second, first)
         assert kinds(shown) == ["user_message", "tool_call", "tool_call", "assistant_message"], spans
         assert [one["name"] for one in tools_of(shown)] == ["pay", "mail"], spans
+
+
+def test_runs_at_the_same_time_whose_short_ids_happen_to_be_equal_stay_two_calls() -> None:
+    asked = [
+        model(0, [ASK], [call("c0", "pay", {"amount": amount})], trace=trace, span=trace * 10) for trace, amount in ((1, 400), (2, 25))
+    ]
+    runs = [
+        tool(2, "pay", call_id="c0", arguments={"amount": amount}, result=f"paid {amount}", trace=trace, span=trace * 10 + 1)
+        for trace, amount in ((1, 400), (2, 25))
+    ]
+    found = {shown["arguments"]["amount"]: shown["result"] for shown in tools_of(told(*asked, *runs))}
+    assert found == {400: "paid 400", 25: "paid 25"}
