@@ -68,4 +68,4 @@ class Timeline(ReadView):
     answers = {JSON: shapes.TIMELINE}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        return Response(session_timeline(evidence.session(scope, names["key"])))
+        return Response(session_timeline(scope, evidence.session(scope, names["key"])))

@@ -161,6 +161,7 @@ class Session(models.Model):
     model_calls = models.IntegerField(db_default=0)
     tool_calls = models.IntegerField(db_default=0)
     cost_usd = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    parts = models.IntegerField(db_default=0)  # rows of timeline_part; 0: too short for it
     text_due = models.DateTimeField(null=True)  # its text index is older than its summary, since then
 
     class Meta:
@@ -304,6 +305,25 @@ class Version(models.Model):
         db_table = "version"
         db_table_comment = DERIVED
         indexes: ClassVar = [models.Index(fields=["project_id", "kind", "edition", "-last_seen"], name="version_by_time")]
+
+
+class TimelinePart(models.Model):
+    """The timeline of a session of several pages, so that one page is read alone: n = 0 is the head, n = 1 the first page.
+
+    JSON in zstd, a function of the events like everything here. It holds what they say: whatever is erased there must go here, too.
+    """
+
+    pk = models.CompositePrimaryKey("session_key", "n", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    session_key = models.CharField(max_length=26)
+    n = models.IntegerField()
+    digest = models.UUIDField()  # of the data: an unchanged part is not written again
+    data = models.BinaryField()
+
+    class Meta:
+        db_table = "timeline_part"
+        db_table_comment = DERIVED
 
 
 class SearchText(models.Model):

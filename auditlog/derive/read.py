@@ -14,7 +14,9 @@ import msgspec
 
 from auditlog.derive.keys import key_bytes, to_text
 
-_SESSION: Final[LiteralString] = "SELECT session_id, started_at, ended_at FROM session WHERE edition = %s AND project_id = %s AND key = %s"
+_SESSION: Final[LiteralString] = """
+    SELECT session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at FROM session
+    WHERE edition = %s AND project_id = %s AND key = %s"""
 _TRACES: Final[LiteralString] = """
     SELECT trace_key, trace_id FROM trace WHERE edition = %s AND project_id = %s AND session_key = %s
     ORDER BY coalesce(first_at, received_first), trace_key"""
@@ -56,6 +58,9 @@ class SessionFacts(msgspec.Struct):
     agents: list[tuple[str, str | None]]  # (name, version), best declared first
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    parts: int = 0  # of its timeline that are kept (derive.paging)
+    summarised_at: datetime | None = None
+    current: bool = False  # no event came since
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -95,6 +100,9 @@ def session_facts(cursor: Cursor, edition: int, project_id: int, key: str) -> Se
         agents=_agents(declared),
         started_at=row[1],
         ended_at=row[2],
+        parts=row[3],
+        current=row[4],
+        summarised_at=row[5],
     )
 
 

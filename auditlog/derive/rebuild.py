@@ -31,13 +31,14 @@ TABLES: Final[dict[LiteralString, LiteralString]] = {
     "declared": "project_id, trace_key, kind, digest, value, rank",
     "quarantined": "project_id, trace_key, event_id, bucket, batch_no, received_at, code",
     "session": "key, project_id, session_id, declared, traces, started_at, ended_at, sort_at, agent_name, agent_version, opening, totals, "
-    "verdict, gaps, findings, last_action, error, cut, model_calls, tool_calls, cost_usd",
+    "verdict, gaps, findings, last_action, error, cut, model_calls, tool_calls, cost_usd, parts",
     "action": "project_id, session_key, step, tool, tool_digest, call_id, outcome, offered, arguments_valid, occurred_at, ended_at, "
     "sort_at, amount, currency, object, event_ids, digest",
     "action_value": "project_id, session_key, step, n, digest, side, pointer",
     "action_amount": "project_id, session_key, step, n, amount, currency, side, pointer",
     "session_term": "project_id, session_key, kind, digest, seen_at",
     "version": "project_id, kind, digest, version, name, first_seen, last_seen",
+    "timeline_part": "project_id, session_key, n, digest",
     "search_text": "project_id, session_key, n, digest, tsv",
 }
 FRESH_SECONDS: Final = 5  # under a steady load something is always being written; what is older must be done before a swap

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from auditlog.derive import index, read, sql
+from auditlog.derive import index, paging, read, sql
 from auditlog.derive.consume import describe
 from auditlog.derive.index import clean
 from auditlog.derive.text import Texts, parts
@@ -65,18 +65,21 @@ class Summary(NamedTuple):
     columns: dict[str, Any]
     rows: index.Rows
     texts: list[str]
+    kept: list[bytes]  # parts of its timeline, where it is long
 
 
 def _summary(facts: read.SessionFacts, timeline: dict[str, Any]) -> Summary:
     found = actions(timeline)
     texts, cut = parts(timeline)
     why = [*timeline.get("cut", ()), *(["words"] if cut else [])]
-    return Summary({**summary(facts, timeline, found), "cut": ", ".join(why)}, index.rows(facts, timeline, found), texts)
+    kept = paging.kept(timeline)
+    columns = {**summary(facts, timeline, found), "cut": ", ".join(why), "parts": len(kept)}
+    return Summary(columns, index.rows(facts, timeline, found), texts, kept)
 
 
 def _failed(facts: read.SessionFacts, error: Exception) -> Summary:
     empty: dict[str, Any] = {"steps": [], "totals": {}, "completeness": None}
-    return Summary({**summary(facts, empty, []), "error": describe(error), "cut": ""}, index.NOTHING, [])
+    return Summary({**summary(facts, empty, []), "error": describe(error), "cut": "", "parts": 0}, index.NOTHING, [], [])
 
 
 def summarise(conn: psycopg.Connection[Any], edition: int, build: Build, texts: Texts | None = None) -> int:
@@ -97,6 +100,8 @@ def summarise(conn: psycopg.Connection[Any], edition: int, build: Build, texts: 
             row = conn.execute(sql.SUMMARISED, {**one.columns, "edition": edition, "key": facts.key, "summary_seconds": seconds}).fetchone()
             assert row is not None  # session_facts found it in this transaction
             entries.append(Entry(facts.project_id, facts.key, row[0], one.rows))
+            if one.kept or facts.parts:
+                paging.write(conn, edition, facts.project_id, facts.key, one.kept)
         write(conn, edition, entries)
     if texts is not None:
         for key, (one, _) in made.items():

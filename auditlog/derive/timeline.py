@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from auditlog.derive.read import SessionFacts
 from auditlog.item import Log, Rest, Span, Unreadable
+from auditlog.reconstruct.request import request_of
 from auditlog.reconstruct.timeline import timeline
 from auditlog.store.reader import Content, Reader, Row, Stored
 
 # A session is reconstructed in memory, so what is taken of one has an end; the first that happened are taken, and it is said.
-MOST_EVENTS: Final = 10_000
+MOST_EVENTS: Final = 50_000
 MOST_BYTES: Final = 192 * 1024 * 1024  # of values: each model call repeats its whole conversation
 _PAGE: Final = 200
 _AHEAD: Final = 400  # events of several small sessions that are read at once
@@ -22,6 +23,11 @@ _AHEAD: Final = 400  # events of several small sessions that are read at once
 def build(reader: Reader, facts: SessionFacts) -> dict[str, Any]:
     """The timeline of the contract. The same for the ledger's summary, the API and the pages."""
     return _timeline(facts, *_events(reader, facts))
+
+
+def request(reader: Reader, facts: SessionFacts, number: int) -> dict[str, Any] | None:
+    """A model call as a request that can be sent again (reconstruct.request)."""
+    return request_of(_events(reader, facts)[0], number)
 
 
 class Timelines:

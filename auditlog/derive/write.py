@@ -56,6 +56,7 @@ _EMPTY: Final[tuple[LiteralString, ...]] = (
     "DELETE FROM action WHERE session_key = ANY(%s) AND edition = %s",
     "DELETE FROM action_value WHERE session_key = ANY(%s) AND edition = %s",
     "DELETE FROM action_amount WHERE session_key = ANY(%s) AND edition = %s",
+    "DELETE FROM timeline_part WHERE session_key = ANY(%s) AND edition = %s",
     "DELETE FROM search_text WHERE session_key = ANY(%s) AND edition = %s",
 )
 _EMPTY_TERMS: Final[LiteralString] = "DELETE FROM session_term WHERE session_key = ANY(%s) AND edition = %s RETURNING digest"

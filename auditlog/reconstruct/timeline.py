@@ -35,12 +35,17 @@ def timeline(
     events: Iterable[Received], *, key: str = "", session_id: str | None = None, findings: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
     """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace."""
+    session, names = session_of(events)
+    return put_back(session.timeline(key, session_id, list(findings)), names)
+
+
+def session_of(events: Iterable[Received]) -> tuple[Session, dict[str, str]]:
+    """(what the items say, joined; the event ID behind each name by which it calls them)."""
     received, names = placed(events)
     read = read_all(received)
     readings = sorted(read, key=lambda r: (r.where.start, r.where.end, r.where.event_id))
     said = [trail.Said(r.where.trace_id, identify(e.item)) for r, e in zip(read, received, strict=True)]
-    session = Session(readings, said)
-    return put_back(session.timeline(key, session_id, list(findings)), names)
+    return Session(readings, said), names
 
 
 def facts_of(readings: Iterable[Reading], kind: type[Fact]) -> list[Fact]:

@@ -38,7 +38,7 @@ def locate(scope: Scope, name: str, value: str) -> Place | None:
         return Place(found[0].key, None, several=True)
     key = found[0].key
     if name == "response_id":
-        return Place(key, _of_response(session_timeline(evidence.session(scope, key)), value), several=False)
+        return Place(key, _of_response(session_timeline(scope, evidence.session(scope, key)), value), several=False)
     if name == "trace_id" and found[0].traces > 1:
         return Place(key, _of_trace(scope, key, value), several=False)
     return Place(key, None, several=False)
@@ -52,5 +52,5 @@ def _of_response(timeline: dict[str, Any], response_id: str) -> int | None:
 def _of_trace(scope: Scope, key: str, trace_id: str) -> int | None:
     condition = trace_condition(parameters.trace_id("trace_id", trace_id))
     traces = tuple(trace_key.hex for trace_key in scope.of(Trace).filter(condition).values_list("trace_key", flat=True))
-    steps = session_timeline(evidence.session(scope, key))["steps"]
+    steps = session_timeline(scope, evidence.session(scope, key))["steps"]
     return next((step["n"] for step in steps if any(event.startswith(traces) for event in step["event_ids"])), None)

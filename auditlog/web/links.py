@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from auditlog.web.present import STEPS_PER_PAGE
+from auditlog.derive.paging import STEPS
 
 
 def step_address(key: str, step: int) -> str:
     """The page on which step `n` (from 0) of this session stands, at that step. Pages number steps from 1."""
-    number = step // STEPS_PER_PAGE + 1
+    number = step // STEPS + 1
     return f"{reverse('session', args=[key])}{f'?page={number}' if number > 1 else ''}#step-{step + 1}"

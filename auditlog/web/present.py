@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 
-from auditlog.reconstruct import actions
 from auditlog.web import jsontext
 from auditlog.web.tags import parse
 
@@ -39,7 +38,8 @@ FORMS: Final = {
 VERDICTS: Final = {"gaps": "gaps", "unevaluable": "cannot be checked"}
 FOLD: Final = 1200  # characters of a text above which it is folded
 FOLD_CODE: Final = 600  # the same of indented JSON, which is taller
-STEPS_PER_PAGE: Final = 200
+GAPS_SHOWN: Final = 30  # of the whole session, above its steps
+HUES: Final = 6  # agents that are told apart by colour; their names always are
 
 
 class Note(msgspec.Struct):
@@ -66,6 +66,11 @@ class Block(msgspec.Struct):
     folded: bool = False
     length: int = 0
 
+    @property
+    def peek(self) -> str:
+        """All of it in one line, for where it is cut."""
+        return ", ".join(f"{cell.key} {cell.text}" for cell in self.cells) or self.code or self.text
+
 
 class Row(msgspec.Struct):
     number: int
@@ -89,6 +94,7 @@ class Row(msgspec.Struct):
     error: Block | None = None
     detail: Block | None = None
     new_call: dict[str, Any] | None = None
+    model_call: int | None = None
 
 
 def block(value: Any) -> Block:
@@ -126,11 +132,18 @@ def _tool(row: Row, step: dict[str, Any]) -> None:
         row.error = block(tool["error"])
     row.notes += checks(tool)
     for origin in tool.get("origins") or ():
-        name = origin["pointer"].lstrip("/").replace("~1", "/").replace("~0", "~") or "arguments"
+        name = pointed(origin["pointer"])
         if origin["steps"]:
             row.notes.append(Note("", steps=[n + 1 for n in origin["steps"][:4]], before=name))
+        elif origin.get("system_prompt"):
+            row.notes.append(Note("in the instruction", before=name))
         else:
             row.notes.append(Note("nowhere before", "open", before=name))
+
+
+def pointed(pointer: str) -> str:
+    """A JSON pointer as a person reads it."""
+    return pointer.lstrip("/").replace("~1", "/").replace("~0", "~") or "arguments"
 
 
 def checks(tool: dict[str, Any]) -> list[Note]:
@@ -150,7 +163,8 @@ def checks(tool: dict[str, Any]) -> list[Note]:
     return notes
 
 
-def row(step: dict[str, Any], calls: list[dict[str, Any]], seen: set[int]) -> Row:
+def row(step: dict[str, Any], calls: dict[int, dict[str, Any]]) -> Row:
+    """`calls`: the model calls that no row has told yet; the one that this row tells is taken out."""
     kind = step["kind"]
     made = Row(
         number=step["n"] + 1,
@@ -160,11 +174,10 @@ def row(step: dict[str, Any], calls: list[dict[str, Any]], seen: set[int]) -> Ro
         text=step.get("text") or "",
         events=step.get("event_ids") or [],
         agent=step.get("agent"),
+        model_call=step.get("model_call"),
     )
-    number = step.get("model_call")
-    if number is not None and number not in seen and number < len(calls):
-        seen.add(number)
-        made.new_call = {**calls[number], "number": number + 1}
+    if made.model_call in calls:
+        made.new_call = {**calls.pop(made.model_call), "number": made.model_call + 1}
     if kind == "tool_call":
         _tool(made, step)
     elif kind == "reasoning":
@@ -186,60 +199,67 @@ def gap_text(gap: dict[str, Any], placed: bool = True) -> str:
     return f"At step {gap['step'] + 1}: {_counted(gap)}" if placed and gap.get("step") is not None else _counted(gap)
 
 
-def rows(timeline: dict[str, Any], page: int = 1) -> list[Row]:
+def rows(page: dict[str, Any]) -> list[Row]:
     """The rows of one page of the decision, with the gaps of each in place."""
     gaps: dict[int, list[str]] = {}
-    for gap in timeline["completeness"]["gaps"]:
-        if gap.get("step") is not None:
-            gaps.setdefault(gap["step"], []).append(_counted(gap))
+    for gap in page["gaps"]:
+        gaps.setdefault(gap["step"], []).append(_counted(gap))
     findings: dict[int, list[str]] = {}
-    for finding in timeline.get("findings") or ():
-        if finding.get("step") is not None:
-            findings.setdefault(finding["step"], []).append(finding["message"])
+    for finding in page["findings"]:
+        findings.setdefault(finding["step"], []).append(finding["message"])
+    calls = {call["n"]: call for call in page["model_calls"]}
     found = []
-    start = (page - 1) * STEPS_PER_PAGE
-    seen = {step["model_call"] for step in timeline["steps"][:start] if step.get("model_call") is not None}
-    for step in timeline["steps"][start : start + STEPS_PER_PAGE]:
-        made = row(step, timeline["model_calls"], seen)
+    for step in page["steps"]:
+        made = row(step, calls)
         made.gaps = gaps.get(step["n"], [])
         made.notes += [Note(message, "bad") for message in findings.get(step["n"], [])]
         found.append(made)
     return found
 
 
-def verdict(timeline: dict[str, Any]) -> dict[str, Any]:
-    """The verdict as one reads it, with the gaps that have no place among the steps."""
-    completeness = timeline["completeness"]
-    gaps = completeness["gaps"]
-    if completeness["verdict"] == "complete":
-        proven = completeness.get("basis") == "sequence_proven"
-        return {"text": "Complete", "basis": "sequence proven" if proven else "no gap found", "tone": "good", "gaps": [], "count": 0}
-    text = "Cannot be checked" if completeness["verdict"] == "unevaluable" else f"{len(gaps)} gap{'' if len(gaps) == 1 else 's'}"
-    loose = [_counted(gap) for gap in gaps if gap.get("step") is None]
-    placed = sorted({gap["step"] + 1 for gap in gaps if gap.get("step") is not None})
-    return {"text": text, "basis": "", "tone": "open", "gaps": loose, "placed": placed, "count": len(gaps)}
+class Group(msgspec.Struct):
+    """Rows that stand together: one, or the calls that one answer of a model asked for at once, side by side."""
+
+    rows: list[Row]
+    agent: str | None = None  # set where several agents took part
+    hue: int = 0  # of the agent, 1 to HUES
+    hand: bool = False  # this agent was not the one before
+
+    @property
+    def together(self) -> bool:
+        return len(self.rows) > 1
 
 
-def marks(timeline: dict[str, Any]) -> list[dict[str, Any]]:
-    """The scroll map: a mark for each step, placed by time, 0 to 1000 from the first to the last."""
-    steps = timeline["steps"]
-    times = [parse(step.get("at")) for step in steps]
-    known = [time for time in times if time is not None]
-    if len(steps) < 3 or not known:
-        return []
-    first, last = min(known), max(known)
-    whole = (last - first).total_seconds() or 1.0
-    found = []
-    floor = 0.0
-    for step, time in zip(steps, times, strict=True):
-        place = floor if time is None else max(floor, (time - first).total_seconds() / whole * (1000 - 6 * min(len(steps), 150)))
-        found.append(
-            {"number": step["n"] + 1, "kind": step["kind"], "y": round(place, 1), "label": SPEAKERS.get(step["kind"], step["kind"])}
-        )
-        floor = place + (6 if len(steps) <= 150 else 900 / len(steps))
+def groups(rows: list[Row], agents: list[str]) -> list[Group]:
+    """`agents`: those of the session, in order; where there are fewer than two nobody hands over."""
+    found: list[Group] = []
+    for made in rows:
+        last = found[-1].rows[-1] if found else None
+        beside = last is not None and made.kind == last.kind == "tool_call" and made.model_call is not None and not made.gaps
+        if last is not None and beside and made.model_call == last.model_call and made.agent == last.agent:
+            found[-1].rows.append(made)
+        else:
+            found.append(Group([made]))
+    if len(agents) > 1:
+        before: str | None = None
+        for group in found:
+            group.agent = group.rows[0].agent
+            if group.agent is not None:
+                group.hue = (agents.index(group.agent) if group.agent in agents else len(agents)) % HUES + 1
+                group.hand = group.agent != before
+                before = group.agent
     return found
 
 
-def headline(timeline: dict[str, Any]) -> dict[str, Any] | None:
-    """What the session did, in one line; None where no tool was called."""
-    return actions.notable(timeline)
+def verdict(completeness: dict[str, Any]) -> dict[str, Any]:
+    """The verdict as one reads it, with the gaps that have no place among the steps."""
+    found, count = completeness["verdict"], completeness["count"]
+    if found == "complete":
+        proven = completeness.get("basis") == "sequence_proven"
+        return {"text": "Complete", "basis": "sequence proven" if proven else "no gap found", "tone": "good", "gaps": [], "count": 0}
+    text = "Cannot be checked" if found == "unevaluable" else f"{count:,} gap{'' if count == 1 else 's'}"
+    loose = [_counted(gap) for gap in completeness["gaps"][:GAPS_SHOWN]]
+    more = len(completeness["gaps"]) - len(loose)
+    placed = [n + 1 for n in completeness["placed"]]
+    return {"text": text, "basis": "", "tone": "open", "gaps": loose, "more": more, "placed": placed,
+            "placed_more": completeness["placed_more"], "count": count}  # fmt: skip

@@ -22,20 +22,30 @@ _CALL: Final = ("n", "requested_model", "response_model", "provider", "agent", "
 _TOOL: Final[tuple[str, ...]] = ("call_id", "name", "offered", "arguments_valid", "outcome")
 
 
-def without_content(timeline: dict[str, Any]) -> dict[str, Any]:
+def head(timeline: dict[str, Any]) -> dict[str, Any]:
     """A copy made of what is named here, so that a member that a timeline gains later is content until somebody says otherwise."""
-    kept = ("key", "session_id", "trace_ids", "agent", "agents", "user_ids", "customer_ids", "started_at", "ended_at", "totals")
+    kept = ("key", "session_id", "trace_ids", "agent", "agents", "user_ids", "customer_ids", "started_at", "ended_at", "totals", "pages")
+    headline = timeline["headline"]
     return {
         **{name: timeline[name] for name in kept if name in timeline},
+        "headline": headline and {**dict.fromkeys(headline), "n": headline["n"], "tool": headline["tool"]},
+        "opening": "",
         "system_prompts": [{"text": "", "first_step": prompt["first_step"]} for prompt in timeline["system_prompts"]],
         "tools_offered": [
             {"name": tool["name"], "description": None, "parameters": None, "first_step": tool.get("first_step")}
             for tool in timeline["tools_offered"]
         ],
+        "completeness": timeline["completeness"],
+    }
+
+
+def page(timeline: dict[str, Any]) -> dict[str, Any]:
+    """The same of one page of it."""
+    return {
         "steps": [_step(step) for step in timeline["steps"]],
         "model_calls": [{name: call.get(name) for name in _CALL} for call in timeline["model_calls"]],
-        "completeness": timeline["completeness"],
-        "findings": [{**finding, "message": finding["code"]} for finding in timeline.get("findings") or ()],
+        "gaps": timeline["gaps"],
+        "findings": [{**finding, "message": finding["code"]} for finding in timeline["findings"]],
     }
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from auditlog.web import find, keys, login, members, search, settings, views
+from auditlog.web import decision, find, instructions, keys, login, members, search, settings, views, why
 from auditlog.web.dossier import pages as dossier
 
 urlpatterns = [
@@ -10,7 +10,10 @@ urlpatterns = [
     path("find", find.find, name="find"),
     path("login", login.Login.as_view(), name="login"),
     path("logout", login.Logout.as_view(), name="logout"),
-    path("sessions/<str:key>", views.session, name="session"),
+    path("sessions/<str:key>", decision.session, name="session"),
+    path("sessions/<str:key>/why/<int:number>", why.why, name="why"),
+    path("sessions/<str:key>/calls/<int:number>/request", decision.model_request, name="request"),
+    path("sessions/<str:key>/instructions", instructions.instructions, name="instructions"),
     path("sessions/<str:key>/dossier", dossier.dossier, name="dossier"),
     path("sessions/<str:key>/dossier.pdf", dossier.dossier_pdf, name="dossier-pdf"),
     path("events/<str:public_id>", views.event, name="event"),

@@ -1,50 +1,18 @@
-"""Owns the pages of evidence: the decision, one event, what could not be read; each asks the same modules as the API."""
+"""Owns the pages of stored records: one event, and what could not be read; each asks the same modules as the API."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 
-from auditlog.search import evidence, explain, meaning, original, quarantine
+from auditlog.search import evidence, meaning, original, quarantine
 from auditlog.search.scope import Scope
-from auditlog.web import jsontext, present, redact
+from auditlog.web import jsontext, present
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
 
 RAW_SHOWN: Final = 200_000  # characters of an original on the event page; all of it is a download away
-
-
-@page(Right.FIND)
-def session(request: HttpRequest, access: Access, key: str) -> HttpResponse:
-    facts = evidence.session(Scope(access.project.pk), key)
-    if facts.key != key:
-        return HttpResponseRedirect(reverse("session", args=[facts.key]))
-    access.record("session.view", session=facts.key, content=Right.CONTENT in access.rights)
-    timeline = explain.session_timeline(facts)
-    if Right.CONTENT not in access.rights:
-        timeline = redact.without_content(timeline)
-    pages = max(1, -(-len(timeline["steps"]) // present.STEPS_PER_PAGE))
-    wanted = request.GET.get("page", "1")
-    number = min(int(wanted), pages) if wanted.isascii() and wanted.isdigit() and 0 < len(wanted) < 6 and int(wanted) else 1
-    context = {
-        "facts": facts,
-        "timeline": timeline,
-        "headline": present.headline(timeline),
-        "verdict": present.verdict(timeline),
-        "rows": present.rows(timeline, number),
-        "marks": present.marks(timeline) if pages == 1 else [],
-        "tools": [
-            tool | {"schema": present.block(tool["parameters"]) if tool["parameters"] else None} for tool in timeline["tools_offered"]
-        ],
-        "page": number,
-        "link": request.build_absolute_uri(request.path) + (f"?page={number}" if number > 1 else ""),
-        "pages": range(1, pages + 1),
-        "first_words": next((s["text"] for s in timeline["steps"] if s["kind"] == "user_message" and s.get("text")), ""),
-        "subjects": [pair for pair in facts.subjects if pair[0] not in ("user", "customer")],
-    }
-    return show(request, access, "session.html", context)
 
 
 @page(Right.CONTENT)

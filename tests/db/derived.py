@@ -22,7 +22,7 @@ from auditlog.store.writer import Project, Writer, Written
 
 DERIVED = (
     *("derived", "derive_failure", "tally", "trace", "declared", "session", "quarantined"),
-    *("action", "action_value", "action_amount", "session_term", "version", "search_text"),
+    *("action", "action_value", "action_amount", "session_term", "version", "search_text", "timeline_part"),
 )
 FOUND: dict[LiteralString, str] = {  # tables that a session's summary writes, and an order of their rows
     "action": "session_key, step",
@@ -31,6 +31,7 @@ FOUND: dict[LiteralString, str] = {  # tables that a session's summary writes, a
     "session_term": "session_key, digest",
     "version": "digest",
     "search_text": "session_key, n",
+    "timeline_part": "session_key, n",
 }
 NOW = datetime.now(UTC)
 

@@ -11,11 +11,12 @@ from django.urls import reverse
 
 from auditlog.derive.read import SessionFacts
 from auditlog.errors import Problem
+from auditlog.reconstruct import actions
 from auditlog.search import evidence, explain
 from auditlog.search.bounds import bounded
 from auditlog.search.proofs import proofs
 from auditlog.search.scope import Scope
-from auditlog.web import present, zones
+from auditlog.web import zones
 from auditlog.web.access import Access, Right
 from auditlog.web.dossier import pdf
 from auditlog.web.dossier.document import Document, document, title
@@ -68,8 +69,9 @@ def _about(case: Case, made: Document) -> dict[str, Any]:
 def _case(request: HttpRequest, access: Access, key: str) -> tuple[Case, StatedForm, str]:
     """(what the dossier is made from, its form, the key to which the session moved)."""
     with bounded():
-        facts = evidence.session(Scope(access.project.pk), key)
-        timeline = explain.session_timeline(facts)
+        scope = Scope(access.project.pk)
+        facts = evidence.session(scope, key)
+        timeline = explain.session_timeline(scope, facts)
         proven = proofs(facts)
     step = _step(request, timeline)
     instructions = [prompt["text"] for prompt in timeline["system_prompts"]]
@@ -96,7 +98,7 @@ def _step(request: HttpRequest, timeline: dict[str, Any]) -> dict[str, Any] | No
                 "parameter_invalid", "`step` must be the number of a step that is a tool call, as the session's page counts them."
             )
         return calls[number]
-    line = present.headline(timeline)
+    line = actions.notable(timeline)
     return None if line is None else calls[line["n"]]
 
 

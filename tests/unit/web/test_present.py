@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from auditlog.derive.paging import head_of, page_of
 from auditlog.reconstruct.timeline import timeline
-from auditlog.web import present
+from auditlog.web import present, waterfall
 from auditlog.web.tags import count, money, seconds, thousands
 from tests import corpus
 
@@ -18,7 +19,7 @@ def refund() -> dict[str, Any]:
 
 
 def test_reasoning_stands_directly_above_the_call_that_it_led_to(refund: dict[str, Any]) -> None:
-    rows = present.rows(refund)
+    rows = present.rows(page_of(refund, 1))
     credit = next(n for n, row in enumerate(rows) if row.tool == "issue_credit")
     assert rows[credit - 1].kind == "reasoning" and "rule 3b" in rows[credit - 1].text
     arguments = rows[credit].arguments
@@ -28,7 +29,7 @@ def test_reasoning_stands_directly_above_the_call_that_it_led_to(refund: dict[st
 
 
 def test_the_margin_says_where_each_argument_came_from(refund: dict[str, Any]) -> None:
-    credit = next(row for row in present.rows(refund) if row.tool == "issue_credit")
+    credit = next(row for row in present.rows(page_of(refund, 1)) if row.tool == "issue_credit")
     notes = {note.before: note for note in credit.notes if note.before}
     assert 1 in notes["amount_usd"].steps and notes["reason"].text == "nowhere before"
 
@@ -46,14 +47,14 @@ def test_a_gap_stands_where_the_thing_is_missing_and_counts_as_people_do() -> No
             ],
         },
     }
-    assert [row.gaps for row in present.rows(made)] == [[], ["reasoning of model call 1 is missing"]]
-    verdict = present.verdict(made)
+    assert [row.gaps for row in present.rows(page_of(made, 1))] == [[], ["reasoning of model call 1 is missing"]]
+    verdict = present.verdict(head_of(made)["completeness"])
     assert (verdict["text"], verdict["gaps"], verdict["placed"]) == ("2 gaps", ["loose"], [2])
 
 
 def test_a_call_without_result_may_have_happened() -> None:
     step = {"n": 0, "kind": "tool_call", "tool": {"name": "pay", "arguments": None, "arguments_raw": "{broken", "outcome": "unknown"}}
-    made = present.row(step, [], set())
+    made = present.row(step, {})
     assert made.outcome == "outcome unknown: it may have happened" and made.result is None
     assert made.arguments_broken and made.arguments is not None and made.arguments.text == "{broken"
 
@@ -63,20 +64,72 @@ def test_a_session_of_many_steps_comes_in_pages() -> None:
         "steps": [{"n": n, "kind": "user_message", "text": str(n)} for n in range(450)],
         "model_calls": [], "findings": [], "completeness": {"verdict": "complete", "gaps": []},
     }  # fmt: skip
-    assert [len(present.rows(made, page)) for page in (1, 2, 3)] == [200, 200, 50]
-    assert present.rows(made, 3)[-1].number == 450
+    assert [len(present.rows(page_of(made, page))) for page in (1, 2, 3)] == [200, 200, 50]
+    assert present.rows(page_of(made, 3))[-1].number == 450
 
 
 def test_a_model_call_is_told_once_however_many_pages_its_steps_fill() -> None:
     steps = [{"n": n, "kind": "assistant_message", "text": "x", "model_call": int(n > 250)} for n in range(450)]
-    made: dict[str, Any] = {"steps": steps, "model_calls": [{}, {}], "completeness": {"gaps": []}}
-    told = [[row.number for row in present.rows(made, page) if row.new_call is not None] for page in (1, 2, 3)]
+    made: dict[str, Any] = {"steps": steps, "model_calls": [{"n": 0}, {"n": 1}], "findings": [], "completeness": {"gaps": []}}
+    told = [[row.number for row in present.rows(page_of(made, page)) if row.new_call is not None] for page in (1, 2, 3)]
     assert told == [[1], [252], []]
 
 
-def test_the_scroll_map_never_runs_backwards_or_off_the_page(refund: dict[str, Any]) -> None:
-    places = [mark["y"] for mark in present.marks(refund)]
-    assert places == sorted(places) and len(set(places)) == len(places) and all(0 <= place < 1000 for place in places)
+def test_the_waterfall_runs_down_with_time_and_stays_on_the_page(refund: dict[str, Any]) -> None:
+    marks = waterfall.marks(page_of(refund, 1), present.SPEAKERS)
+    places = [mark.y for mark in marks]
+    assert places == sorted(places) and all(mark.y >= 0 and mark.y + mark.height <= waterfall.HEIGHT for mark in marks)
+    assert {mark.kind for mark in marks} >= {"model", "tool_call", "user_message"}
+    assert [mark.number for mark in marks if mark.kind == "tool_call"] == [s["n"] + 1 for s in refund["steps"] if s["kind"] == "tool_call"]
+
+
+def test_tools_that_run_at_once_have_lanes_of_their_own() -> None:
+    at = "2026-03-01T10:00:0{}Z".format
+    tool = [{"n": n, "kind": "tool_call", "at": at(n), "started_at": at(n), "ended_at": at(8), "tool": {"name": "t"}} for n in range(3)]
+    found = waterfall.marks({"steps": tool, "model_calls": []}, {})
+    assert len({mark.x for mark in found}) == 3 and [mark.number for mark in found] == [1, 2, 3]
+
+
+def called(n: int, call: int | None, agent: str | None = None, kind: str = "tool_call") -> dict[str, Any]:
+    tool = {"name": f"t{n}", "arguments": {}, "outcome": "returned"}
+    return {"n": n, "kind": kind, "model_call": call, "agent": agent, **({"tool": tool} if kind == "tool_call" else {"text": "x"})}
+
+
+def page_with(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"steps": list(steps), "model_calls": [], "gaps": [], "findings": []}
+
+
+def test_calls_of_one_answer_stand_together_and_calls_of_two_do_not() -> None:
+    steps = [
+        called(0, 0),
+        called(1, 0),
+        called(2, 1),
+        called(3, None),
+        called(4, None),
+        called(5, 2),
+        called(6, 2, kind="error"),
+        called(7, 2),
+    ]
+    found = present.groups(present.rows(page_with(*steps)), [])
+    assert [[row.number for row in group.rows] for group in found] == [[1, 2], [3], [4], [5], [6], [7], [8]]
+    assert [group.together for group in found][:2] == [True, False] and not any(group.hand for group in found)
+
+
+def test_each_hand_over_names_the_agent_that_goes_on_and_one_agent_alone_is_not_named() -> None:
+    steps = [called(0, 0, "triage"), called(1, 1, "triage"), called(2, 2, "refunds"), called(3, 3, "triage"), called(4, None)]
+    found = present.groups(present.rows(page_with(*steps)), ["triage", "refunds"])
+    assert [(group.agent, group.hue, group.hand) for group in found] == [
+        ("triage", 1, True), ("triage", 1, False), ("refunds", 2, True), ("triage", 1, True), (None, 0, False),
+    ]  # fmt: skip
+    alone = present.groups(present.rows(page_with(*steps)), ["triage"])
+    assert {(group.agent, group.hue, group.hand) for group in alone} == {(None, 0, False)}
+
+
+def test_a_value_that_stands_in_the_instruction_is_not_said_to_come_from_nowhere() -> None:
+    step = called(0, 0) | {
+        "tool": {"name": "t", "outcome": "returned", "origins": [{"pointer": "/max", "steps": [], "system_prompt": True}]}
+    }
+    assert [note.text for note in present.row(step, {}).notes if note.before] == ["in the instruction"]
 
 
 @pytest.mark.parametrize(
