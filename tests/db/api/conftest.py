@@ -63,6 +63,10 @@ class World:
         (found,) = self.api.json("sessions", session_id=session_id)["results"]
         return str(found["key"])
 
+    def only_key(self) -> str:
+        (found,) = self.api.json("sessions")["results"]
+        return str(found["key"])
+
 
 @pytest.fixture
 def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
