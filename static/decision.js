@@ -1,7 +1,7 @@
 // Conveniences of the decision page: which step one reads, shown in the waterfall; quotations; answers opened in place.
 "use strict";
 
-const marks = new Map([...document.querySelectorAll(".map a")].map((link) => [Number(link.hash.slice(6)), link]));
+const marks = new Map([...document.querySelectorAll(".map a")].map((link) => [Number(link.getAttribute("href").split("#step-")[1]), link]));
 const numbers = [...marks.keys()].sort((a, b) => a - b);
 
 const reading = new IntersectionObserver((entries) => {

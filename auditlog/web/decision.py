@@ -61,6 +61,7 @@ def _steps(found: explain.Decision) -> dict[str, Any]:
     pages = found.head["pages"]
     return {
         "groups": present.groups(present.rows(found.page), agents),
+        "several": len(agents) > 1,
         "page": found.number,
         "following": found.number + 1 if found.number < pages else None,
         "pages": range(1, pages + 1),

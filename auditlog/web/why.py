@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from auditlog.derive.read import SessionFacts
 from auditlog.errors import Problem
 from auditlog.reconstruct.scalars import scalars
 from auditlog.search import evidence, explain, passages
@@ -41,7 +42,7 @@ def why(request: HttpRequest, access: Access, key: str, number: int) -> HttpResp
         "tool": step.get("tool"),
         "checks": present.checks(step["tool"]) if step.get("tool") else [],
         "reasoning": _reasoning(timeline, step),
-        "values": _values(timeline, step),
+        "values": _values(facts, timeline, step),
         "approvals": [_line(one) | {"by": one.get("actor")} for one in steps if one["kind"] == "approval" and one["n"] < step["n"]],
         **_seen(timeline, step),
         "instructions": _instructions(scope, timeline, step),
@@ -61,11 +62,12 @@ def _reasoning(timeline: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]
     return {"steps": found, "own": bool(own)}
 
 
-def _values(timeline: dict[str, Any], step: dict[str, Any]) -> list[dict[str, Any]]:
+def _values(facts: SessionFacts, timeline: dict[str, Any], step: dict[str, Any]) -> list[dict[str, Any]]:
     """Each value of the call with the places where it stood before."""
     tool = step.get("tool") or {}
     arguments = tool.get("arguments") if tool.get("arguments") is not None else tool.get("arguments_raw")
     values = dict(scalars(arguments))
+    declared = {value: kind for kind, value in (*facts.subjects, ("session", facts.session_id))}
     found = []
     for origin in tool.get("origins") or ():
         value = values.get(origin["pointer"])
@@ -80,6 +82,7 @@ def _values(timeline: dict[str, Any], step: dict[str, Any]) -> list[dict[str, An
                 "places": places,
                 "more": len(origin["steps"]) - len(places),
                 "instruction": bool(origin.get("system_prompt")),
+                "declared": declared.get(str(value), ""),
             }
         )
     return found

@@ -102,6 +102,17 @@ def _dossiers(planted: Planted) -> Iterator[Place]:
     yield from (Place(asked(f"/sessions/{planted.sessions['script'][0]}/dossier", step=text)) for text in _blends())
 
 
+def _whys(planted: Planted) -> Iterator[Place]:
+    for n, (key, _) in enumerate(planted.sessions.values()):
+        yield Place(f"/sessions/{key}/why/{n % 8 + 1}")
+    yield from (Place(f"/sessions/{planted.sessions['script'][0]}/why/{number}") for number in range(10))
+
+
+def _instructions(planted: Planted) -> Iterator[Place]:
+    yield from (Place(f"/sessions/{key}/instructions") for key, _ in list(planted.sessions.values())[::2])
+    yield Place(asked(f"/sessions/{planted.sessions['script'][0]}/instructions", **{"with": _blends()[0]}))
+
+
 def _events(planted: Planted) -> Iterator[Place]:
     yield from (Place(f"/events/{event}") for event in planted.events("all of them"))
     for name in hostile.TEXTS:  # of the others one each, now of this kind, now of that
@@ -156,6 +167,9 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "login": _login,
     "logout": _api("/logout"),
     "sessions/<str:key>": _sessions,
+    "sessions/<str:key>/why/<int:number>": _whys,
+    "sessions/<str:key>/instructions": _instructions,
+    "sessions/<str:key>/calls/<int:number>/request": _api("/sessions/{key}/calls/1/request"),
     "sessions/<str:key>/dossier": _dossiers,
     "sessions/<str:key>/dossier.pdf": _api("/sessions/{key}/dossier.pdf"),
     "events/<str:public_id>": _events,

@@ -29,6 +29,8 @@ def places(service: Service) -> dict[str, str]:
         "search-error": "/?trace_id=zz",
         **decisions,
         "decision-credit": f"/sessions/{credit['key']}",
+        "why": f"/sessions/{cases.key_of(service, 20)}/why/14",
+        "instructions": f"/sessions/{credit['key']}/instructions",
         "dossier": f"/sessions/{credit['key']}/dossier",
         "event": f"/events/{event}",
         "quarantine": "/quarantine",

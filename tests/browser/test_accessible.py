@@ -23,6 +23,8 @@ PAGES = (  # a number: the session of so many steps
         "20",
         "300",
         "dossier",
+        "why/14",
+        "instructions",
         "event",
         "/sessions/nope",
     ),
@@ -33,8 +35,8 @@ PAGES = (  # a number: the session of so many steps
 def address(service: Service, name: str) -> str:
     if name.isdigit():
         return f"/sessions/{cases.key_of(service, int(name))}"
-    if name == "dossier":
-        return f"/sessions/{cases.key_of(service, 20)}/dossier"
+    if name in ("dossier", "why/14", "instructions"):
+        return f"/sessions/{cases.key_of(service, 20)}/{name}"
     if name == "event":
         found = service.get(f"/api/v1/events?session={cases.key_of(service, 20)}&limit=20")["results"]
         return f"/events/{found[-1]['id']}"

@@ -10,7 +10,9 @@ from tests.browser.addresses import ALSO, CONCRETE, Place, Planted, patterns
 from tests.browser.visiting import Watched
 from tests.service import Service
 
-PROGRAMS = ("api/", "healthz", "readyz", "logout", "sessions/<str:key>/dossier.pdf")  # patterns that are no pages
+PROGRAMS = (  # patterns that are no pages
+    *("api/", "healthz", "readyz", "logout", "sessions/<str:key>/dossier.pdf", "sessions/<str:key>/calls"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import pypdf
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -117,4 +119,47 @@ def test_an_operator_finds_why_the_account_was_credited(service: Service, browse
     call.get_by_role("link", name="record 1").click()
     expect(page.get_by_role("heading", name="As sent")).to_be_visible()
     assert problems == []
+    context.close()
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"[\s\u200b]", "", text)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without JavaScript"])
+def test_three_clicks_lead_to_the_reasoning_the_origin_and_the_missing_approval_and_a_fourth_prints_them(
+    service: Service, browser: Browser, javascript: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=javascript, viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    log_in(page, service.first_run)
+    page.get_by_role("searchbox", name="Find a session").fill("ACME-2024")
+    page.keyboard.press("Enter")
+
+    credited = page.get_by_role("row").filter(has_text="issue_credit").filter(has_text="cr_55120")
+    credited.get_by_role("link").click()  # 1
+    call = page.locator("li.row.tool_call").filter(has=page.get_by_label("Tool call issue_credit"))
+    session = page.url.split("#")[0]
+    call.get_by_role("link", name="Why?").click()  # 2
+    why = page.get_by_role("region", name=re.compile("What is recorded around step"))
+    expect(why).to_contain_text("So issue_credit of exactly 400 is allowed")
+    amount = why.locator("dl.origins > div").filter(has=page.get_by_text("amount_usd", exact=True))
+    expect(amount.locator("mark").first).to_contain_text("400")
+    expect(why.locator("dl.origins > div").filter(has=page.get_by_text("reason", exact=True))).to_contain_text("nowhere before")
+    expect(why).to_contain_text("no approval was recorded before this step")
+    expect(why.locator(".instruction mark").first).to_be_visible()
+    if javascript:
+        assert page.url.split("#")[0] == session  # in place: nothing was left
+        page.keyboard.press("Escape")
+    else:
+        page.get_by_role("link", name=re.compile("Back to step")).click()
+        expect(call).to_be_in_viewport()
+
+    page.get_by_role("link", name="Dossier").click()  # 3
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PDF").click()
+    pages = pypdf.PdfReader(io.BytesIO(download.value.path().read_bytes())).pages
+    printed = squeezed("".join(each.extract_text() for each in pages))
+    for said in ("issue_credit", "$400.00", "ACME-2024", "So issue_credit of exactly 400 is allowed", "no approval was recorded"):
+        assert squeezed(said) in printed, said
     context.close()

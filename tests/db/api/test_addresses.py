@@ -43,6 +43,9 @@ CLASSES = {
     "search": PAGE,
     "find": PAGE,
     "session": PAGE,
+    "why": PAGE,
+    "instructions": PAGE,
+    "request": PAGE,
     "event": PAGE,
     "quarantine": PAGE,
     "dossier": PAGE,
@@ -77,7 +80,7 @@ def addresses(world: World, *kinds: str) -> list[str]:
     found = []
     for route, pattern in patterns():
         if CLASSES.get(pattern.name or "") in kinds:
-            address = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event)
+            address = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event).replace("<int:number>", "1")
             assert "<" not in address, f"say what stands for the names in {route}"
             found.append(address + "?session_id=" + SESSION if pattern.name == "find" else address)
     assert found
@@ -177,6 +180,9 @@ OF_PAGES = {
     "quarantine": {*quarantine.PARAMETERS, "cursor", "limit", "tz"},
     "find": {*locate.PARAMETERS, "tz"},
     "session": {"page", "tz"},
+    "why": {"tz"},
+    "instructions": {"with", "tz"},
+    "request": {"tz"},
     "dossier": {"step", "tz"},
     "dossier-pdf": {"step", "tz"},
     "event": {"tz"},
@@ -192,7 +198,7 @@ def test_no_value_of_any_parameter_is_a_failure_of_ours(refund: World, operator:
     event = refund.api.json("events", session=key)["results"][0]["id"]
     for route, pattern in patterns():
         if CLASSES.get(pattern.name or "") in (API, PAGE):
-            path = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event)
+            path = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event).replace("<int:number>", "1")
             headers = {"Authorization": f"Bearer {refund.read_key}"} if route.startswith("api/") else {}
             for name in sorted(parameters_of(route, pattern) | {"unknown"}):
                 for value in HOSTILE if name in FREE else WORST:
@@ -205,6 +211,6 @@ def test_no_name_in_an_address_is_a_failure_of_ours(refund: World, operator: Cli
     for route, pattern in patterns():
         if CLASSES.get(pattern.name or "") in (API, PAGE) and "<" in route:
             for value in HOSTILE:
-                address = "/" + route.replace("<str:key>", value).replace("<str:public_id>", value)
+                address = "/" + route.replace("<str:key>", value).replace("<str:public_id>", value).replace("<int:number>", "1")
                 answer = operator.get(address, headers=headers if route.startswith("api/") else {})
                 assert answer.status_code == 404, (address[:80], answer.status_code)
