@@ -7,6 +7,11 @@ from django.urls import reverse
 from auditlog.derive.paging import STEPS
 
 
+def step_href(key: str, page: int | None, number: int) -> str:
+    """Of the step with this number, from 1, on that page: whole but for the first page, so that it can be copied anywhere."""
+    return f"#step-{number}" if page == 1 and number <= STEPS else step_address(key, number - 1)
+
+
 def step_address(key: str, step: int) -> str:
     """The page on which step `n` (from 0) of this session stands, at that step. Pages number steps from 1."""
     number = step // STEPS + 1

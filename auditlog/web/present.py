@@ -38,6 +38,7 @@ FORMS: Final = {
 VERDICTS: Final = {"gaps": "gaps", "unevaluable": "cannot be checked"}
 FOLD: Final = 1200  # characters of a text above which it is folded
 FOLD_CODE: Final = 600  # the same of indented JSON, which is taller
+RECORDS_SHOWN: Final = 4  # of one step
 GAPS_SHOWN: Final = 30  # of the whole session, above its steps
 HUES: Final = 6  # agents that are told apart by colour; their names always are
 
@@ -49,6 +50,11 @@ class Note(msgspec.Struct):
     tone: str = ""
     steps: list[int] = []
     before: str = ""
+    links: list[tuple[str, str]] = []  # number and address of each of `steps`
+
+    @property
+    def css(self) -> str:
+        return "open-tone" if self.tone == "open" else self.tone
 
 
 class Cell(msgspec.Struct):
@@ -95,6 +101,11 @@ class Row(msgspec.Struct):
     detail: Block | None = None
     new_call: dict[str, Any] | None = None
     model_call: int | None = None
+    label: str = ""  # the number as text, and where the step and its Why are: what a template formats it formats slowly
+    href: str = ""
+    why: str = ""
+    records: list[tuple[str, str, str]] = []  # what a record is called here, its address, its ID
+    unlisted: int = 0  # records that are not among them
 
 
 def block(value: Any) -> Block:

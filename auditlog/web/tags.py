@@ -9,10 +9,9 @@ from urllib.parse import quote, urlencode
 from django import template
 from django.template.context import Context
 
-from auditlog.derive.paging import STEPS
 from auditlog.web import markup
 from auditlog.web import text as texts
-from auditlog.web.links import step_address
+from auditlog.web.links import step_href
 
 register = template.Library()
 
@@ -35,8 +34,7 @@ def querystring_of(name: str, value: str) -> str:
 @register.simple_tag(takes_context=True)
 def href_of(context: Context, number: int) -> str:
     """Address of a step by its number from 1: within the first page of its session, else whole, so that it can be copied anywhere."""
-    here = context.get("page") == 1 and number <= STEPS
-    return f"#step-{number}" if here else step_address(context["facts"].key, number - 1)
+    return step_href(context["facts"].key, context.get("page"), number)
 
 
 @register.filter
