@@ -26,6 +26,7 @@ WITHIN: Final = 5.0  # seconds that a page waits for its turn to be recorded
 
 Action = Literal[
     "search", "session.view", "event.view", "quarantine.view", "dossier.view", "dossier.pdf", "request.download",  # on a page
+    "passage.pin", "passage.unpin",
     "session.read", "sessions.read", "event.read", "event.download", "actions.read",  # over the API
     "login", "login.failed", "logout", "password.change",
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",

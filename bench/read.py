@@ -50,7 +50,8 @@ class Questions:
             self.values = self._rows("SELECT object FROM action WHERE object LIKE 'cr_%' ORDER BY md5(object) LIMIT 300")
             self.ten = self._rows("SELECT key FROM session WHERE tool_calls = 9 AND model_calls = 10 ORDER BY md5(key) LIMIT 100")
             self.twenty = self._rows("SELECT key FROM session WHERE tool_calls = 19 AND model_calls = 20 ORDER BY md5(key) LIMIT 100")
-            self.long = self._rows("SELECT key FROM session ORDER BY tool_calls DESC LIMIT 1")
+            self.long = self._rows("SELECT key FROM session WHERE model_calls = 150")
+            self.endless = self._rows("SELECT key FROM session ORDER BY tool_calls DESC LIMIT 1")
             self.events: list[str] = []
 
     def _rows(self, query: str) -> list[str]:
@@ -103,12 +104,15 @@ def questions(q: Questions) -> dict[str, Callable[[], str]]:
         "decision, 10 turns": lambda: f"/sessions/{q.any(q.ten)}",
         "decision, 20 turns": lambda: f"/sessions/{q.any(q.twenty)}",
         "decision, 301 steps": lambda: f"/sessions/{q.long[0]}",
+        "decision, 30,000 events, any page": lambda: f"/sessions/{q.endless[0]}?page={q.rng.randrange(1, 160)}",
+        "why, 20 turns": lambda: f"/sessions/{q.any(q.twenty)}/why/{2 * q.rng.randrange(1, 20)}",
         "event": lambda: f"/events/{q.event()}",
         "API sessions by customer": lambda: f"/api/v1/sessions?customer_id={q.any(q.customers)}",
         "API actions": lambda: "/api/v1/actions",
         "API actions by customer and amount": lambda: f"/api/v1/actions?customer_id={q.any(q.customers)}&amount_min=100",
         "API actions by tool and amount, 7 days": lambda: f"/api/v1/actions?tool=issue_credit&amount_min=400&{q.range(7)}",
         "API timeline, 20 turns": lambda: f"/api/v1/sessions/{q.any(q.twenty)}/timeline",
+        "API timeline, 30,000 events": lambda: f"/api/v1/sessions/{q.endless[0]}/timeline",
     }
 
 

@@ -1,8 +1,9 @@
 """Owns a database full of sessions to read: loaded through the writer, derived by the code of the pass, on every core.
 
-Sessions differ as real ones do: one to twelve model calls, one in fifty has twenty, one has a hundred and fifty (301 steps); 40 agents,
-20,000 customers of whom a few come often, 50,000 users, credits of many amounts, spread over half a year. One process binds; summaries
-and words are divided among processes by the session's key, which the service does not do: its rows are the same, only sooner there.
+Sessions differ as real ones do: one to twelve model calls, one in fifty has twenty, one has a hundred and fifty (301 steps), one never
+ends (30,006 events); 40 agents, 20,000 customers of whom a few come often, 50,000 users, credits of many amounts, spread over half a year.
+One process binds; summaries and words are divided among processes by the session's key, which the service does not do: its rows are the
+same, only sooner there.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from typing import Any
 import psycopg
 
 from auditlog.ingest.decode import decode
-from auditlog.item import SPAN
+from auditlog.item import SPAN, Item
+from auditlog.item import Span as ItemSpan
 from auditlog.platform.embedded import Embedded
 from auditlog.store.connect import connect
 from auditlog.store.writer import Project, Writer
 from bench.generate import BASE_NS, TOOLS, Agent, Load, Session, Span, Text, agents, body, interleaved
+from tests.db.api.talks import talk
 
 ROOT = Path(__file__).parents[1]
 PROCESSES = os.cpu_count() or 1
@@ -37,6 +40,7 @@ DAYS = 180
 FIRST_NS = BASE_NS - 120 * DAY_NS
 PER_SESSION = 12.1  # events on average; how many sessions make so many events
 LONG_TURNS, TWENTY, TEN = 150, 20, 10
+ENDLESS = 3_334  # conversations of one session: 30,006 events
 
 
 def turns_of(number: int, rng: random.Random) -> int:
@@ -110,6 +114,21 @@ def load_part(project: Project, load: Load, part: int, parts: int) -> None:
     writer.close()
 
 
+def load_endless(project: Project, received: datetime) -> None:
+    """One session of ENDLESS conversations in traces of their own, nine events each: what runs for weeks under one ID."""
+    writer = Writer(lambda: connect("ingest"))
+    items: list[Item] = []
+    for number in range(ENDLESS):
+        for item in talk(f"endless-{number}", 5):
+            assert isinstance(item, ItemSpan)
+            item.attributes = [(key, kind, "endless" if key == "session.id" else value) for key, kind, value in item.attributes]
+            item.start, item.end = item.start + number * 20 * 10**9, item.end + number * 20 * 10**9
+            items.append(item)
+    for start in range(0, len(items), BATCH):
+        writer.write(project, items[start : start + BATCH], key_id=None, protocol=1, received_at=received)
+    writer.close()
+
+
 def bind() -> None:
     import django
 
@@ -175,6 +194,7 @@ def fill(project: Project, events: int) -> dict[str, Any]:
     """Loads, derives and analyses; what it took."""
     load = Load(max(50, int(events / PER_SESSION)), batch=BATCH)
     told: dict[str, Any] = {"load_seconds": round(together(load_part, project, load))}
+    load_endless(project, datetime.now(UTC))
     began = time.perf_counter()
     bind()
     told["bind_seconds"] = round(time.perf_counter() - began)

@@ -89,6 +89,8 @@ class Piece(NamedTuple):
 class Paragraph(NamedTuple):
     """One passage of an instruction, verbatim with what separates it from the next; `close`: it shares enough to be looked at first."""
 
+    start: int  # characters of the instruction before it
+    end: int
     pieces: list[Piece]
     close: bool
 
@@ -118,10 +120,14 @@ def _counting(words: Iterable[str]) -> Iterator[str]:
 def paragraphs(instruction: str, words: set[str]) -> list[Paragraph]:
     """An instruction whole and verbatim, passage by passage, with the words that it shares with a call."""
     ends = [0, *(m.end() for m in _BREAK.finditer(instruction)), len(instruction)]
-    texts = [instruction[a:b] for a, b in pairwise(ends) if b > a]
+    places = [(a, b) for a, b in pairwise(ends) if b > a]
+    texts = [instruction[a:b] for a, b in places]
     has = [set(_counting(_WORD.findall(text))) & words for text in texts]
     common = {w for w in words if len(texts) >= _FEW and sum(w in h for h in has) > len(texts) * _COMMON}
-    return [Paragraph(_pieces(text, found - common), len(found - common) > 1) for text, found in zip(texts, has, strict=True)]
+    return [
+        Paragraph(*place, _pieces(text, found - common), len(found - common) > 1)
+        for place, text, found in zip(places, texts, has, strict=True)
+    ]
 
 
 def _pieces(text: str, shared: set[str]) -> list[Piece]:

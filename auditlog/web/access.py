@@ -24,6 +24,7 @@ class Right(enum.Flag):
     FIND = enum.auto()  # that something happened: times, identifiers, names of tools, counts, verdicts
     CONTENT = enum.auto()  # what was said, asked, called and returned
     MANAGE = enum.auto()  # keys and members
+    PIN = enum.auto()  # marking what a person holds to matter
 
 
 class Role(NamedTuple):
@@ -34,7 +35,7 @@ class Role(NamedTuple):
 # Names of Django groups (migration 0006). A role that is to read content says so; managing keys is no reason to.
 ROLES: Final[dict[str, Role]] = {
     "viewer": Role(Right.FIND, "finds sessions and sees who, when and which tools, but nothing of what was said"),
-    "investigator": Role(Right.FIND | Right.CONTENT, "reads everything; each view is recorded"),
+    "investigator": Role(Right.FIND | Right.CONTENT | Right.PIN, "reads everything, each view is recorded; pins passages"),
     "compliance": Role(Right.FIND, "sees what a viewer sees"),
     "examiner": Role(Right.FIND | Right.CONTENT, "reads everything until a day that is set; each view is recorded"),
     "admin": Role(Right.FIND | Right.MANAGE, "makes keys and members; reads no content by this role"),

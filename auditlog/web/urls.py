@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from auditlog.web import decision, find, instructions, keys, login, members, search, settings, views, why
+from auditlog.web import decision, find, instructions, keys, login, members, pins, search, settings, views, why
 from auditlog.web.dossier import pages as dossier
 
 urlpatterns = [
@@ -12,6 +12,8 @@ urlpatterns = [
     path("logout", login.Logout.as_view(), name="logout"),
     path("sessions/<str:key>", decision.session, name="session"),
     path("sessions/<str:key>/why/<int:number>", why.why, name="why"),
+    path("sessions/<str:key>/why/<int:number>/pin", pins.pin, name="pin"),
+    path("sessions/<str:key>/why/<int:number>/pins/<int:pk>/remove", pins.unpin, name="unpin"),
     path("sessions/<str:key>/calls/<int:number>/request", decision.model_request, name="request"),
     path("sessions/<str:key>/instructions", instructions.instructions, name="instructions"),
     path("sessions/<str:key>/dossier", dossier.dossier, name="dossier"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from auditlog.derive.index import prompt_version
 from auditlog.derive.read import SessionFacts
 from auditlog.errors import Problem
 from auditlog.reconstruct.scalars import scalars
@@ -16,6 +17,8 @@ from auditlog.search.versions import in_force
 from auditlog.web import present
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
+from auditlog.web.models import Pin
+from auditlog.web.pins import pinned
 
 SEEN: Final = 24  # earlier steps that are listed, the last ones; all are on the session's page
 SAID: Final = 160  # characters of each
@@ -45,7 +48,7 @@ def why(request: HttpRequest, access: Access, key: str, number: int) -> HttpResp
         "values": _values(facts, timeline, step),
         "approvals": [_line(one) | {"by": one.get("actor")} for one in steps if one["kind"] == "approval" and one["n"] < step["n"]],
         **_seen(timeline, step),
-        "instructions": _instructions(scope, timeline, step),
+        "instructions": _instructions(scope, timeline, step, pinned(access, step)),
     }
     partial = request.headers.get("HX-Request") == "true"
     return show(request, access, "_why.html" if partial else "why.html", context | {"partial": partial})
@@ -106,16 +109,20 @@ def _seen(timeline: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
     return {"seen": [_line(one) for one in before[-SEEN:]], "seen_before": max(0, len(before) - SEEN)}
 
 
-def _instructions(scope: Scope, timeline: dict[str, Any], step: dict[str, Any]) -> list[dict[str, Any]]:
+def _instructions(scope: Scope, timeline: dict[str, Any], step: dict[str, Any], pins: list[Pin]) -> list[dict[str, Any]]:
     """The instruction in force at the step, whole. Where several began at the same step, all of them."""
     known = [prompt for prompt in timeline["system_prompts"] if prompt["first_step"] <= step["n"]] or timeline["system_prompts"][:1]
     newest = max((prompt["first_step"] for prompt in known), default=0)
     words = passages.words_of_call(step["tool"]) if step.get("tool") else set()
     found = []
-    for n, prompt in enumerate(timeline["system_prompts"]):
+    for prompt in timeline["system_prompts"]:
         if prompt in known and prompt["first_step"] == newest:
             marked = passages.paragraphs(prompt["text"], words)
             since = in_force(scope, [prompt["text"]])
-            found.append({"number": n + 1, "first": prompt["first_step"] + 1, "since": since.get(prompt["text"]), "paragraphs": marked,
+            version = prompt_version(prompt["text"])
+            own = [pin for pin in pins if pin.prompt == version]
+            found.append({"version": version, "first": prompt["first_step"] + 1, "since": since.get(prompt["text"]), "paragraphs": marked,
+                          "pins": [{"pin": pin, "text": prompt["text"][pin.start : pin.end].strip()} for pin in own],
+                          "pinned": {pin.start for pin in own},
                           "shared": any(piece.shared for one in marked for piece in one.pieces)})  # fmt: skip
     return found

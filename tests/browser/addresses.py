@@ -169,6 +169,8 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "sessions/<str:key>": _sessions,
     "sessions/<str:key>/why/<int:number>": _whys,
     "sessions/<str:key>/instructions": _instructions,
+    "sessions/<str:key>/why/<int:number>/pin": _settings("/sessions/nobody/why/1/pin"),
+    "sessions/<str:key>/why/<int:number>/pins/<int:pk>/remove": _settings("/sessions/nobody/why/1/pins/1/remove"),
     "sessions/<str:key>/calls/<int:number>/request": _api("/sessions/{key}/calls/1/request"),
     "sessions/<str:key>/dossier": _dossiers,
     "sessions/<str:key>/dossier.pdf": _api("/sessions/{key}/dossier.pdf"),

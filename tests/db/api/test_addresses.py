@@ -46,6 +46,7 @@ CLASSES = {
     "why": PAGE,
     "instructions": PAGE,
     "request": PAGE,
+    **dict.fromkeys(("pin", "unpin"), OWN),
     "event": PAGE,
     "quarantine": PAGE,
     "dossier": PAGE,

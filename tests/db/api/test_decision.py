@@ -12,8 +12,10 @@ from django.test import Client
 
 from auditlog.derive import timeline as derived
 from auditlog.search import explain
+from auditlog.web.models import Pin
 from tests.db.api.conftest import REFUND, World, person
 from tests.db.api.talks import talk
+from tests.db.api.test_access import recorded
 
 
 def said(page: Any) -> str:
@@ -160,3 +162,49 @@ def test_versions_of_an_instruction_are_listed_with_when_they_were_used_and_comp
     assert "<del>100</del>" in compared and "<ins>400</ins>" in compared
     assert operator.get(f"/sessions/{key}/instructions?with={'0' * 64}").status_code == 404
     assert "first used" in said(operator.get(f"/sessions/{key}"))
+
+
+def pinning(world: World, client: Client, number: int) -> tuple[str, dict[str, str]]:
+    """Where the second passage of the instruction can be pinned to that step, and with what."""
+    address = f"/sessions/{world.only_key()}/why/{number}"
+    source = client.get(address).content.decode()
+    (version,) = re.findall(r'name="prompt" value="([0-9a-f]{64})"', source)
+    return address, {"prompt": version, "passage": re.findall(r'name="passage" value="(\d+)"', source)[1]}
+
+
+def test_an_investigator_pins_a_passage_with_name_and_time_and_it_is_kept_without_its_words(world: World) -> None:
+    world.load(REFUND)
+    ines = person(world.project, "ines", "investigator")
+    address, chosen = pinning(world, ines, 6)
+    assert ines.post(f"{address}/pin", chosen).status_code == 302
+    assert ines.post(f"{address}/pin", chosen).status_code == 302  # twice is once
+    page = ines.get(address)
+    assert page.content.decode().count("pinned by") == 1 and "ines" in said(page)
+    assert "pinned by" not in said(ines.get(f"/sessions/{world.only_key()}/why/3"))  # it belongs to the step
+    (pin,) = Pin.objects.all()
+    text = world.api.json(f"sessions/{world.only_key()}/timeline")["system_prompts"][0]["text"]
+    assert " ".join(text[pin.start : pin.end].split()) in said(page) and pin.end > pin.start > 0
+    actions = [about["action"] for about in recorded(world)]
+    assert actions.count("passage.pin") == 2
+    assert ines.post(f"{address}/pins/{pin.pk}/remove").status_code == 302
+    assert "pinned by" not in said(ines.get(address)) and not Pin.objects.exists()
+
+
+def test_pinning_needs_the_role_a_post_and_a_passage_that_there_is(world: World, operator: Client) -> None:
+    world.load(REFUND)
+    ines = person(world.project, "ines", "investigator")
+    address, chosen = pinning(world, ines, 6)
+    examiner = person(world.project, "ed", "examiner")
+    assert 'name="passage"' not in examiner.get(address).content.decode()
+    stranger = person(world.other, "olga", "investigator")
+    for who, status in ((examiner, 403), (person(world.project, "vi", "viewer"), 403), (stranger, 404)):
+        assert who.post(f"{address}/pin", chosen).status_code == status
+    assert ines.get(f"{address}/pin").status_code == 405
+    for wrong in ({"passage": "1"}, {"prompt": "0" * 64}, {"passage": "x"}):
+        assert ines.post(f"{address}/pin", chosen | wrong).status_code == 400
+    assert not Pin.objects.exists()
+    ines.post(f"{address}/pin", chosen)
+    pin = Pin.objects.get()
+    assert stranger.post(f"{address}/pins/{pin.pk}/remove").status_code == 404
+    assert examiner.post(f"{address}/pins/{pin.pk}/remove").status_code == 403
+    assert Pin.objects.exists()
