@@ -18,7 +18,8 @@ AROUND: Final = 90  # characters on each side of what was found
 SHORTEST: Final = 4  # characters of a word that counts
 _WORD: Final = re.compile(r"\w+(?:[.,'’-]\w+)*")
 _PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+(?:\.\d+)?|\w+")
-_BREAK: Final = re.compile(r"\n+|(?<=[.!?;])\s+")
+# After a line, and after a sentence: a mark behind a letter and another, so that "3. a. Never" is no three passages.
+_BREAK: Final = re.compile(r"\n+|(?<=[^\W\d][^\W\d][.!?;])\s+|(?<=[)\]\"'”’][.!?;])\s+|(?<=[。！？])\s*")
 # Words of English that say nothing of what a call is about. Other languages: what most passages have is left out, too.
 _EMPTY: Final = frozenset(
     _WORD.findall(
@@ -45,7 +46,7 @@ def where(step: dict[str, Any], value: Any) -> Passage | None:
     number = (
         number_of(value) if isinstance(value, str) else value if isinstance(value, int | float) and not isinstance(value, bool) else None
     )
-    words = str(value).split()
+    words = value.split() if isinstance(value, str) else []
     pattern = re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE) if words else None
     for pointer, scalar in _said(step):
         if isinstance(scalar, bool):
@@ -87,11 +88,12 @@ class Piece(NamedTuple):
 
 
 class Paragraph(NamedTuple):
-    """One passage of an instruction, verbatim with what separates it from the next; `close`: it shares enough to be looked at first."""
+    """One passage of an instruction, verbatim, and the white space behind it; `close`: it shares enough to be looked at first."""
 
     start: int  # characters of the instruction before it
     end: int
     pieces: list[Piece]
+    space: str
     close: bool
 
 
@@ -124,10 +126,11 @@ def paragraphs(instruction: str, words: set[str]) -> list[Paragraph]:
     texts = [instruction[a:b] for a, b in places]
     has = [set(_counting(_WORD.findall(text))) & words for text in texts]
     common = {w for w in words if len(texts) >= _FEW and sum(w in h for h in has) > len(texts) * _COMMON}
-    return [
-        Paragraph(*place, _pieces(text, found - common), len(found - common) > 1)
-        for place, text, found in zip(places, texts, has, strict=True)
-    ]
+    found = []
+    for (start, end), text, words_here in zip(places, texts, has, strict=True):
+        said, shared = text.rstrip(), words_here - common
+        found.append(Paragraph(start, end, _pieces(said, shared), text[len(said) :], len(shared) > 1))
+    return found
 
 
 def _pieces(text: str, shared: set[str]) -> list[Piece]:
