@@ -19,7 +19,7 @@ SHORTEST: Final = 4  # characters of a word that counts
 _WORD: Final = re.compile(r"\w+(?:[.,'’-]\w+)*")
 _PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+(?:\.\d+)?|\w+")
 # After a line, and after a sentence: a mark behind a letter and another, so that "3. a. Never" is no three passages.
-_BREAK: Final = re.compile(r"\n+|(?<=[^\W\d][^\W\d][.!?;])\s+|(?<=[)\]\"'”’][.!?;])\s+|(?<=[。！？])\s*")
+_BREAK: Final = re.compile(r"\n+|(?<=[^\W\d][^\W\d][.!?])\s+|(?<=[)\]\"'”’][.!?])\s+|(?<=[。！？])\s*")
 # Words of English that say nothing of what a call is about. Other languages: what most passages have is left out, too.
 _EMPTY: Final = frozenset(
     _WORD.findall(
