@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from django.db.models import OuterRef, Subquery
 
-from auditlog.derive.index import prompt_version
+from auditlog.derive.index import clean, prompt_version
 from auditlog.derive.keys import term_digest
 from auditlog.derive.models import Session, SessionTerm, Version
 from auditlog.search.scope import Scope
@@ -43,7 +43,7 @@ def of_agent(scope: Scope, agent: str) -> list[Listed]:
     terms = scope.of(SessionTerm).filter(digest=OuterRef("digest")).order_by("seen_at")
     prompts = scope.of(Version).filter(kind="system_prompt").order_by("-last_seen")
     rows = list(prompts.annotate(used_by=Subquery(terms.values("session_key")[:1]))[: 4 * MOST])
-    own = set(scope.of(Session).filter(key__in={row.used_by for row in rows}, agent_name=agent).values_list("key", flat=True))
+    own = set(scope.of(Session).filter(key__in={row.used_by for row in rows}, agent_name=clean(agent)).values_list("key", flat=True))
     found = sorted((row for row in rows if row.used_by in own), key=lambda row: (row.first_seen, row.version))
     numbered = len(rows) < 4 * MOST and len(found) <= MOST
     return [

@@ -38,8 +38,9 @@
       if (wanted[each] !== found[each]) differs.push(`${found[each] ?? 0} instead of ${wanted[each] ?? 0}: ${each}`);
     }
   }
-  const readable = [...document.querySelectorAll("bdi")].map((place) =>
-    [...place.childNodes].map((node) => node.localName === "span" ? String.fromCodePoint(parseInt(node.title.slice(2), 16)) : node.data).join(""));
+  const reads = (node) => node.nodeType === Node.TEXT_NODE ? node.data
+    : node.classList?.contains("hidden-char") ? String.fromCodePoint(parseInt(node.title.slice(2), 16)) : [...node.childNodes].map(reads).join("");
+  const readable = [...document.querySelectorAll("bdi")].map(reads);
   return {
     problems, differs, readable,
     copies: [...document.querySelectorAll("[data-copy]")].map((button) => decodeURIComponent(button.dataset.copy)),

@@ -65,6 +65,7 @@ def test_answers_for_programs_are_never_read_as_a_page(pattern: str, operator: B
             "api/v1/docs",
             "logout",
             "sessions/<str:key>/dossier.pdf",
+            "sessions/<str:key>/calls/<int:number>/request",
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from auditlog.derive import timeline as derived
+from auditlog.ingest import rest
 from auditlog.search import explain
 from auditlog.web.models import Pin
 from tests.db.api.conftest import REFUND, World, person
@@ -140,28 +141,49 @@ def test_a_model_call_comes_as_a_request_that_can_be_sent_again(world: World, op
     assert operator.get(f"/sessions/{key}/calls/0/request").status_code == 404
 
 
+def test_why_names_an_approval_that_came_before_and_not_one_that_came_after(world: World, operator: Client) -> None:
+    common = {"session_id": "a", "agent": {"name": "refunds"}}
+    events = [
+        {"kind": "approval", "at": f"2026-03-01T10:0{n}:00Z", "approval": {"decision": "approved", "by": by, "reason": "checked"}} | common
+        for n, by in ((0, "m.keller"), (4, "p.late"))
+    ]
+    tool = {"call_id": "c1", "name": "issue_credit", "arguments": {"amount_usd": 400}, "result": "ok"}
+    events.append({"kind": "tool_call", "at": "2026-03-01T10:02:00Z", "tool": tool} | common)
+    world.bench.send(rest.read(json.dumps({"events": events}).encode(), "application/json").items)
+    world.bench.derive()
+    page = said(operator.get(f"/sessions/{world.only_key()}/why/2"))
+    assert "by m.keller" in page and "p.late" not in page and "no approval was recorded" not in page
+
+
 def version_of(text: str, session: str, at: int) -> dict[str, Any]:
     return {"kind": "model_call", "at": f"2026-03-0{at}T10:00:00Z", "session_id": session, "agent": {"name": "refunds"}, "model": "m",
             "system": text, "input": [{"role": "user", "content": "hi"}], "output": [{"role": "assistant", "content": "ho"}]}  # fmt: skip
 
 
 def test_versions_of_an_instruction_are_listed_with_when_they_were_used_and_compared(world: World, operator: Client) -> None:
-    from auditlog.ingest import rest
-
     events = [version_of("Refund at most 100 dollars.", "a", 1), version_of("Refund at most 400 dollars.", "b", 2)]
     events.append(version_of("Refund at most 400 dollars. Ask first.", "b", 3))
+    events.append(version_of("Sell as much as you can.", "c", 2) | {"agent": {"name": "sales"}})
     world.bench.send(rest.read(json.dumps({"events": events}).encode(), "application/json").items)
     world.bench.derive()
     key = world.key_of("b")
     page = operator.get(f"/sessions/{key}/instructions")
     text, source = said(page), page.content.decode()
     assert "Version 2 in force from step" in text and "Version 3 in force from step" in text and "Version 1" not in text
+    assert "Sell as much" not in text and source.count("first session") == 3
     assert re.search(r"<ins>[^<]*Ask first\.</ins>", source)
     (version,) = re.findall(r"\?with=([0-9a-f]{64})", source)
     compared = operator.get(f"/sessions/{key}/instructions?with={version}").content.decode()
     assert "<del>100</del>" in compared and "<ins>400</ins>" in compared
     assert operator.get(f"/sessions/{key}/instructions?with={'0' * 64}").status_code == 404
     assert "first used" in said(operator.get(f"/sessions/{key}"))
+
+
+def test_instructions_of_an_agent_whose_name_no_column_can_hold_are_shown(world: World, operator: Client) -> None:
+    events = [version_of("Refund.", "a", 1) | {"agent": {"name": "re\0funds"}}]
+    world.bench.send(rest.read(json.dumps({"events": events}).encode(), "application/json").items)
+    world.bench.derive()
+    assert "Version 1" in said(operator.get(f"/sessions/{world.only_key()}/instructions"))
 
 
 def pinning(world: World, client: Client, number: int) -> tuple[str, dict[str, str]]:

@@ -30,17 +30,22 @@ def test_the_pages_of_every_captured_session_are_its_timeline(monkeypatch: pytes
 
 def test_gaps_and_findings_stand_on_the_page_of_their_step_and_only_loose_ones_in_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "STEPS", 2)
-    gaps = [{"code": "a", "step": 3, "message": "m"}, {"code": "b", "step": None, "message": "m"}, {"code": "c", "step": 0, "message": "m"}]
+    gaps: list[dict[str, Any]] = [
+        {"code": "a", "step": 3, "message": "m"},
+        {"code": "b", "step": None, "message": "m"},
+        {"code": "c", "step": 0, "message": "m"},
+    ]
     made: dict[str, Any] = {
-        "steps": [{"n": n, "kind": "user_message", "text": "x"} for n in range(5)], "model_calls": [{"n": 0}],
+        "steps": [{"n": n, "kind": "user_message", "text": "x"} for n in range(5)], "model_calls": [{"n": 0}, {"n": 1}, {"n": 2}],
         "findings": [{"code": "f", "step": 4, "message": "m"}], "completeness": {"verdict": "gaps", "basis": "no_gap_found", "gaps": gaps},
     }  # fmt: skip
+    made["steps"][3]["model_call"] = 1
     head, pages = parts(made)
     assert [[gap["code"] for gap in page["gaps"]] for page in pages] == [["c"], ["a"], []]
     assert [len(page["findings"]) for page in pages] == [0, 0, 1] and head["findings"] == []
     assert [gap["code"] for gap in head["completeness"]["gaps"]] == ["b"]
     assert (head["completeness"]["count"], head["completeness"]["placed"]) == (3, [0, 3])
-    assert [len(page["model_calls"]) for page in pages] == [1, 0, 0]  # without a step: where the call before it stands
+    assert [len(page["model_calls"]) for page in pages] == [1, 2, 0]  # without a step: where the call before it stands
     assert paging.whole(head, pages) == made
 
 

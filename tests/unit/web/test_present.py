@@ -112,6 +112,8 @@ def test_calls_of_one_answer_stand_together_and_calls_of_two_do_not() -> None:
     ]
     found = present.groups(present.rows(page_with(*steps)), [])
     assert [[row.number for row in group.rows] for group in found] == [[1, 2], [3], [4], [5], [6], [7], [8]]
+    two_agents = present.groups(present.rows(page_with(called(0, 0, "a"), called(1, 0, "b"))), [])
+    assert [len(group.rows) for group in two_agents] == [1, 1]
     assert [group.together for group in found][:2] == [True, False] and not any(group.hand for group in found)
 
 
