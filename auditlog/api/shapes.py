@@ -128,6 +128,23 @@ EVENT: Final = of(
     digest=TEXT,
 )
 EVENT_DETAIL: Final = of(**EVENT["properties"], vocabularies=some(TEXT), facts=some(of(kind=TEXT)))
+AGENTS: Final = of(
+    results=some(
+        of(
+            name=TEXT_OR_NONE,
+            sessions=COUNT,
+            model_calls=COUNT,
+            tool_calls=COUNT,
+            verdicts=of(complete=COUNT, gaps=COUNT, unevaluable=COUNT),
+            gaps=some(of(code=TEXT, sessions=COUNT)),
+            first_session_at=MOMENT,
+            last_session_at=MOMENT,
+        )
+    ),
+    next={"type": "null"},
+    sessions=COUNT,
+    cut=FLAG,
+)
 STATUS: Final = of(
     pending_batches=COUNT,
     derive_lag_seconds={"type": "number", "minimum": 0},

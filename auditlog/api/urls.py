@@ -2,13 +2,14 @@
 
 from django.urls import path, re_path
 
-from auditlog.api import actions, docs, errors, events, sessions, status
+from auditlog.api import actions, agents, docs, errors, events, sessions, status
 
 urlpatterns = [
     path("sessions", sessions.SessionList.as_view(), name="api-sessions"),
     path("sessions/<str:key>", sessions.SessionDetail.as_view(), name="api-session"),
     path("sessions/<str:key>/timeline", sessions.Timeline.as_view(), name="api-timeline"),
     path("actions", actions.ActionList.as_view(), name="api-actions"),
+    path("agents", agents.AgentList.as_view(), name="api-agents"),
     path("events", events.EventList.as_view(), name="api-events"),
     path("events/<str:public_id>", events.EventDetail.as_view(), name="api-event"),
     path("events/<str:public_id>/raw", events.EventRaw.as_view(), name="api-event-raw"),

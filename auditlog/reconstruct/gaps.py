@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from auditlog.reconstruct.calls import JoinedCall, fresh
 from auditlog.reconstruct.step import Step, Tooling
@@ -16,6 +16,13 @@ from auditlog.vocabulary import Media, Message, Tool
 
 Gap = dict[str, Any]
 Offered = Callable[[Step], tuple[Tool, ...] | None]
+CODES: Final = (  # every gap that there is; docs/reference/sources.md says what each means
+    "system_prompt_missing", "tools_missing", "schema_missing", "input_missing", "output_missing", "arguments_missing",
+    "reasoning_missing", "reasoning_unmarked", "result_missing", "call_missing", "origin_not_recorded", "content_not_fetched",
+    "content_withheld", "attributes_dropped", "events_dropped", "trace_sampled", "parent_missing", "sequence_hole",
+    "sequence_repeated", "sequence_count_wrong", "clock_end_before_start", "clock_child_before_parent", "clock_result_before_call",
+    "identity_contradictory", "not_understood", "undated", "session_cut",
+)  # fmt: skip
 CAPTURE = "Enable content capture in the instrumentation."
 EARLY = 1_000_000_000  # nanoseconds by which two clocks may differ before it is worth a word
 

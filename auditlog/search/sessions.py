@@ -21,6 +21,7 @@ from auditlog.derive.keys import term_digest, to_bytes, to_text, value_digest, v
 from auditlog.derive.models import ActionValue, Declared, SearchText, Session, SessionTerm, Trace
 from auditlog.derive.words import fold
 from auditlog.errors import Problem
+from auditlog.reconstruct.gaps import CODES
 from auditlog.search import actions, cursor, parameters
 from auditlog.search.filters import Filter, IdentityFilters, before
 from auditlog.search.parameters import PAGED
@@ -42,6 +43,7 @@ class SessionFilters(IdentityFilters):
     response_model = Filter("by_term", "A model as it answered.")
     response_id = Filter("by_term", "The ID that a provider gave a model's answer.")
     finding = Filter("by_term", "The code of a finding.")
+    gap = Filter("by_gap", "The code of a gap in the trail.", values=CODES)
     verdict = Filter("by_verdict", "What is believed of the trail.", values=VERDICTS)
     value = Filter("by_action", "Any scalar in the arguments or the result of a call: an invoice, a credit ID, an e-mail address.")
     outcome = Filter("by_action", "How a call ended.", values=actions.OUTCOMES)
@@ -81,6 +83,9 @@ class SessionFilters(IdentityFilters):
 
     def by_verdict(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(verdict=parameters.one_of(name, value, VERDICTS))
+
+    def by_gap(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return self.by_term(rows, name, parameters.one_of(name, value, CODES))
 
     def by_cost(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         limit: Decimal = parameters.number(name, value)

@@ -42,6 +42,7 @@ LINKED: Final = (  # the same, in the form only where a link brought them
     ("system_prompt", "Instruction", "under the instruction"),
     ("tool_schema", "Tool schema", "offered the tool schema"),
     ("finding", "Finding", "with the finding"),
+    ("gap", "Gap", "that has the gap"),
     ("verdict", "Trail", "whose trail is"),
     ("min_cost", "Cost at least", "that cost at least $"),
     ("max_cost", "Cost at most", "that cost at most $"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from auditlog.web import decision, find, instructions, keys, login, members, pins, search, settings, views, why
+from auditlog.web import agents, decision, find, instructions, keys, login, members, pins, search, settings, views, why
 from auditlog.web.dossier import pages as dossier
 
 urlpatterns = [
@@ -19,6 +19,7 @@ urlpatterns = [
     path("sessions/<str:key>/dossier", dossier.dossier, name="dossier"),
     path("sessions/<str:key>/dossier.pdf", dossier.dossier_pdf, name="dossier-pdf"),
     path("events/<str:public_id>", views.event, name="event"),
+    path("agents", agents.counted, name="agents"),
     path("quarantine", views.unreadable, name="quarantine"),
     path("settings", settings.settings, name="settings"),
     path("settings/password", settings.password, name="password"),

@@ -140,6 +140,11 @@ def _quarantine(planted: Planted) -> Iterator[Place]:
         yield Place(asked("/quarantine", code=text))
 
 
+def _agents(planted: Planted) -> Iterator[Place]:
+    yield Place("/agents")
+    yield from (Place(asked("/agents", **{"from": text, "to": text})) for text in _blends())
+
+
 def _settings(path: str) -> Callable[[Planted], Iterator[Place]]:
     """Pages that hold keys with hostile names; those that only change something answer that they are no page."""
 
@@ -175,6 +180,7 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "sessions/<str:key>/dossier": _dossiers,
     "sessions/<str:key>/dossier.pdf": _api("/sessions/{key}/dossier.pdf"),
     "events/<str:public_id>": _events,
+    "agents": _agents,
     "quarantine": _quarantine,
     "settings": _settings("/settings"),
     "settings/password": _settings("/settings/password"),
@@ -192,6 +198,7 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "api/v1/sessions": _api("/api/v1/sessions"),
     "api/v1/sessions/<str:key>": _api("/api/v1/sessions/{key}"),
     "api/v1/sessions/<str:key>/timeline": _api("/api/v1/sessions/{key}/timeline"),
+    "api/v1/agents": _api("/api/v1/agents"),
     "api/v1/actions": _api("/api/v1/actions"),
     "api/v1/events": _api("/api/v1/events"),
     "api/v1/events/<str:public_id>": _api("/api/v1/events/{event}"),

@@ -33,6 +33,7 @@ def places(service: Service) -> dict[str, str]:
         "instructions": f"/sessions/{credit['key']}/instructions",
         "dossier": f"/sessions/{credit['key']}/dossier",
         "event": f"/events/{event}",
+        "agents": "/agents",
         "quarantine": "/quarantine",
         "settings": "/settings",
         "settings-key": "/settings/keys/1",

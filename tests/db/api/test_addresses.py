@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from auditlog import models
 from auditlog.api.views import ReadView
-from auditlog.search import locate, quarantine, sessions
+from auditlog.search import agents, locate, quarantine, sessions
 from auditlog.secrets import unwrap
 from auditlog.store.writer import Project
 from tests import corpus
@@ -37,6 +37,7 @@ CLASSES = {
     "api-events": API,
     "api-event": API,
     "api-event-raw": API,
+    "api-agents": API,
     "api-status": API,
     "api-schema": COMMON,
     "api-docs": COMMON,
@@ -48,6 +49,7 @@ CLASSES = {
     "request": PAGE,
     **dict.fromkeys(("pin", "unpin"), OWN),
     "event": PAGE,
+    "agents": PAGE,
     "quarantine": PAGE,
     "dossier": PAGE,
     "dossier-pdf": PAGE,
@@ -178,6 +180,7 @@ HOSTILE = [
 FREE = {"q", "value", "subject", "from", "cursor"}  # parameters that are looked into: these get every value, the others the worst
 OF_PAGES = {
     "search": {*sessions.PARAMETERS, "cursor", "limit", "tz", "view", "live", "since"},
+    "agents": {*agents.PARAMETERS, "tz"},
     "quarantine": {*quarantine.PARAMETERS, "cursor", "limit", "tz"},
     "find": {*locate.PARAMETERS, "tz"},
     "session": {"page", "tz"},
