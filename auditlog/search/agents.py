@@ -43,7 +43,7 @@ class Gap(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """One agent, by the sessions that it began; `name` is None for those that name no agent."""
+    """One agent, by the sessions that are listed as its own; `name` is None for those that name no agent."""
 
     name: str | None
     sessions: int
