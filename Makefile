@@ -17,7 +17,7 @@ run: $(STAMP) ## start everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python manage.py serve
 
 test: $(STAMP) chromium $(JS_STAMP) lint ## the whole test suite, after the checks
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m tests.halves
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check .

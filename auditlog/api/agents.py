@@ -29,7 +29,7 @@ def as_json(row: agents.Counted) -> dict[str, Any]:
 
 
 class AgentList(ReadView):
-    """Agents by the sessions that are listed as theirs, those with the most first: calls, verdicts, and how many sessions have which gap."""
+    """Agents by the sessions that are listed as theirs, the largest first: calls, verdicts, and how many sessions have which gap."""
 
     parameters = agents.PARAMETERS
     answers = {JSON: shapes.AGENTS}
