@@ -16,7 +16,7 @@ document.addEventListener("keydown", (event) => {
   for (const open of floating()) { open.open = false; open.querySelector("summary").focus(); }
 });
 document.addEventListener("toggle", (event) => {
-  if (event.target.open && event.target.matches(".part details, .saved")) event.target.querySelector(":scope > :not(.menu) :is(input:not([type=hidden]), select)")?.focus();
+  if (event.target.open && event.target.matches(".part details, .saved")) event.target.querySelector(":scope > :not(.menu, .time) :is(input:not([type=hidden]), select)")?.focus();
 }, true);
 
 const spread = document.querySelector(".spread");

@@ -60,8 +60,8 @@ def results_json(request: HttpRequest, access: Access) -> StreamingHttpResponse:
 
 def _search(request: HttpRequest, access: Access) -> Search:
     asked, zone = sentence.read(request.GET), zones.context(request)
-    if asked.wrong:
-        raise Problem("parameter_invalid", next(iter(asked.wrong.values())))
+    for name, message in asked.wrong.items():
+        raise Problem("parameter_invalid", f"The search cannot be read. {name[:64]}: {message}")
     given = ranges.applied(asked.given, timezone.now(), zone["zone"])
     given = {name: value for name, value in given.items() if name not in parameters.PAGED}
     only_sessions = request.GET.get("view") == "sessions"

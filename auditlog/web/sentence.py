@@ -88,11 +88,13 @@ def read(query: QueryDict) -> Asked:
         if not filled or name in VIEW:
             continue
         given[name] = filled[-1]
+        if name not in known:
+            wrong[name] = "There is no filter of this name."
+            continue
         try:
             parameters.once(name, filled)
-            parameters.only({name: filled}, known)
         except Problem as problem:
-            wrong[name] = problem.message
+            wrong[name] = beside(problem, name)
     return Asked(given, wrong)
 
 
@@ -132,8 +134,21 @@ def problems(scope: Scope, asked: Asked, now: datetime, zone: tzinfo, *, content
             elif name != "cursor":
                 sessions.matching(scope, {name: value}, zone, content=content)
         except Problem as problem:
-            found[name] = problem.message
+            found[name] = beside(problem, name)
     return found
+
+
+def beside(problem: Problem, name: str) -> str:
+    """What is wrong, as it is read beside the name and the value: without either."""
+    value = str(problem.detail.get("value", ""))
+    for known in (
+        f"The parameter `{name}` is {value!r}, which ",
+        f"The parameter `{name}` is {value!r}…, which ",
+        f"The parameter `{name}` ",
+    ):
+        if problem.message.startswith(known):
+            return problem.message.removeprefix(known)
+    return problem.message
 
 
 def parts(query: QueryDict, asked: Asked, wrong: dict[str, str]) -> list[Part]:
