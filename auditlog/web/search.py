@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta, tzinfo
+from time import monotonic
 from typing import Any, Final
 
 from django.db import connection
@@ -25,7 +26,8 @@ from auditlog.web.sentence import Asked, Part, address
 
 SHOWN: Final = "30"  # sessions of a page where the address does not say
 ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
-_HINT_SECONDS: Final = 2  # that each look for what would match without one part may take
+KEPT: Final = ("tz", "view", "live", "limit", "when")  # parameters that the form sends again though no part of it shows them
+_HINT_SECONDS: Final = 2  # that looking for what would match without one part may take, all parts together
 
 
 class Found:
@@ -37,6 +39,7 @@ class Found:
         self.problem: Problem | None = None
         self.wrong: dict[str, str] = {}
         self.hints: list[Part] = []  # parts without which something would match
+        self.hinted = False  # whether all parts were looked at
 
 
 @page(Right.FIND, writes=True)  # writes nothing; it ends its transaction itself, to say what it asked for when that took too long
@@ -53,6 +56,8 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
         if error.code != "query_timeout":
             raise
         found.problem = error
+    if not (found.rows or found.problem or partial):
+        _hint(access, request.GET, asked, zone, found)
     if _nothing_new(request, found.page):
         return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
     if found.rows:
@@ -77,25 +82,31 @@ def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, foun
         found.problem, found.wrong = error, sentence.problems(scope, asked, now, zone, content=content)
         return
     found.rows = _rows(scope, found.page.rows, given, only_sessions=request.GET.get("view") == "sessions")
-    if not found.rows and ahead:
-        found.hints = _hints(scope, request.GET, asked, given, zone, content=content)
 
 
-def _hints(scope: Scope, query: QueryDict, asked: Asked, given: dict[str, str], zone: tzinfo, *, content: bool) -> list[Part]:
-    """The parts of a search that found nothing, without each of which it would find something. None where that takes long to see."""
-    parts = sentence.parts(query, asked, {})
-    parts += [part for part in (sentence.time(query, asked.given, {}, zone),) if part.without]
-    if "q" in asked.given:
-        parts.append(Part("the words", asked.given["q"], (), "", address(query, q=None)))
-    with connection.cursor() as database:
-        database.execute("SELECT set_config('statement_timeout', %s, true)", [f"{_HINT_SECONDS}s"])
-    found = []
+def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: Found) -> None:
+    """The parts of a search that found nothing, without each of which it would find something, as far as that is seen soon."""
+    scope, content = Scope(access.project.pk), Right.CONTENT in access.rights
+    given = ranges.applied(asked.given, timezone.now(), zone)
+    parts, time = sentence.parts(query, asked, {}), sentence.time(query, asked.given, {}, zone)
+    parts += [time] if time.without else []
+    if "q" in given:
+        parts.append(Part("the words", given["q"], (), "", address(query, q=None)))
+    until = monotonic() + _HINT_SECONDS
     for part in parts:
         dropped = {field.name for field in part.fields} or {"q"}
         rest = {name: value for name, value in given.items() if name not in {*dropped, *parameters.PAGED}}
-        if sessions.page(scope, {**rest, "limit": "1"}, zone, content=content).rows:
-            found.append(part)
-    return found
+        left = until - monotonic()
+        try:
+            with bounded(), connection.cursor() as database:
+                database.execute("SELECT set_config('statement_timeout', %s, true)", [f"{max(1, int(left * 1000))}ms"])
+                if sessions.page(scope, {**rest, "limit": "1"}, zone, content=content).rows:
+                    found.hints.append(part)
+        except Problem as error:
+            if error.code != "query_timeout":
+                raise
+            return  # what was searched for is answered; this was only to help
+    found.hinted = True
 
 
 def _nothing_new(request: HttpRequest, found: sessions.Page) -> bool:
@@ -118,11 +129,12 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "slow": found.problem is not None and found.problem.code == "query_timeout",
         "unplaced": found.problem is not None and not any(part.problem for part in (*parts, time)),
         "hints": found.hints,
+        "hinted": found.hinted,
         "parts": parts,
         "time": time,
         "presets": sentence.presets(query, given),
         "offered": sentence.offered(given, content=content),
-        "kept": [(name, value) for name, value in query.items() if name in (*sentence.VIEW, "limit", "when") and name != "since"],
+        "kept": [(name, value) for name, value in query.items() if name in KEPT and name not in found.wrong],
         "q": given.get("q", ""),
         "q_problem": found.wrong.get("q", ""),
         "filtered": any(name not in parameters.PAGED for name in given),

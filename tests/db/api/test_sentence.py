@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from html import unescape
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -144,6 +145,12 @@ def test_what_is_wrong_is_said_beside_its_part_and_everything_is_kept(refund: Wo
     assert asked(away(page, "trace is")) == {name: value for name, value in given.items() if name != "trace_id"}
 
 
+def test_a_wrong_value_that_no_part_shows_is_sent_once(world: World, operator: Client) -> None:
+    page = text(operator.get("/?limit=0&when=never"))
+    assert page.count('name="limit"') == 2 and page.count('name="when"') == 1  # once of them each in the form that sets the zone
+    assert "is no number from 1 to" in page and "is none of today" in page
+
+
 @pytest.mark.parametrize("query", ["query=1", "path=x", "self=1", "tool=a&tool=b", "limit=0", "when=never", "%00=1", "q=a&q=b"])
 def test_no_name_or_repetition_makes_the_page_fail(world: World, operator: Client, query: str) -> None:
     answer = operator.get(f"/?{query}")
@@ -159,6 +166,24 @@ def test_a_search_without_a_match_says_which_part_to_take_away(refund: World, op
     assert "cr_55120" in text(operator.get(address))
     page = text(operator.get("/?customer_id=nobody&tool=nothing"))
     assert "hints" not in page and "without any one part" in page
+
+
+def test_what_only_helps_is_left_out_where_it_takes_long(refund: World, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, asks = sessions.page, 0
+
+    def slow(*given: Any, **more: Any) -> sessions.Page:
+        nonlocal asks
+        asks += 1
+        if asks > 2:
+            with connection.cursor() as database:
+                database.execute("SELECT pg_sleep(5)")
+        return page(*given, **more)
+
+    monkeypatch.setattr(search, "_HINT_SECONDS", 0.2)
+    monkeypatch.setattr(search.sessions, "page", slow)
+    answer = operator.get("/?customer_id=ACME-2024&tool=nothing&amount_min=1")
+    found = text(answer)
+    assert answer.status_code == 200 and "No session matches" in found and "without any one part" not in found and asks == 3
 
 
 def test_hints_give_nothing_away_to_whoever_may_not_read_content(refund: World) -> None:
