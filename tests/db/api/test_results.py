@@ -93,7 +93,7 @@ def test_a_database_that_gives_up_half_way_leaves_a_file_that_says_so(
             raise Problem("query_timeout", "The database did not find the answer in 1 seconds.")
         return page(*given, **more)
 
-    monkeypatch.setattr(results.sessions, "page", failing)
+    monkeypatch.setattr(sessions, "page", failing)
     found = rows(file(operator, "/results.csv"))
     assert len(found) == 3 and found[-1]["time_utc"].startswith("Cut short: The database did not find")
     held = json.loads(file(operator, "/results.json"))

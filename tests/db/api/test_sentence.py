@@ -180,7 +180,7 @@ def test_what_only_helps_is_left_out_where_it_takes_long(refund: World, operator
         return page(*given, **more)
 
     monkeypatch.setattr(search, "_HINT_SECONDS", 0.2)
-    monkeypatch.setattr(search.sessions, "page", slow)
+    monkeypatch.setattr(sessions, "page", slow)
     answer = operator.get("/?customer_id=ACME-2024&tool=nothing&amount_min=1")
     found = text(answer)
     assert answer.status_code == 200 and "No session matches" in found and "without any one part" not in found and asks == 3
@@ -201,7 +201,7 @@ def test_a_search_that_takes_too_long_is_stopped_and_keeps_its_sentence(
         with connection.cursor() as database:
             database.execute("SELECT pg_sleep(5)")
 
-    monkeypatch.setattr(search.sessions, "page", slow)
+    monkeypatch.setattr(sessions, "page", slow)
     answer = operator.get("/?customer_id=ACME-2024")
     page = text(answer)
     assert answer.status_code == 504 and "This search was stopped" in page
