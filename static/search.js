@@ -19,6 +19,16 @@ document.addEventListener("toggle", (event) => {
   if (event.target.open && event.target.matches(".part details, .saved")) event.target.querySelector(":scope > :not(.menu, .time) :is(input:not([type=hidden]), select)")?.focus();
 }, true);
 
+// A ledger that keeps itself up to date is put in anew: whoever stood on a row of it stands there again.
+let stood = null;
+document.addEventListener("htmx:beforeSwap", () => { stood = document.activeElement.closest("#ledger a")?.getAttribute("href"); });
+document.addEventListener("htmx:afterSwap", () => {
+  const link = stood && [...document.querySelectorAll("#ledger a")].find((one) => one.getAttribute("href") === stood);
+  if (!link) return;
+  link.focus({ preventScroll: true });
+  link.closest("tr")?.classList.add("here");
+});
+
 const spread = document.querySelector(".spread");
 if (spread) draw(spread, spread.querySelector("svg"));
 

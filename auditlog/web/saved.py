@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
@@ -100,11 +100,14 @@ def _save(request: HttpRequest, access: Access) -> HttpResponse:
         messages.error(request, f"The search was not saved. {problem}")
         return back
     shared = form.cleaned_data["shared"] and may_share(access)
-    with transaction.atomic():
-        row = SavedSearch.objects.create(
-            project=access.project, user=access.user, name=form.cleaned_data["name"], query=query, shared=shared
-        )
-        access.record("search.save", search=row.pk, name=row.name, query=query, shared=shared)
+    try:
+        with transaction.atomic():
+            row = SavedSearch.objects.create(
+                project=access.project, user=access.user, name=form.cleaned_data["name"], query=query, shared=shared
+            )
+            access.record("search.save", search=row.pk, name=row.name, query=query, shared=shared)
+    except IntegrityError:
+        return back  # the button was pressed twice: the other request saved it, and says so
     messages.success(request, "The search is saved. It stands in the list under Saved.")
     return back
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from auditlog.derive.keys import to_text
 from auditlog.derive.models import Action, Session
 from auditlog.errors import Problem
-from auditlog.search import actions, cursor, parameters, sessions
+from auditlog.search import actions, cursor, parameters, received, sessions
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
 from auditlog.search.spread import MOST, Spread, spread
@@ -40,6 +40,7 @@ class Found:
         self.wrong: dict[str, str] = {}
         self.hints: list[Part] = []  # parts without which something would match
         self.hinted = False  # whether all parts were looked at
+        self.reading = False  # whether something was received that no session shows yet
 
 
 @page(Right.FIND, writes=True)  # writes nothing; it ends its transaction itself, to say what it asked for when that took too long
@@ -56,7 +57,7 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
         if error.code != "query_timeout":
             raise
         found.problem = error
-    if not (found.rows or found.problem or partial):
+    if not (found.rows or found.problem):
         _hint(access, request.GET, asked, zone, found)
     if _nothing_new(request, found.page):
         return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
@@ -85,8 +86,12 @@ def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, foun
 
 
 def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: Found) -> None:
-    """The parts of a search that found nothing, without each of which it would find something, as far as that is seen soon."""
+    """Why nothing was found: the parts without each of which something would be, as far as that is seen soon."""
     scope, content = Scope(access.project.pk), Right.CONTENT in access.rights
+    if not asked.given:
+        with bounded():
+            found.reading = received.anything(scope)
+        return
     given = ranges.applied(asked.given, timezone.now(), zone)
     parts, time = sentence.parts(query, asked, {}), sentence.time(query, asked.given, {}, zone)
     parts += [time] if time.without else []
@@ -130,6 +135,7 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "unplaced": found.problem is not None and not any(part.problem for part in (*parts, time)),
         "hints": found.hints,
         "hinted": found.hinted,
+        "reading": found.reading,
         "parts": parts,
         "time": time,
         "presets": sentence.presets(query, given),

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.planting import post
 from tests.browser.visiting import Watched
 from tests.service import Service
 
@@ -154,6 +155,21 @@ def test_a_range_drawn_on_the_bars_is_searched_for_and_a_click_on_one_still_is(w
     page.go_back()
     page.locator(".spread svg a").first.click(force=True)
     page.wait_for_url("**from=**")
+
+
+def test_whoever_stands_on_a_row_stands_there_still_when_new_ones_come(watched: Watched, service: Service) -> None:
+    page = watched.page
+    watched.visit("/?live=1")
+    page.get_by_role("searchbox").blur()
+    page.keyboard.press("j")
+    here = page.locator("tr.here a.open").get_attribute("href")
+    event = {"kind": "tool_call", "at": "2033-01-01T00:00:00Z", "session_id": "just now", "tool": {"name": "brand_new", "call_id": "n"}}
+    post(service, f"{service.first_run['url']}/api/v1/events", {"events": [event]})
+    expect(page.get_by_text("brand_new")).to_be_visible(timeout=20_000)
+    expect(page.locator(":focus")).to_have_attribute("href", here or "")
+    page.keyboard.press("k")
+    expect(page.locator("tr.here")).not_to_have_text("")
+    assert page.locator("tr.here a.open").get_attribute("href") != here
 
 
 def test_the_files_are_downloads_of_what_is_on_the_page(watched: Watched) -> None:

@@ -145,6 +145,24 @@ def test_no_cell_of_what_agents_sent_acts_in_a_spreadsheet(world: World, operato
     assert row["call_id"] == "'+1" and row["amount"] in ("-5", "5")
 
 
+def test_a_file_is_read_as_far_as_it_was_sent(world: World, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_PORTION", "2")
+    send(world, *(call(f"s{n}", DAY + timedelta(hours=n), "pay") for n in range(9)))
+    page, asks = sessions.page, []
+
+    def counted(*given: Any, **more: Any) -> sessions.Page:
+        found = page(*given, **more)
+        asks.append(len(found.rows))
+        return found
+
+    monkeypatch.setattr(sessions, "page", counted)
+    answer: Any = operator.get("/results.csv")
+    sent = iter(answer.streaming_content)
+    held = [next(sent), next(sent)]
+    assert asks == [2] and held[1].count(b"\r\n") == 2
+    assert sum(part.count(b"\r\n") for part in sent) == 7 and asks == [2, 2, 2, 2, 1]
+
+
 def test_more_rows_ask_no_more_of_the_database(world: World, operator: Client) -> None:
     counts = []
     for first, last in ((0, 2), (2, 40)):

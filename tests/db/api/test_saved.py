@@ -7,6 +7,7 @@ from html import unescape
 from urllib.parse import parse_qs
 
 import pytest
+from django.db.models import QuerySet
 from django.test import Client
 
 from auditlog.web import saved
@@ -125,3 +126,11 @@ def test_hostile_names_are_text(world: World, operator: Client) -> None:
     for path in ("/", "/searches"):
         page = re.sub(r"<input [^>]*>", "", text(operator.get(path)))  # a field has to hold exactly what is sent again
         assert "<script>window" not in page and "<img src" not in page and "\u202e" not in page and "<svg onload" not in page
+
+
+def test_a_button_that_is_pressed_twice_saves_once(world: World, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(operator, "twice")
+    monkeypatch.setattr(QuerySet, "exists", lambda _: False)  # the other request commits between the look and the insert
+    answer = operator.post("/searches", {"name": "twice", "query": QUERY})
+    assert (answer.status_code, SavedSearch.objects.count()) == (302, 1)
+    assert [one["action"] for one in recorded(world)].count("search.save") == 1
