@@ -25,8 +25,9 @@ PROTOCOL: Final = 5  # column batch.protocol: the service itself
 WITHIN: Final = 5.0  # seconds that a page waits for its turn to be recorded
 
 Action = Literal[
-    "search", "session.view", "event.view", "quarantine.view", "dossier.view", "dossier.pdf", "request.download",  # on a page
-    "passage.pin", "passage.unpin",
+    "search", "results.download",  # on a page, as all of these
+    "session.view", "event.view", "quarantine.view", "dossier.view", "dossier.pdf", "request.download",
+    "search.save", "search.change", "search.remove", "passage.pin", "passage.unpin",
     "session.read", "sessions.read", "event.read", "event.download", "actions.read",  # over the API
     "login", "login.failed", "logout", "password.change",
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",

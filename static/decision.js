@@ -59,7 +59,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
   const row = document.querySelector(".row.here") || event.target.closest(".row");
   if (event.key === "w" && row) row.querySelector("a.why")?.click();
   if (event.key === "c" && row) row.querySelector("button[data-quote]")?.click();

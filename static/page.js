@@ -18,23 +18,42 @@ for (const field of document.querySelectorAll("[data-submit]")) {
   field.addEventListener("change", () => field.form.submit());
 }
 
-const rows = [...document.querySelectorAll(".ledger tbody tr, .steps > .row[id]")];
-let here = -1;
-
+// Rows are looked up each time: a ledger that keeps itself up to date has others a moment later.
 function move(by) {
+  const rows = [...document.querySelectorAll(".ledger tbody tr, .steps > .row[id]")].filter((row) => row.querySelector("a.open, a.n"));
   if (!rows.length) return;
-  here = Math.min(rows.length - 1, Math.max(0, here + by));
-  for (const row of rows) row.classList.remove("here");
-  rows[here].classList.add("here");
-  const target = rows[here].querySelector("a.open, a.n");
-  if (target) target.focus({ preventScroll: true });
-  rows[here].scrollIntoView({ block: "nearest" });
+  const focused = document.activeElement.closest(".ledger tbody tr, .steps > .row[id]");
+  const before = rows.indexOf(focused ?? document.querySelector("tr.here, .row.here"));
+  const row = rows[before < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, before + by))];
+  for (const one of document.querySelectorAll("tr.here, .row.here")) one.classList.remove("here");
+  row.classList.add("here");
+  row.querySelector("a.open, a.n").focus({ preventScroll: true });
+  row.scrollIntoView({ block: "nearest" });
+}
+
+// The list of keys as a dialog. Without a script it opens in place.
+function explain() {
+  const list = document.querySelector("#keys dl");
+  if (!list) return;
+  const dialog = document.createElement("dialog");
+  const title = Object.assign(document.createElement("h2"), { textContent: "Keyboard", id: "keys-title" });
+  const close = Object.assign(document.createElement("button"), { textContent: "Close", type: "button", className: "quiet" });
+  dialog.className = "keys";
+  dialog.setAttribute("aria-labelledby", "keys-title");
+  dialog.append(title, list.cloneNode(true), close);
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.target.closest("input, select, textarea, [contenteditable]") || document.querySelector("dialog[open]")) return;
   const box = document.querySelector("[data-focus]");
   if (event.key === "/" && box) { event.preventDefault(); box.focus(); box.select(); }
   if (event.key === "j") move(1);
   if (event.key === "k") move(-1);
+  if (event.key === "?") { event.preventDefault(); explain(); }
 });

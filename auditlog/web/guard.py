@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers
 
@@ -21,7 +22,7 @@ from auditlog.web.access import Access, Right, access_of
 
 log = logging.getLogger(__name__)
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 NO_MEMBER = "You are not a member of any project, or not any more. Ask an administrator to add you."
 
 
@@ -30,11 +31,11 @@ def page(right: Right, *, writes: bool = False) -> Callable[[View], View]:
 
     def around(view: View) -> View:
         @functools.wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 if not request.user.is_authenticated:
                     return redirect_to_login(request.get_full_path())
-                response = _answer(view, right, writes, request, *args, **kwargs)
+                response: HttpResponseBase = _answer(view, right, writes, request, *args, **kwargs)
             except Problem as problem:
                 response = failure(request, problem)
             except (OperationalError, InterfaceError) as error:
@@ -49,7 +50,7 @@ def page(right: Right, *, writes: bool = False) -> Callable[[View], View]:
     return around
 
 
-def _answer(view: View, right: Right, writes: bool, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+def _answer(view: View, right: Right, writes: bool, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
     access = access_of(request)
     if access is None:
         raise Problem("scope_missing", NO_MEMBER)

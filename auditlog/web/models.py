@@ -1,4 +1,4 @@
-"""Owns what the pages keep for themselves: failed attempts to log in, which slow down whoever guesses, and pinned passages."""
+"""Owns what the pages keep for themselves: failed attempts to log in, which slow down whoever guesses, pins and saved searches."""
 
 from __future__ import annotations
 
@@ -52,3 +52,23 @@ class Pin(models.Model):
 
     def __str__(self) -> str:
         return f"characters {self.start} to {self.end} of {self.prompt[:8]}"
+
+
+class SavedSearch(models.Model):
+    """A search that a member wants again, as its address says it. Others of the project see it where it is shared, and nobody else does."""
+
+    project = models.ForeignKey("auditlog.Project", on_delete=models.CASCADE)
+    user: Any = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    name = models.CharField(max_length=80)
+    query = models.TextField()
+    shared = models.BooleanField(db_default=False, default=False)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "saved_search"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "user", "name"], name="saved_search_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,104 +1,117 @@
-"""Owns the search page: filters in the address, a ledger of actions under their sessions, and the same ledger kept up to date."""
+"""Owns the search page: a sentence of filters in the address, a ledger of actions under their sessions, the same ledger kept up to date."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, tzinfo
+from time import monotonic
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.urls import reverse
+from django.utils import timezone
 
 from auditlog.derive.keys import to_text
 from auditlog.derive.models import Action, Session
 from auditlog.errors import Problem
-from auditlog.search import actions, cursor, parameters, sessions
+from auditlog.search import actions, cursor, parameters, received, sessions
+from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
 from auditlog.search.spread import MOST, Spread, spread
-from auditlog.web import zones
+from auditlog.web import ranges, results, saved, sentence, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
 from auditlog.web.links import step_address
+from auditlog.web.sentence import Asked, Part, address
 
-FILTERS: Final = (  # name, label in the form, words in the sentence
-    ("customer_id", "Customer", "whose customer is"),
-    ("user_id", "User", "whose user is"),
-    ("session_id", "Session ID", "named"),
-    ("trace_id", "Trace ID", "with the trace"),
-    ("subject", "Other subject", "about"),
-    ("agent", "Agent", "whose agent is"),
-    ("tool", "Tool", "that called"),
-    ("value", "Value in a call", "with a call that says"),
-    ("amount_min", "Amount at least", "with an amount ≥"),
-    ("amount_max", "Amount at most", "with an amount ≤"),
-    ("from", "From", "from"),
-    ("to", "To", "until"),
-)
-LINKED: Final = (  # the same, in the form only where a link brought them
-    ("agent_version", "Agent version", "with the agent version"),
-    ("outcome", "Outcome", "with a call that ended"),
-    ("check", "Check failed", "with a call that failed the check"),
-    ("model", "Model asked for", "that asked for the model"),
-    ("response_model", "Model that answered", "answered by the model"),
-    ("response_id", "Response ID", "with the response"),
-    ("system_prompt", "Instruction", "under the instruction"),
-    ("tool_schema", "Tool schema", "offered the tool schema"),
-    ("finding", "Finding", "with the finding"),
-    ("gap", "Gap", "that has the gap"),
-    ("verdict", "Trail", "whose trail is"),
-    ("min_cost", "Cost at least", "that cost at least $"),
-    ("max_cost", "Cost at most", "that cost at most $"),
-    ("min_tool_calls", "Tool calls at least", "with at least so many tool calls:"),
-)
-VIEW: Final = ("tz", "view", "live", "since")  # parameters of the page that filter nothing
 SHOWN: Final = "30"  # sessions of a page where the address does not say
 ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
+KEPT: Final = ("tz", "view", "live", "limit", "when")  # parameters that the form sends again though no part of it shows them
+_HINT_SECONDS: Final = 2  # that looking for what would match without one part may take, all parts together
 
 
-def asked(query: QueryDict) -> dict[str, str]:
-    """The filters in an address: empty fields of the form are no filters."""
-    given = {name: [value for value in values if value] for name, values in query.lists() if name not in VIEW}
-    return {name: parameters.once(name, values) for name, values in given.items() if values}
+class Found:
+    """What one search brought, or why it brought nothing."""
+
+    def __init__(self) -> None:
+        self.page = sessions.Page([], None)
+        self.rows: list[dict[str, Any]] = []
+        self.problem: Problem | None = None
+        self.wrong: dict[str, str] = {}
+        self.hints: list[Part] = []  # parts without which something would match
+        self.hinted = False  # whether all parts were looked at
+        self.reading = False  # whether something was received that no session shows yet
 
 
-def address(query: QueryDict, **changed: str | None) -> str:
-    """The same search with some parameters set or (None) taken away; it starts at its first page again."""
-    made = query.copy()
-    for name in ("cursor", "since", *changed):
-        made.pop(name, None)
-    for empty in [name for name, value in made.items() if not value]:
-        made.pop(empty)
-    for name, value in changed.items():
-        if value is not None:
-            made[name] = value
-    return "/?" + made.urlencode() if made else "/"
-
-
-@page(Right.FIND)
+@page(Right.FIND, writes=True)  # writes nothing; it ends its transaction itself, to say what it asked for when that took too long
 def search(request: HttpRequest, access: Access) -> HttpResponse:
-    scope, zone = Scope(access.project.pk), zones.context(request)["zone"]
-    given: dict[str, str] = {}
-    problem, found = None, sessions.Page([], None)
-    content = Right.CONTENT in access.rights
+    if sentence.untidy(request.GET):
+        return HttpResponseRedirect(address(request.GET))
+    zone, asked = zones.context(request)["zone"], sentence.read(request.GET)
     partial = request.headers.get("HX-Request") == "true"
+    found = Found()
     try:
-        given = asked(request.GET)
-        ahead = 0 if partial or given.get("cursor") else MOST
-        found = sessions.page(scope, {"limit": SHOWN, **given}, zone, content=content, ahead=ahead)
+        with bounded():
+            _find(request, access, asked, zone, found, ahead=0 if partial or "cursor" in asked.given else MOST)
+    except Problem as error:
+        if error.code != "query_timeout":
+            raise
+        found.problem = error
+    if not (found.rows or found.problem):
+        _hint(access, request.GET, asked, zone, found)
+    if _nothing_new(request, found.page):
+        return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
+    if found.rows:
+        access.record("search", filters=asked.given, sessions=[row.key for row in found.page.rows])
+    context = _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times))
+    if not partial:
+        context |= saved.menu(access)
+    status = found.problem.kind.http if found.problem else 200
+    return show(request, access, "_ledger.html" if partial else "search.html", context, status)
+
+
+def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, found: Found, ahead: int) -> None:
+    scope, now, content = Scope(access.project.pk), timezone.now(), Right.CONTENT in access.rights
+    try:
+        if asked.wrong:
+            raise Problem("parameter_invalid", next(iter(asked.wrong.values())))
+        given = ranges.applied(asked.given, now, zone)
+        found.page = sessions.page(scope, {"limit": SHOWN, **given}, zone, content=content, ahead=ahead)
     except Problem as error:
         if error.code not in ("parameter_invalid", "scope_missing"):
             raise
-        problem = error
-    if _nothing_new(request, found):
-        return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
-    if found.rows:
-        access.record("search", filters=given, sessions=[row.key for row in found.rows])
-    context = _around(request, given) | {
-        "rows": _rows(scope, found.rows, given, only_sessions=request.GET.get("view") == "sessions"),
-        "next": address(request.GET, cursor=found.next) if found.next else None,
-        "poll": address(request.GET, since=cursor.encode(found.rows[0].sort_at, found.rows[0].key) if found.rows else None),
-        "problem": problem,
-    }
-    context |= _bars(request.GET, spread(found.times))
-    return show(request, access, "_ledger.html" if partial else "search.html", context, problem.kind.http if problem else 200)
+        found.problem, found.wrong = error, sentence.problems(scope, asked, now, zone, content=content)
+        return
+    found.rows = _rows(scope, found.page.rows, given, only_sessions=request.GET.get("view") == "sessions")
+
+
+def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: Found) -> None:
+    """Why nothing was found: the parts without each of which something would be, as far as that is seen soon."""
+    scope, content = Scope(access.project.pk), Right.CONTENT in access.rights
+    if not asked.given:
+        with bounded():
+            found.reading = received.anything(scope)
+        return
+    given = ranges.applied(asked.given, timezone.now(), zone)
+    parts, time = sentence.parts(query, asked, {}), sentence.time(query, asked.given, {}, zone)
+    parts += [time] if time.without else []
+    if "q" in given:
+        parts.append(Part("the words", given["q"], (), "", address(query, q=None)))
+    until = monotonic() + _HINT_SECONDS
+    for part in parts:
+        dropped = {field.name for field in part.fields} or {"q"}
+        rest = {name: value for name, value in given.items() if name not in {*dropped, *parameters.PAGED}}
+        left = until - monotonic()
+        try:
+            with bounded(), connection.cursor() as database:
+                database.execute("SELECT set_config('statement_timeout', %s, true)", [f"{max(1, int(left * 1000))}ms"])
+                if sessions.page(scope, {**rest, "limit": "1"}, zone, content=content).rows:
+                    found.hints.append(part)
+        except Problem as error:
+            if error.code != "query_timeout":
+                raise
+            return  # what was searched for is answered; this was only to help
+    found.hinted = True
 
 
 def _nothing_new(request: HttpRequest, found: sessions.Page) -> bool:
@@ -109,17 +122,34 @@ def _nothing_new(request: HttpRequest, found: sessions.Page) -> bool:
     return cursor.decode(since) == (found.rows[0].sort_at, found.rows[0].key)
 
 
-def _around(request: HttpRequest, given: dict[str, str]) -> dict[str, Any]:
-    """What stands around the ledger: the form, the filters as sentences, and where its switches lead."""
-    query = request.GET
-    linked = tuple(one for one in LINKED if one[0] in given)
-    only_sessions = query.get("view") == "sessions"
+def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zone: tzinfo) -> dict[str, Any]:
+    """The ledger and what stands around it: the sentence, what can be added to it, and where the switches lead."""
+    query, given, shown = request.GET, asked.given, found.page.rows
+    only_sessions, content = query.get("view") == "sessions", Right.CONTENT in access.rights
+    parts, time = sentence.parts(query, asked, found.wrong), sentence.time(query, given, found.wrong, zone)
+    newest = cursor.encode(shown[0].sort_at, shown[0].key) if shown else None
     return {
-        "fields": [(name, label, given.get(name, "")) for name, label, _ in FILTERS + linked],
-        "chips": [(words, given[name], address(query, **{name: None})) for name, _, words in FILTERS + LINKED if name in given],
+        "rows": found.rows,
+        "problem": found.problem,
+        "slow": found.problem is not None and found.problem.code == "query_timeout",
+        "unplaced": found.problem is not None and not any(part.problem for part in (*parts, time)),
+        "hints": found.hints,
+        "hinted": found.hinted,
+        "reading": found.reading,
+        "parts": parts,
+        "time": time,
+        "presets": sentence.presets(query, given),
+        "offered": sentence.offered(given, content=content),
+        "kept": [(name, value) for name, value in query.items() if name in KEPT and name not in found.wrong],
         "q": given.get("q", ""),
+        "q_problem": found.wrong.get("q", ""),
         "filtered": any(name not in parameters.PAGED for name in given),
+        "csv": address(query, reverse("results-csv"), limit=None, live=None),
+        "json": address(query, reverse("results-json"), limit=None, live=None),
+        "export_most": results.MOST,
         "first": not given.get("cursor"),
+        "next": address(query, cursor=found.page.next) if found.page.next else None,
+        "poll": address(query, since=newest),
         "only_sessions": only_sessions,
         "other_view": address(query, view=None if only_sessions else "sessions"),
         "live": query.get("live") == "1" and not given.get("cursor"),
@@ -145,8 +175,14 @@ def _bars(query: QueryDict, found: Spread) -> dict[str, Any]:
         for n, bar in enumerate(found.bars)
         if bar.sessions
     ]
-    return {"bars": bars, "bar_width": f"{max(step - 2, step * 0.8):.2f}", "bars_cut": MOST if found.cut else None,
-            "bars_from": found.bars[0].start, "bars_to": found.bars[-1].end}  # fmt: skip
+    return {
+        "bars": bars,
+        "bar_count": len(found.bars),
+        "bar_width": f"{max(step - 2, step * 0.8):.2f}",
+        "bars_cut": MOST if found.cut else None,
+        "bars_from": found.bars[0].start,
+        "bars_to": found.bars[-1].end,
+    }
 
 
 def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sessions: bool) -> list[dict[str, Any]]:

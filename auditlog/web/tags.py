@@ -50,6 +50,12 @@ def visible(value: object) -> str:
 
 
 @register.filter
+def spaced(value: object) -> str:
+    """A name of the API as a word: arguments_invalid is read as arguments invalid."""
+    return str(value).replace("_", " ")
+
+
+@register.filter
 def date_or_text(value: object) -> object:
     """What a field holds: a day as an input of type date wants it."""
     return value.isoformat() if isinstance(value, date) else value

@@ -2,11 +2,16 @@
 
 from django.urls import path
 
-from auditlog.web import agents, decision, find, instructions, keys, login, members, pins, search, settings, views, why
+from auditlog.web import agents, decision, find, instructions, keys, login, members, pins, results, saved, search, settings, views, why
 from auditlog.web.dossier import pages as dossier
 
 urlpatterns = [
     path("", search.search, name="search"),
+    path("results.csv", results.results_csv, name="results-csv"),
+    path("results.json", results.results_json, name="results-json"),
+    path("searches", saved.searches, name="searches"),
+    path("searches/<int:pk>", saved.detail, name="saved"),
+    path("searches/<int:pk>/remove", saved.remove, name="saved-remove"),
     path("find", find.find, name="find"),
     path("login", login.Login.as_view(), name="login"),
     path("logout", login.Logout.as_view(), name="logout"),

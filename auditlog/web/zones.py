@@ -7,7 +7,8 @@ from datetime import UTC, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 COOKIE: Final = "tz"
 _FORM: Final = re.compile(r"[A-Za-z0-9_+\-]{1,32}(/[A-Za-z0-9_+\-]{1,32}){0,2}", re.ASCII)
@@ -38,7 +39,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {"zone": UTC, "zone_name": "UTC", "zones": OFFERED}
 
 
-def remember(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def remember(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     name = request.GET.get("tz")
     if name and named(name) is not None:
         response.set_cookie(COOKIE, name, max_age=365 * 24 * 3600, httponly=True, samesite="Lax", secure=request.is_secure())

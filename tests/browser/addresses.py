@@ -27,6 +27,7 @@ class Planted:
         self._service = service
         self.sessions = {name: (self._session(text), self._session(planting.twin(name))) for name, text in hostile.TEXTS.items()}
         self.keys = planting.keys(service)
+        self.searches = planting.searches(service)
         self.quarantined = [event["id"] for event in self._events("item=unreadable")]
 
     def _session(self, text: str) -> str:
@@ -73,7 +74,7 @@ def _blends() -> list[str]:
 FILTERS: Final = (
     *("q", "customer_id", "user_id", "session_id", "trace_id", "subject", "agent", "tool", "value", "amount_min", "amount_max"),
     *("from", "to", "agent_version", "outcome", "check", "view", "live", "since", "model", "response_model", "response_id"),
-    *("system_prompt", "tool_schema", "finding", "verdict", "cursor"),
+    *("system_prompt", "tool_schema", "finding", "verdict", "cursor", "when", "min_cost", "max_cost", "min_tool_calls"),
 )
 
 
@@ -85,6 +86,13 @@ def _search(planted: Planted) -> Iterator[Place]:
     for name in ("customer_id", "user_id", "session_id", "agent", "tool", "value", "model", "response_id"):
         yield Place(asked("/", **{name: hostile.TEXTS["script"]}))
         yield Place(asked("/", **{name: hostile.TEXTS["bidi override"]}))
+
+
+def _saved(planted: Planted) -> Iterator[Place]:
+    """A search saved under each text, for each text: listed, and in the menu of the search page."""
+    assert planted.searches
+    yield Place("/searches")
+    yield Place("/")
 
 
 def _sessions(planted: Planted) -> Iterator[Place]:
@@ -168,6 +176,11 @@ def _api(path: str) -> Callable[[Planted], Iterator[Place]]:
 # One line for each pattern. A page is visited, an answer for programs is asked for: neither may act.
 CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "": _search,
+    "results.csv": _api("/results.csv?customer_id={event}"),
+    "results.json": _api("/results.json?customer_id={event}"),
+    "searches": _saved,
+    "searches/<int:pk>": _settings("/searches/0"),
+    "searches/<int:pk>/remove": _settings("/searches/1/remove"),
     "find": _find,
     "login": _login,
     "logout": _api("/logout"),

@@ -9,6 +9,7 @@ import string
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.browser import hostile
 from tests.service import Service
@@ -174,3 +175,17 @@ def keys(service: Service) -> list[int]:
             )
         conn.commit()
         return [row[0] for row in conn.execute("SELECT id FROM api_key WHERE public_id LIKE 'hostile%' ORDER BY id")]
+
+
+def searches(service: Service) -> list[int]:
+    """Saved searches that are named by each text, for that text. Made in the database: a form would refuse some."""
+    with service.connect() as conn:
+        for text in hostile.TEXTS.values():
+            name = text.replace("\0", "").encode("utf-8", "replace").decode()[:80]
+            conn.execute(
+                "INSERT INTO saved_search (project_id, user_id, name, query, shared) "
+                "SELECT (SELECT min(id) FROM project), min(id), %s, %s, false FROM auth_user ON CONFLICT DO NOTHING",
+                (name, urlencode({"customer_id": text[:500], "q": text[:500], "outcome": text[:500]})),
+            )
+        conn.commit()
+        return [row[0] for row in conn.execute("SELECT id FROM saved_search ORDER BY id")]

@@ -140,7 +140,17 @@ def test_no_nonce_is_ever_used_twice(service: Service, operator: BrowserContext)
 def test_a_page_with_evidence_is_kept_by_no_cache(service: Service, operator: BrowserContext) -> None:
     key = cases.key_of(service, 2)
     event = service.get(f"/api/v1/events?session={key}")["results"][0]["id"]
-    paths: tuple[str, ...] = ("/", "/?q=ACME", f"/sessions/{key}", f"/events/{event}", "/nowhere", "/find?value=nothing")
+    paths: tuple[str, ...] = (
+        "/",
+        "/?q=ACME",
+        f"/sessions/{key}",
+        f"/events/{event}",
+        "/nowhere",
+        "/find?value=nothing",
+        "/results.csv",
+        "/results.json",
+    )
+    paths += ("/results.csv", "/results.json", "/searches")
     paths += (f"/api/v1/events/{event}", f"/api/v1/events/{event}/raw", f"/api/v1/sessions/{key}/timeline")
     for path in paths:
         assert "no-store" in operator.request.get(path).headers["cache-control"], path

@@ -18,6 +18,7 @@ from auditlog.item import Rest
 from auditlog.platform.first_run import OPERATOR
 from auditlog.verify.batches import check_batch
 from auditlog.web.access import ROLES
+from auditlog.web.models import SavedSearch
 from auditlog.web.urls import urlpatterns
 from tests.db.api.conftest import PASSWORD, World, person
 
@@ -104,19 +105,23 @@ def test_somebody_of_another_project_sees_nothing_at_any_address(refund: World, 
     own_key = models.ApiKey.objects.filter(project=refund.project).first()
     own_member = models.Member.objects.get(user__username="operator")
     assert own_key is not None
+    own_search = SavedSearch.objects.create(project=refund.project, user=own_member.user, name="of project one", query="", shared=True)
     values = {"key": key, "public_id": event, "number": 1}
-    open_to_all = {"search", "find", "login", "logout", "quarantine", "settings", "password", "keys", "members", "welcome"}
+    open_to_all = {"search", "results-csv", "results-json", "searches", "find", "login", "logout", "quarantine"}
+    open_to_all |= {"settings", "password", "keys", "members", "welcome"}
     checked = 0
     for pattern in urlpatterns:
         if pattern.name in open_to_all:
             continue
-        values["pk"] = own_member.pk if str(pattern.name).startswith("member") else own_key.pk
+        own = {"member": own_member, "saved": own_search}.get(str(pattern.name).partition("-")[0], own_key)
+        values["pk"] = own.pk
         address = reverse(str(pattern.name), args=[values[name] for name in pattern.pattern.converters])
         for answer in (other.get(address), other.post(address, {"word": "revoke", "overlap": "0"})):
             assert answer.status_code in (404, 405), (address, answer.status_code)
             checked += answer.status_code == 404
     assert checked >= 8
-    for path in ("/", "/?q=ACME-2024", "/quarantine", "/settings"):
+    for path in ("/", "/?q=ACME-2024", "/quarantine", "/settings", "/searches"):
+        assert "of project one" not in text(other.get(path)), path
         assert "cr_55120" not in text(other.get(path)) and f"/sessions/{key}" not in text(other.get(path)), path
         assert own_key.public_id not in text(other.get(path)), path
     assert other.get("/find?session_id=" + SESSION).status_code == 404

@@ -38,7 +38,7 @@ def test_several_lead_to_the_search_with_the_filter(refund: World, operator: Cli
     answer = operator.get("/find", {"value": "ACME-2024"})
     assert (answer.status_code, answer["Location"]) == (302, "/?value=ACME-2024")
     page = operator.get(answer["Location"]).content.decode()
-    assert "with a call that says" in page and f"/sessions/{refund.key_of(SESSION)}" in page
+    assert "a call says <b>" in page and f"/sessions/{refund.key_of(SESSION)}" in page
 
 
 def test_a_step_on_a_later_page_is_linked_there(world: World, operator: Client) -> None:
@@ -84,6 +84,6 @@ def test_the_box_of_the_search_page_finds_it(refund: World, operator: Client, te
 
 def test_a_filter_of_amounts_in_the_address_reads_as_a_sentence(refund: World, operator: Client) -> None:
     page = operator.get("/?amount_min=400&tool=issue_credit&verdict=complete").content.decode()
-    assert "with an amount ≥" in page and "that called" in page and "whose trail is" in page and refund.key_of(SESSION) in page
+    assert "amount ≥ <b>" in page and "called <b>" in page and "trail is <b>" in page and refund.key_of(SESSION) in page
     assert "No session matches" in operator.get("/?amount_min=401").content.decode()
     assert operator.get("/?amount_min=lots").status_code == 400

@@ -14,7 +14,7 @@ from tests.asked import asked
 from tests.db.api.conftest import World
 from tests.db.api.talks import talk
 
-LEDGER = 13  # + sessions, their traces, what those declare, their actions, and its record
+LEDGER = 14  # + sessions, their traces, what those declare, their actions, its record, and the searches that are saved
 DECISION = 14  # + its record, three for the session's facts, buckets, events, secret, one for content
 EVENT = 12  # + its record, buckets, event, secret, content, session
 SESSIONS, SESSION, TIMELINE, ACTIONS = 9, 9, 12, 14  # all but one session's facts with their record

@@ -113,6 +113,15 @@ def test_a_page_that_keeps_itself_up_to_date_gets_what_is_new_and_nothing_else(w
     assert "htmx" in page and "htmx" not in text(operator.get("/"))
 
 
+def test_what_was_received_and_is_not_read_yet_is_no_empty_project(world: World, operator: Client) -> None:
+    assert "Nothing was received yet" in text(operator.get("/"))
+    world.bench.send(rest.read(json.dumps({"events": [call("a", DAY, "t")]}).encode(), "application/json").items)
+    page = text(operator.get("/"))
+    assert "is being read" in page and "Nothing was received yet" not in page
+    world.bench.derive()
+    assert len(rows(text(operator.get("/")))) == 1
+
+
 # -- what could not be read ----------------------------------------------------------------------------------------------------
 
 
