@@ -92,6 +92,9 @@ def action(step: dict[str, Any]) -> Action:
 
 
 def _arguments(tool: dict[str, Any]) -> Any:
+    """What the tool ran with: what the model wrote, unless somebody changed it on the way."""
+    if tool.get("executed_arguments") is not None:
+        return tool["executed_arguments"]
     return tool["arguments"] if tool.get("arguments") is not None else tool.get("arguments_raw")
 
 
