@@ -10,6 +10,7 @@ import pytest
 
 from auditlog.ingest.decode import decode
 from auditlog.item import SPAN
+from auditlog.reconstruct.request import request_of
 from auditlog.reconstruct.timeline import timeline
 from tests.corpus import arrived, shuffled
 
@@ -37,6 +38,15 @@ def test_a_session_is_told_as_its_document_means_it_in_any_order(name: str) -> N
         assert ran == expected.get("executed_arguments", {})
         assert (len(shown["model_calls"]), shown["totals"]["input_tokens"]) == (expected["model_calls"], expected["input_tokens"])
         assert [g["code"] for g in shown["completeness"]["gaps"]] == expected["gaps"]
+
+
+@pytest.mark.parametrize("name", ["otel-media", "otel-media-bytes"])
+def test_a_request_is_made_of_what_was_received_and_says_what_it_lacks(name: str) -> None:
+    expected = json.loads((OWN / name / "expected.json").read_text())["request"]
+    made = request_of(arrived(decode((OWN / name / "traces.json").read_bytes(), SPAN, "json")), 0)
+    assert made is not None
+    assert made["body"]["messages"][-1]["content"] == expected["content"]
+    assert len(made["left_out"]) == expected["left_out"]
 
 
 @pytest.mark.parametrize("name", NAMES)
