@@ -52,6 +52,7 @@ SENT = ("arguments", "input", "args", "parameters", "arguments_json", "server_to
 ANSWERS = ("response", "result", "output", "content", "tool_call_result", "server_tool_call_response")
 APPROVALS = frozenset(f"{what}_approval_{side}" for what in ("tool", "mcp", "function") for side in ("request", "response"))
 DENIALS = frozenset(("execution-denied", "execution_denied", "denied", "rejected"))
+LONGEST_HEAD = 200  # characters of a data: URL in which its media type stands
 MEDIA = frozenset(
     ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
 )
@@ -269,10 +270,15 @@ def _media(kind: str, value: dict[str, Any]) -> Media:
         value,
     )
     uri = first(holder, "uri", "url", "file_uri", "fileUri", "file_id", "image_url")
+    media_type = str(first(holder, "media_type", "mime_type", "mimeType", "modality", "format") or kind)
+    data = str(first(holder, "data", "bytes", "content") or "")
+    if isinstance(uri, str) and uri.startswith("data:") and ";base64," in uri[:LONGEST_HEAD]:  # the bytes themselves, written as an address
+        head, _, data = uri.partition(";base64,")
+        media_type, uri = head.removeprefix("data:").partition(";")[0] or media_type, ""
     return Media(
-        media_type=str(first(holder, "media_type", "mime_type", "mimeType", "modality", "format") or kind),
+        media_type=media_type,
         uri=uri if isinstance(uri, str) else "",
-        data=str(first(holder, "data", "bytes", "content") or ""),
+        data=data,
         digest=str(value.get("digest") or ""),
     )
 

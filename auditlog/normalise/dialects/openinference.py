@@ -128,15 +128,24 @@ def _contents(sent: dict[str, Any], calls: list[Call]) -> Iterator[Part]:
             if inner["text"]:
                 yield Text(inner["text"])
         elif inner:
-            found = parts.part({**inner, "type": kind or "unknown"})
-            if found is not None:
-                yield found
+            yield from _other(kind, inner)
     content = sent.get("content")
     structured = structure(content)
     if isinstance(structured, list) and structured and all(isinstance(p, dict) and "type" in p for p in structured) and not listed:
         yield from (p for p in parts.parts(structured) if not isinstance(p, Call))  # a list of parts written as JSON text
     elif isinstance(content, str) and content.strip() and "".join(texts) != content and content not in texts:
         yield Text(content)
+
+
+def _other(kind: str, inner: dict[str, Any]) -> Iterator[Part]:
+    """An image, a sound, a film: its own keys stand two levels down, each under its kind's name."""
+    holder = inner.get(kind)
+    own = holder.get(kind) if isinstance(holder, dict) else None
+    found = parts.part({**(own if isinstance(own, dict) else inner), "type": kind or "unknown"})
+    if found is not None:
+        yield found
+    if isinstance(own, dict) and text(own.get("transcript")):
+        yield Text(own["transcript"])
 
 
 def _reasoning(inner: dict[str, Any]) -> Iterator[Part]:

@@ -40,7 +40,7 @@ def test_a_session_is_told_as_its_document_means_it_in_any_order(name: str) -> N
         assert [g["code"] for g in shown["completeness"]["gaps"]] == expected["gaps"]
 
 
-@pytest.mark.parametrize("name", ["otel-media", "otel-media-bytes"])
+@pytest.mark.parametrize("name", ["otel-media", "otel-media-bytes", "openinference-media"])
 def test_a_request_is_made_of_what_was_received_and_says_what_it_lacks(name: str) -> None:
     expected = json.loads((OWN / name / "expected.json").read_text())["request"]
     made = request_of(arrived(decode((OWN / name / "traces.json").read_bytes(), SPAN, "json")), 0)
