@@ -49,6 +49,7 @@ def said(timeline: dict[str, Any]) -> Iterator[str]:
         if tool is not None:
             yield tool["name"]
             yield from _texts(tool["arguments"] if tool.get("arguments") is not None else tool.get("arguments_raw"))
+            yield from _texts(tool.get("executed_arguments"))
             yield from _texts(tool.get("result"))
             yield from _texts(tool.get("error"))
 

@@ -19,11 +19,23 @@ REASONINGS = frozenset(
     ("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning")
 )
 CALLS = frozenset(
-    ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
+    (
+        "tool_call",
+        "tool_use",
+        "function_call",
+        "tool-call",
+        "toolcall",
+        "server_tool_use",
+        "server_tool_call",
+        "mcp_call",
+        "custom_tool_call",
+        "function",
+    )
 )
 RESULTS = frozenset(
     (
         "tool_call_response",
+        "server_tool_call_response",
         "tool_result",
         "tool-result",
         "function_call_output",
@@ -35,8 +47,12 @@ RESULTS = frozenset(
         "function_response",
     )
 )
+# Where a call keeps what it was called with, and a result what came back.
+SENT = ("arguments", "input", "args", "parameters", "arguments_json", "server_tool_call")
+ANSWERS = ("response", "result", "output", "content", "tool_call_result", "server_tool_call_response")
 APPROVALS = frozenset(f"{what}_approval_{side}" for what in ("tool", "mcp", "function") for side in ("request", "response"))
 DENIALS = frozenset(("execution-denied", "execution_denied", "denied", "rejected"))
+LONGEST_HEAD = 200  # characters of a data: URL in which its media type stands
 MEDIA = frozenset(
     ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
 )
@@ -210,7 +226,7 @@ def tool_call(value: dict[str, Any]) -> Call | None:
     if name is None:
         return None
     sent = next(
-        (h[k] for h in (holder, value) for k in ("arguments", "input", "args", "parameters", "arguments_json") if h.get(k) is not None),
+        (h[k] for h in (holder, value) for k in SENT if h.get(k) is not None),
         None,
     )
     found, raw = arguments(sent)
@@ -231,7 +247,7 @@ def _approval(value: dict[str, Any]) -> Approval | None:
 
 def _result(value: dict[str, Any]) -> Result:
     call_id = text(first(value, "tool_call_id", "tool_use_id", "toolCallId", "toolUseId", "call_id", "id"))
-    answer = next((value[k] for k in ("response", "result", "output", "content", "tool_call_result") if value.get(k) is not None), None)
+    answer = next((value[k] for k in ANSWERS if value.get(k) is not None), None)
     if isinstance(answer, list):
         answer = joined(answer)
     elif isinstance(answer, dict) and set(answer) <= {"type", "value"} and "value" in answer and answer.get("type") not in DENIALS:
@@ -254,10 +270,15 @@ def _media(kind: str, value: dict[str, Any]) -> Media:
         value,
     )
     uri = first(holder, "uri", "url", "file_uri", "fileUri", "file_id", "image_url")
+    media_type = str(first(holder, "media_type", "mime_type", "mimeType", "modality", "format") or kind)
+    data = str(first(holder, "data", "bytes", "content") or "")
+    if isinstance(uri, str) and uri.startswith("data:") and ";base64," in uri[:LONGEST_HEAD]:  # the bytes themselves, written as an address
+        head, _, data = uri.partition(";base64,")
+        media_type, uri = head.removeprefix("data:").partition(";")[0] or media_type, ""
     return Media(
-        media_type=str(first(holder, "media_type", "mime_type", "mimeType", "modality", "format") or kind),
+        media_type=media_type,
         uri=uri if isinstance(uri, str) else "",
-        data=str(first(holder, "data", "bytes", "content") or ""),
+        data=data,
         digest=str(value.get("digest") or ""),
     )
 

@@ -75,7 +75,7 @@ def actions(timeline: dict[str, Any]) -> list[Action]:
 
 def action(step: dict[str, Any]) -> Action:
     tool = step["tool"]
-    sides: tuple[tuple[Side, Any], ...] = (("arguments", _arguments(tool)), ("result", tool.get("result")))
+    sides: tuple[tuple[Side, Any], ...] = (("arguments", ran_with(tool)), ("result", tool.get("result")))
     return Action(
         step=step["n"],
         tool=tool["name"],
@@ -91,7 +91,10 @@ def action(step: dict[str, Any]) -> Action:
     )
 
 
-def _arguments(tool: dict[str, Any]) -> Any:
+def ran_with(tool: dict[str, Any]) -> Any:
+    """What the tool ran with: what the model wrote, unless somebody changed it on the way."""
+    if tool.get("executed_arguments") is not None:
+        return tool["executed_arguments"]
     return tool["arguments"] if tool.get("arguments") is not None else tool.get("arguments_raw")
 
 
@@ -220,7 +223,7 @@ def made(action: Action) -> str | None:
 def notable(timeline: dict[str, Any]) -> dict[str, Any] | None:
     """The action that names a session: the last call with an amount in its arguments, else the last call."""
     calls = [step for step in timeline["steps"] if step["kind"] == "tool_call"]
-    paid = (step for step in reversed(calls) if any(amounts("arguments", _arguments(step["tool"]))))
+    paid = (step for step in reversed(calls) if any(amounts("arguments", ran_with(step["tool"]))))
     chosen = next(paid, calls[-1] if calls else None)
     return None if chosen is None else line(action(chosen))
 

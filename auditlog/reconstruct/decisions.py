@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from auditlog.reconstruct.step import AFTER, Place, Step
 from auditlog.reconstruct.steps import Builder
+from auditlog.reconstruct.tree import key_of
 from auditlog.vocabulary import Happening
 
 DENIED = frozenset(("denied", "deny", "rejected", "reject", "refused", "expired", "cancelled", "canceled", "declined", "blocked"))
@@ -19,6 +20,8 @@ def happening(builder: Builder, fact: Happening) -> None:
         for concerned in _concerned(builder.steps, fact):
             if concerned.tool is not None:
                 concerned.tool.refused = True
+    if fact.kind == "guardrail" and isinstance(said := fact.detail.get("error"), str):
+        builder.errors.tell(key_of(fact.where), said)  # the spans around it end with the same words
     builder.steps.append(step)
 
 

@@ -138,7 +138,7 @@ class _Chat(_Form):
                 calls.append({"id": self.call_id(part, place), "type": "function", "function": function})
             elif isinstance(part, Result):
                 results.append({"role": "tool", "tool_call_id": self.result_id(part, place), "content": _said(part.result)})
-            elif isinstance(part, Media) and part.media_type.startswith("image") and (part.uri or part.data):
+            elif isinstance(part, Media) and _image(part):
                 content.append({"type": "image_url", "image_url": {"url": part.uri or f"data:{part.media_type};base64,{part.data}"}})
             else:
                 self.missing(part, place)
@@ -183,7 +183,7 @@ class _Messages(_Form):
                 content.append({"type": "tool_use", "id": self.call_id(part, place), "name": part.name, "input": given})
             elif isinstance(part, Result):
                 content.append({"type": "tool_result", "tool_use_id": self.result_id(part, place), "content": _said(part.result)})
-            elif isinstance(part, Media) and part.media_type.startswith("image") and (part.uri or part.data):
+            elif isinstance(part, Media) and _image(part):
                 source = (
                     {"type": "base64", "media_type": part.media_type, "data": part.data} if part.data else {"type": "url", "url": part.uri}
                 )
@@ -191,6 +191,11 @@ class _Messages(_Form):
             else:
                 self.missing(part, place)
         return content
+
+
+def _image(part: Media) -> bool:
+    """Bytes or an address; the ID of a file at a provider is neither, and means nothing anywhere else."""
+    return part.media_type.startswith("image") and (bool(part.data) or ":" in part.uri)
 
 
 def _named(tool: Tool) -> dict[str, Any]:

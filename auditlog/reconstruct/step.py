@@ -62,6 +62,7 @@ class Tooling:
         self.spans: list[tuple[str, str]] = []  # of its own execution
         self.ran = False  # an item of the tool's own was seen
         self.executed = False  # and it tells of an execution: it took time, or it returned something
+        self.executed_arguments: Any = None  # what it ran with, where that is not what the model wrote
         self.refused = False  # somebody or something decided that it must not run
         self.only_result = False  # nothing is known of the call but what came back
 

@@ -245,6 +245,8 @@ class Builder:
                 step = self.add(
                     Step("assistant_message", place, call.end, call.wheres, f"[{part.media_type or 'media'}] {part.uri}".strip())
                 )
+            elif isinstance(part, Result):  # of a tool that the provider ran itself, within the answer
+                self._answered(part, Prompt(), (call.end, n, ANSWER, position * 1000), call.wheres)
             elif isinstance(part, Call) and not self._left_over(part):
                 step = self.add_call(part, place, call.end, call.wheres)
             if step is not None:
@@ -335,6 +337,8 @@ class Builder:
         for part in message.parts:
             if isinstance(part, Result):
                 self._answered(part, counts, place, [run.where])
+            elif isinstance(part, Approval):
+                self.approval(part, place, [run.where])
             elif isinstance(part, Call):
                 if self._find_call(part, counts) is None:
                     self.add_call(part, place, place[0], [run.where]).agent = run.name
@@ -363,7 +367,7 @@ class Builder:
         """Errors that nothing else shows."""
         for fact in sorted(facts, key=lambda f: (-self.errors.tree.depth(key_of(f.where)), f.where.end, f.where.event_id)):
             key = key_of(fact.where)
-            if self.errors.knows(key, fact.text):
+            if self.errors.knows(key, fact.text) or (fact.kind is not None and self.errors.explains(key, fact.kind)):
                 continue
             self.errors.tell(key, fact.text)
             at = fact.where.end or fact.where.start

@@ -273,6 +273,8 @@ class Session:
                 "outcome": outcome(tool),
                 "origins": None,
             }
+            if tool.executed_arguments is not None:
+                shown["tool"]["executed_arguments"] = tool.executed_arguments
         return shown
 
     def around(self, call: JoinedCall) -> tuple[Tool, ...] | None:

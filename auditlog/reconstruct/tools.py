@@ -188,6 +188,8 @@ def _give(run: JoinedRun, step: Step) -> None:
     tool.started, tool.ended = run.start, run.end
     if tool.arguments is None and tool.arguments_raw is None:
         tool.arguments, tool.arguments_raw = run.first("arguments"), run.first("arguments_raw")
+    else:
+        tool.executed_arguments = _changed(tool, run)
     if tool.call_id is None:
         tool.call_id = run.call_id
     error = run.first("error")
@@ -196,6 +198,14 @@ def _give(run: JoinedRun, step: Step) -> None:
     answered = next((r for r in run.runs if r.returned), None)
     if answered is not None and (not tool.returned or _decorated(tool.result, answered.result)):
         tool.result, tool.returned = answered.result, True
+
+
+def _changed(tool: Tooling, run: JoinedRun) -> Any:
+    """What the tool ran with, where somebody changed it after the model had written it; what shares no name with it is another record."""
+    ran, wrote = run.first("arguments"), tool.arguments
+    if not (isinstance(ran, dict) and isinstance(wrote, dict)) or ran.keys().isdisjoint(wrote):
+        return None
+    return ran if arguments_key(ran, None) != arguments_key(wrote, None) else None
 
 
 def _decorated(shown: Any, returned: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from auditlog.derive.keys import term_digest
 from auditlog.derive.models import Action
+from auditlog.reconstruct.actions import ran_with
 from auditlog.reconstruct.scalars import scalars
 from auditlog.reconstruct.timeline import timeline
 from auditlog.search import evidence
@@ -64,8 +65,7 @@ def _best(row: Action, calls: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _told(tool: dict[str, Any]) -> Spoken:
-    arguments = tool["arguments"] if tool.get("arguments") is not None else tool.get("arguments_raw")
-    asked, asked_cut = _scalars(arguments)
+    asked, asked_cut = _scalars(ran_with(tool))
     came, came_cut = _scalars(tool.get("result"))
     error = tool.get("error")
     said = None if error is None else str(error)

@@ -96,6 +96,7 @@ class Row(msgspec.Struct):
     seconds: float | None = None
     arguments: Block | None = None
     arguments_broken: bool = False
+    ran_with: Block | None = None  # what the call ran with, where that is not what the model wrote
     result: Block | None = None
     error: Block | None = None
     detail: Block | None = None
@@ -137,6 +138,8 @@ def _tool(row: Row, step: dict[str, Any]) -> None:
     if raw is not None or tool.get("arguments") is not None:
         row.arguments = block(raw if isinstance(raw, str) else tool["arguments"])
         row.arguments_broken = bool(raw) and tool.get("arguments") is None
+    if tool.get("executed_arguments") is not None:
+        row.ran_with = block(tool["executed_arguments"])
     if tool.get("result") is not None:
         row.result = block(tool["result"])
     if tool.get("error"):
@@ -169,6 +172,8 @@ def checks(tool: dict[str, Any]) -> list[Note]:
     ]
     if valid is not None:
         notes.append(Note("arguments valid", "good") if valid else Note("arguments do not fit the schema", "bad"))
+    if tool.get("executed_arguments") is not None:
+        notes.append(Note("changed before it ran", "open"))
     for error in tool.get("validation_errors") or ():
         notes.append(Note(f"{error['pointer'] or '/'}: {error['message']}", "bad"))
     return notes

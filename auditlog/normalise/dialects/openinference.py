@@ -8,7 +8,7 @@ from typing import Any
 from auditlog.item import Item, Span
 from auditlog.normalise import parts, shapes
 from auditlog.normalise.bodies import last_answer, request_of, response_of
-from auditlog.normalise.values import Memo, attributes, count, decimal, first, nested, numbered, structure, text, where_of
+from auditlog.normalise.values import Memo, attributes, count, decimal, first, nested, numbered, parsed, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
     Call,
@@ -48,19 +48,16 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     where, error = where_of(received), _error(item)
     if kind == "LLM" or not kind:
         return list(_model_calls(where, said, error, memo))
-    if kind == "TOOL" and "tool.name" not in said and item.name.lower().startswith("handoff"):
-        return [Happening(where, "handoff", item.name, {k: said[k] for k in ("graph.node.id", "graph.node.parent_id") if k in said})]
+    named = item.name.lower()
+    if kind == "TOOL" and (named.startswith("handoff to ") or ("tool.name" not in said and named.startswith("handoff"))):
+        return [_handoff(where, said)]
     if kind == "TOOL":
         return [_tool_run(where, said, error)]
-    if kind == "RETRIEVER":
-        documents = list(numbered(nested(said, "retrieval.documents.")))
-        return [
-            Happening(where, "retrieval", str(said.get("input.value") or ""), {"query": said.get("input.value"), "documents": documents})
-        ]
+    if kind in ("RETRIEVER", "RERANKER"):
+        return [_retrieval(where, said, error)]
     if kind == "GUARDRAIL":
-        found = {side: said[f"{side}.value"] for side in ("input", "output") if said.get(f"{side}.value") is not None}
-        return [Happening(where, "guardrail", str(found.get("output") or item.name), found)]
-    if kind in ("EMBEDDING", "RERANKER", "EVALUATOR", "PROMPT"):
+        return [_guardrail(where, said, error)]
+    if kind in ("EMBEDDING", "EVALUATOR", "PROMPT"):
         return []
     return [_agent_run(where, said, error, memo)]
 
@@ -131,15 +128,24 @@ def _contents(sent: dict[str, Any], calls: list[Call]) -> Iterator[Part]:
             if inner["text"]:
                 yield Text(inner["text"])
         elif inner:
-            found = parts.part({**inner, "type": kind or "unknown"})
-            if found is not None:
-                yield found
+            yield from _other(kind, inner)
     content = sent.get("content")
     structured = structure(content)
     if isinstance(structured, list) and structured and all(isinstance(p, dict) and "type" in p for p in structured) and not listed:
         yield from (p for p in parts.parts(structured) if not isinstance(p, Call))  # a list of parts written as JSON text
     elif isinstance(content, str) and content.strip() and "".join(texts) != content and content not in texts:
         yield Text(content)
+
+
+def _other(kind: str, inner: dict[str, Any]) -> Iterator[Part]:
+    """An image, a sound, a film: its own keys stand two levels down, each under its kind's name."""
+    holder = inner.get(kind)
+    own = holder.get(kind) if isinstance(holder, dict) else None
+    found = parts.part({**(own if isinstance(own, dict) else inner), "type": kind or "unknown"})
+    if found is not None:
+        yield found
+    if isinstance(own, dict) and text(own.get("transcript")):
+        yield Text(own["transcript"])
 
 
 def _reasoning(inner: dict[str, Any]) -> Iterator[Part]:
@@ -201,6 +207,50 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
         input=asked.messages,
         output=told.messages,
     )
+
+
+def _handoff(where: Where, said: dict[str, Any]) -> Happening:
+    """One agent hands the work to another. No tool has such a name: with spaces. Some say no more than the name of the other."""
+    given, taken = structure(said.get("input.value")), structure(said.get("output.value"))
+    source = text(given.get("from_agent")) if isinstance(given, dict) else None
+    target = text(taken.get("to_agent")) if isinstance(taken, dict) else where.name.partition(" to ")[2] or None
+    detail = {side: name for side, name in (("from", source), ("to", target)) if name}
+    return Happening(where, "handoff", where.name, detail, agent=source)
+
+
+def _guardrail(where: Where, said: dict[str, Any], error: str | None) -> Happening:
+    """What a guardrail was given and how it ended. One that stops the work may end with an error and say nothing else."""
+    seen = {
+        "input": said.get("input.value"),
+        "output": said.get("output.value"),
+        "triggered": said.get("guardrail.triggered"),
+        "error": error,
+    }
+    detail = {k: v for k, v in seen.items() if v is not None}
+    verdict = {True: "triggered", False: "not triggered"}.get(bool(seen["triggered"])) if isinstance(seen["triggered"], bool) else None
+    shown = error or detail.get("output") or verdict or where.name
+    return Happening(where, "guardrail", str(shown), {"name": where.name} | detail if detail else {})
+
+
+def _retrieval(where: Where, said: dict[str, Any], error: str | None) -> Happening:
+    """What was searched for and found; a reranker is given documents and puts them into another order, or leaves some out."""
+    query = first(said, "reranker.query", "input.value")
+    given = _documents(said, "reranker.input_documents.")
+    detail = {
+        "query": query,
+        "model": said.get("reranker.model_name"),
+        "top_k": said.get("reranker.top_k"),
+        "reranked": given or None,
+        "documents": _documents(said, "reranker.output_documents.") or _documents(said, "retrieval.documents."),
+        "error": error,
+    }
+    return Happening(where, "retrieval", str(query or ""), {k: v for k, v in detail.items() if v is not None})
+
+
+def _documents(said: dict[str, Any], prefix: str) -> list[Any]:
+    """Documents without the word that stands before each of their keys; metadata is JSON written as text."""
+    listed = (d.get("document", d) if isinstance(d, dict) else d for d in numbered(nested(said, prefix)))
+    return [{**d, "metadata": parsed(d["metadata"])} if isinstance(d, dict) and "metadata" in d else d for d in listed]
 
 
 def _scalars(value: Any) -> dict[str, Any]:
@@ -266,12 +316,18 @@ def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo
     agent = str(said.get(KIND) or "").upper() == "AGENT"
     return AgentRun(
         where=where,
-        name=text(said.get("agent.name")),
+        name=_agent_name(where, said) if agent else text(said.get("agent.name")),
         error=error,
         input=heard or (_plain_message(asked, said.get("input.mime_type"), "user") if agent else ()),
         output=_messages(said, "llm.output_messages.")
         or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else last_answer(structure(answered))),
     )
+
+
+def _agent_name(where: Where, said: dict[str, Any]) -> str | None:
+    """Some name an agent only as a node of their graph; where that is an ID, the span has another name, and it names nobody."""
+    node = text(said.get("graph.node.id"))
+    return text(first(said, "agent.name", "graph.node.name")) or (node if node == where.name else None)
 
 
 def _plain_message(value: Any, mime: Any, role: Any) -> tuple[Message, ...]:

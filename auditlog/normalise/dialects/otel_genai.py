@@ -59,6 +59,7 @@ TOOLS = (
     "model_request_parameters",
 )
 TOOL_OPERATIONS = frozenset(("execute_tool", "tool_call", "tool", "call_tool", "tools/call"))
+TRANSFER = "gen_ai.transfer."
 NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "image_generation", "create_agent"))
 DETAILS = frozenset(("gen_ai.client.inference.operation.details", "gen_ai.client.operation.details"))
 MESSAGE_EVENTS: dict[str, tuple[Role, Literal["input", "output"]]] = {
@@ -103,6 +104,8 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
     error = _error(item, said)
     if _is_tool(operation, said):
         yield _tool_run(item, where, said, error, memo)
+        if any(key.startswith(TRANSFER) for key in said):
+            yield transfer(where, said)
         return
     heard = list(_span_messages(item, said, memo))
     if operation in MODEL_OPERATIONS or (not operation and _looks_like_a_call(said)):
@@ -114,7 +117,7 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
     elif operation == "handoff" or any(".handoff." in key for key in said):
         yield handoff(where, said)
     elif operation == "retrieval":
-        yield retrieval(where, said)
+        yield retrieval(where, said, error)
     elif operation in NO_CONVERSATION:
         return
     else:
@@ -147,11 +150,19 @@ def handoff(where: Where, said: dict[str, Any]) -> Happening:
     )
 
 
-def retrieval(where: Where, said: dict[str, Any]) -> Happening:
+def transfer(where: Where, said: dict[str, Any]) -> Happening:
+    """A tool call by which the work passes to another agent: the span's own agent is the one that hands it over."""
+    source, target = text(said.get("gen_ai.agent.name")), text(said.get(TRANSFER + "target.name"))
+    detail = {"from": source, "to": target, "mode": said.get(TRANSFER + "mode"), "type": said.get(TRANSFER + "target.type")}
+    shown = f"{source or '?'} → {target or '?'}" if source or target else where.name
+    return Happening(where, "handoff", shown, {k: v for k, v in detail.items() if v is not None}, source)
+
+
+def retrieval(where: Where, said: dict[str, Any], error: str | None = None) -> Happening:
     """What was searched, where, and what was found; documents without their text are only references."""
     p = "gen_ai.retrieval."
     query = text(first(said, p + "query.text", p + "query"))
-    detail = {"source": said.get("gen_ai.data_source.id"), "query": query, "documents": parsed(said.get(p + "documents"))}
+    detail = {"source": said.get("gen_ai.data_source.id"), "query": query, "documents": parsed(said.get(p + "documents")), "error": error}
     return Happening(where, "retrieval", query or where.name, {k: v for k, v in detail.items() if v is not None})
 
 

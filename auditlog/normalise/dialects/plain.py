@@ -35,5 +35,7 @@ def _span(item: Span, where: Where) -> list[Fact]:
             kind = told.get("exception.type")
             return [Failure(where, str(found or "exception")[:LONGEST], kind if isinstance(kind, str) else None)]
     if item.status is not None and item.status[0] == 2:
-        return [Failure(where, item.status[1][:LONGEST] or "error")]
+        kind = attributes(item.attributes).get("error.type")
+        named = f"{item.name}: {kind}" if isinstance(kind, str) and kind else "error"
+        return [Failure(where, item.status[1][:LONGEST] or named[:LONGEST], kind if isinstance(kind, str) else None)]
     return []

@@ -86,6 +86,8 @@ def _call(step: dict[str, Any], budget: Budget) -> list[Part]:
         if raw is not None and arguments is None:
             parts.append(say("The arguments are no valid JSON; this is what the model wrote.", "open"))
         parts += budget.value(raw if isinstance(raw, str) else arguments, "Arguments")
+    if tool.get("executed_arguments") is not None:
+        parts += budget.value(tool["executed_arguments"], "Ran with")
     if tool.get("error"):
         parts += budget.value(tool["error"], "Error")
     if tool.get("result") is not None:

@@ -157,7 +157,7 @@ def test_retrieved_documents_and_hand_offs() -> None:
     handoff = {"openinference.span.kind": "TOOL", "graph.node.id": "ben", "graph.node.parent_id": "clara"}
     shown = told(span(0, "retrieve", documents), span(2, "handoff to ben", handoff))
     assert [(s["kind"], s["text"]) for s in shown["steps"]] == [("retrieval", "refund rules"), ("handoff", "handoff to ben")]
-    assert shown["steps"][0]["detail"]["documents"] == [{"document": {"content": "Never.", "score": 0.9, "id": "d-1"}}]
+    assert shown["steps"][0]["detail"]["documents"] == [{"content": "Never.", "score": 0.9, "id": "d-1"}]
     assert shown["totals"]["tool_calls"] == 0
 
 

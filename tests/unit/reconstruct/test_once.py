@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from auditlog.item import INT, KVLIST, STRING, Context, Log
+from auditlog.reconstruct.actions import actions
 from tests.unit.reconstruct.build import START, answer, call, kinds, model, span_of, text, told, tool, tools_of
 
 ASK = text("user", "refund 400")
@@ -165,3 +167,31 @@ def test_runs_at_the_same_time_whose_short_ids_happen_to_be_equal_stay_two_calls
     ]
     found = {shown["arguments"]["amount"]: shown["result"] for shown in tools_of(told(*asked, *runs))}
     assert found == {400: "paid 400", 25: "paid 25"}
+
+
+def test_what_a_call_ran_with_is_said_where_it_is_not_what_the_model_wrote() -> None:
+    def ran(arguments: Any) -> list[Any]:
+        shown = told(
+            model(0, [text("user", "pay")], [call("call_00000000001", "pay", {"amount": 400})]),
+            tool(2, "pay", arguments=arguments, call_id="call_00000000001", result="paid"),
+        )
+        (told_of,) = tools_of(shown)
+        (action,) = actions(shown)
+        return [told_of["arguments"], told_of.get("executed_arguments"), [v.text for v in action.values if v.side == "arguments"]]
+
+    assert ran({"amount": 200}) == [{"amount": 400}, {"amount": 200}, ["200"]]
+    assert ran({"amount": 400.0}) == [{"amount": 400}, None, ["400"]]
+    assert ran({"amount": 400, "currency": "EUR"})[1] == {"amount": 400, "currency": "EUR"}
+    assert ran({"config": {"tags": ["x"]}}) == [{"amount": 400}, None, ["400"]]  # a record of something else
+    assert ran(None) == [{"amount": 400}, None, ["400"]]
+
+
+def test_a_request_that_failed_within_a_call_that_failed_is_told_once() -> None:
+    def errors(kind: str) -> list[str]:
+        said = [("gen_ai.operation.name", STRING, "chat"), ("gen_ai.input.messages", STRING, json.dumps([ASK]))]
+        outer = span_of(0, said, span=1, seconds=3, name="chat", status=(2, "429: slow down"))
+        inner = span_of(1, [("error.type", STRING, kind)], span=2, parent=1, name="POST", status=(2, ""), layer="http")
+        return [s["text"] for s in told(outer, inner)["steps"] if s["kind"] == "error"]
+
+    assert errors("429") == ["429: slow down"]
+    assert sorted(errors("503")) == ["429: slow down", "POST: 503"]

@@ -163,3 +163,13 @@ def test_a_value_nested_as_deep_as_you_like_is_shown_as_text_and_the_page_is_mad
         value = {"a": value}
     shown = present.block(value)
     assert shown.text or shown.code or shown.cells
+
+
+def test_a_call_that_was_changed_before_it_ran_shows_both() -> None:
+    tool = {"name": "pay", "arguments": {"amount": 400}, "executed_arguments": {"amount": 200}, "outcome": "returned"}
+    made = present.row({"n": 0, "kind": "tool_call", "tool": tool}, {})
+    assert made.arguments is not None and [c.text for c in made.arguments.cells] == ["400"]
+    assert made.ran_with is not None and [c.text for c in made.ran_with.cells] == ["200"]
+    assert "changed before it ran" in [note.text for note in made.notes]
+    unchanged = present.row({"n": 0, "kind": "tool_call", "tool": tool | {"executed_arguments": None}}, {})
+    assert unchanged.ran_with is None and "changed before it ran" not in [note.text for note in unchanged.notes]
