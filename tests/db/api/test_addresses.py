@@ -23,7 +23,8 @@ from tests.db.derived import Bench
 SESSION = "sess-openinference-chat_refund"
 
 # What an address is. API: one project's evidence, for a key. COMMON: says the same to every key. PAGE: one project's evidence, for a
-# person. OPEN: for anybody, and says nothing of any project. OWN: a person's account, keys and members (test_access, test_settings).
+# person. OPEN: for anybody, and says nothing of any project. OWN: a person's account, keys, members and
+# saved searches (test_access, test_settings, test_saved).
 API, COMMON, PAGE, OPEN, OWN = "api", "common", "page", "open", "own"
 CLASSES = {
     "healthz": OPEN,
@@ -42,6 +43,9 @@ CLASSES = {
     "api-schema": COMMON,
     "api-docs": COMMON,
     "search": PAGE,
+    "results-csv": PAGE,
+    "results-json": PAGE,
+    **dict.fromkeys(("searches", "saved", "saved-remove"), OWN),
     "find": PAGE,
     "session": PAGE,
     "why": PAGE,
@@ -179,7 +183,8 @@ HOSTILE = [
 ]  # fmt: skip
 FREE = {"q", "value", "subject", "from", "cursor"}  # parameters that are looked into: these get every value, the others the worst
 OF_PAGES = {
-    "search": {*sessions.PARAMETERS, "cursor", "limit", "tz", "view", "live", "since"},
+    "search": {*sessions.PARAMETERS, "cursor", "limit", "tz", "view", "live", "since", "when"},
+    **{name: {*sessions.PARAMETERS, "cursor", "limit", "tz", "view", "when"} for name in ("results-csv", "results-json")},
     "agents": {*agents.PARAMETERS, "tz"},
     "quarantine": {*quarantine.PARAMETERS, "cursor", "limit", "tz"},
     "find": {*locate.PARAMETERS, "tz"},
