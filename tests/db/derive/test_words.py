@@ -34,10 +34,10 @@ def test_a_phrase_stands_in_one_text_and_never_across_two(bench: Bench) -> None:
 
 
 def test_the_texts_beside_the_words_are_what_was_said(bench: Bench) -> None:
-    bench.send([chat(1, "Ünï\0code \ud83d", "ok", session__id="s")])
+    bench.send([chat(1, "Ünï\0code “x”", "ok", session__id="s")])
     bench.derive()
     ((stored,),) = bench.rows("SELECT texts FROM search_text")
-    assert [text for _, _, text, _, _ in said.texts(stored)] == ["Ünï\0code \ufffd", "ok"] or said.texts(stored)[0][2].startswith("Ünï\0code")
+    assert [text for _, _, text, _, _ in said.texts(stored)] == ["Ünï\0code “x”", "ok"]
 
 
 def test_a_session_indexed_before_is_indexed_again_behind_what_comes_in_and_the_newest_first(bench: Bench) -> None:
