@@ -13,7 +13,7 @@ from auditlog.api.schema import JSON
 from auditlog.api.views import ReadView, listed
 from auditlog.derive.keys import to_text
 from auditlog.derive.models import Session
-from auditlog.search import evidence, sessions
+from auditlog.search import evidence, excerpts, sessions
 from auditlog.search.explain import session_timeline
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
@@ -42,12 +42,16 @@ class SessionList(ReadView):
 
     parameters = sessions.PARAMETERS | PAGED
     recorded = "sessions.read"
-    answers = {JSON: shapes.listed(shapes.SESSION)}
+    answers = {JSON: shapes.listed(shapes.SESSION_FOUND)}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
         page = sessions.page(scope, given)
         identities = sessions.identities(scope, page.rows)
-        return listed(request, [as_json(row, identities[row.key]) for row in page.rows], page.next)
+        results = [as_json(row, identities[row.key]) for row in page.rows]
+        if given.get("q"):
+            said = excerpts.excerpts(scope, [row.key for row in page.rows], given["q"])
+            results = [one | {"excerpts": excerpts.as_json(said.get(one["key"], ()))} for one in results]
+        return listed(request, results, page.next)
 
 
 class SessionDetail(ReadView):

@@ -58,6 +58,8 @@ SESSION: Final = of(
     findings=some({"type": "object"}),
     summary_current=FLAG,
 )
+EXCERPT: Final = of(step=COUNT, kind=TEXT, parts=some(of(text=TEXT, hit=FLAG)), more_before=FLAG, more_after=FLAG)
+SESSION_FOUND: Final[Shape] = {**SESSION, "properties": {**SESSION["properties"], "excerpts": some(EXCERPT)}}  # with q alone
 SCALAR: Final = of(pointer=TEXT, value={"type": ["string", "number", "boolean"]})
 ACTION: Final = of(
     session=TEXT,

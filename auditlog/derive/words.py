@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -140,6 +141,10 @@ class Mapped(NamedTuple):
         """The stretch of the original that folded to this one, marks included."""
         return (start, end) if self.starts is None else (self.starts[start], self.ends[end - 1])
 
+    def between(self, start: int, end: int) -> tuple[int, int]:
+        """What of the folded text came from between these characters of the original."""
+        return (start, end) if self.starts is None else (bisect_left(self.starts, start), bisect_right(self.ends, end))
+
 
 def mapped(text: str) -> Mapped:
     """`fold` with the way back: cut where characters neither join nor change places, each cluster folds to the same alone."""
@@ -148,7 +153,7 @@ def mapped(text: str) -> Mapped:
     folded: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    borders = [place for place, character in enumerate(text) if place == 0 or not _joins(character)]
+    borders = [place for place, character in enumerate(text) if place == 0 or not joins(character)]
     for start, end in pairwise([*borders, len(text)]):
         found = fold(text[start:end])
         folded.append(found)
@@ -158,7 +163,7 @@ def mapped(text: str) -> Mapped:
 
 
 @lru_cache(maxsize=8192)
-def _joins(character: str) -> bool:
+def joins(character: str) -> bool:
     """Whether it may become part of the character before it: marks, vowels and finals of Hangul, and what is left out."""
     first = unicodedata.normalize("NFKD", character)[0]
     return (

@@ -15,6 +15,7 @@ from auditlog.search.scope import Scope
 from auditlog.search.spread import MOST, Spread, spread
 from auditlog.web import zones
 from auditlog.web.access import Access, Right
+from auditlog.web.found import passages
 from auditlog.web.guard import page, show
 from auditlog.web.links import step_address
 
@@ -91,7 +92,7 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     if found.rows:
         access.record("search", filters=given, sessions=[row.key for row in found.rows])
     context = _around(request, given) | {
-        "rows": _rows(scope, found.rows, given, only_sessions=request.GET.get("view") == "sessions"),
+        "rows": _rows(scope, found.rows, given, only_sessions=request.GET.get("view") == "sessions", content=content),
         "next": address(request.GET, cursor=found.next) if found.next else None,
         "poll": address(request.GET, since=cursor.encode(found.rows[0].sort_at, found.rows[0].key) if found.rows else None),
         "problem": problem,
@@ -148,11 +149,12 @@ def _bars(query: QueryDict, found: Spread) -> dict[str, Any]:
             "bars_from": found.bars[0].start, "bars_to": found.bars[-1].end}  # fmt: skip
 
 
-def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sessions: bool) -> list[dict[str, Any]]:
-    """One entry a session, with those of its actions that were asked for."""
+def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sessions: bool, content: bool) -> list[dict[str, Any]]:
+    """One entry a session, with those of its actions that were asked for, and what was said where words were."""
     identities = sessions.identities(scope, rows)
     of_one_call = {name: given[name] for name in (*actions.OF_ONE_CALL, "tool") if given.get(name)}
     calls = {} if only_sessions else actions.of_sessions(scope, [row.key for row in rows], of_one_call, ACTIONS_SHOWN)
+    said = passages(scope, [row.key for row in rows], given.get("q", "")) if content else {}
     entries = []
     for row in rows:
         own = calls.get(row.key, [])
@@ -168,6 +170,7 @@ def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sess
                 "session_id": to_text(row.session_id),
                 **identities[row.key],
                 "actions": shown,
+                "excerpts": said.get(row.key, ()),
                 "hidden": _hidden(row, own, of_one_call),
             }
         )

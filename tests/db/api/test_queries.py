@@ -39,8 +39,8 @@ def test_the_ledger_asks_as_often_for_forty_sessions_as_for_one_and_whatever_is_
     world.bench.derive()
     for path in ("/", "/?customer_id=customer-a", "/?amount_min=1&value=1&tool=look_up&from=2020-01-01", "/?session_id=a"):
         assert count(lambda path=path: operator.get(path)) in (LEDGER - 1, LEDGER), path
-    assert count(lambda: operator.get("/?q=order+late")) == LEDGER + 1  # are the words an ID?
-    assert count(lambda: operator.get("/?q=customer-a")) == LEDGER - 1 + 2  # they are, so the planner is told of long texts
+    assert count(lambda: operator.get("/?q=order+late")) == LEDGER + 2  # are the words an ID, and what was said around them?
+    assert count(lambda: operator.get("/?q=customer-a")) == LEDGER - 1 + 3  # they are, so the planner is told of long texts; and likewise
     world.api.get("sessions")  # the first use of a key is written down
     for path in ("sessions", "sessions?limit=2", "sessions?customer_id=customer-a&amount_min=1"):
         assert count(lambda path=path: world.api.get(path)) == SESSIONS, path
