@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from auditlog.search.scope import Scope
 from auditlog.search.spread import MOST, Spread, spread
 from auditlog.web import zones
 from auditlog.web.access import Access, Right
-from auditlog.web.found import passages
+from auditlog.web.found import COUNTED, counts, passages
 from auditlog.web.guard import page, show
 from auditlog.web.links import step_address
 
@@ -48,7 +49,7 @@ LINKED: Final = (  # the same, in the form only where a link brought them
     ("max_cost", "Cost at most", "that cost at most $"),
     ("min_tool_calls", "Tool calls at least", "with at least so many tool calls:"),
 )
-VIEW: Final = ("tz", "view", "live", "since")  # parameters of the page that filter nothing
+VIEW: Final = ("tz", "view", "live", "since", COUNTED)  # parameters of the page that filter nothing
 SHOWN: Final = "30"  # sessions of a page where the address does not say
 ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
 
@@ -98,6 +99,8 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
         "problem": problem,
     }
     context |= _bars(request.GET, spread(found.times))
+    if found.rows and not partial:
+        context |= counts(scope, request.GET, given, zone, functools.partial(address, request.GET), content=content)
     return show(request, access, "_ledger.html" if partial else "search.html", context, problem.kind.http if problem else 200)
 
 
