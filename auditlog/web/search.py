@@ -14,7 +14,7 @@ from auditlog.errors import Problem
 from auditlog.search import actions, cursor, parameters, sessions
 from auditlog.search.scope import Scope
 from auditlog.search.spread import MOST, Spread, spread
-from auditlog.web import zones
+from auditlog.web import ranges, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.found import COUNTED, counts, passages
 from auditlog.web.guard import page, show
@@ -49,7 +49,7 @@ LINKED: Final = (  # the same, in the form only where a link brought them
     ("max_cost", "Cost at most", "that cost at most $"),
     ("min_tool_calls", "Tool calls at least", "with at least so many tool calls:"),
 )
-VIEW: Final = ("tz", "view", "live", "since", COUNTED)  # parameters of the page that filter nothing
+VIEW: Final = ("tz", "view", "live", "since", COUNTED, ranges.RANGE)  # parameters of the page that filter nothing
 SHOWN: Final = "30"  # sessions of a page where the address does not say
 ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
 
@@ -77,13 +77,16 @@ def address(query: QueryDict, **changed: str | None) -> str:
 def search(request: HttpRequest, access: Access) -> HttpResponse:
     scope, zone = Scope(access.project.pk), zones.context(request)["zone"]
     given: dict[str, str] = {}
-    problem, found = None, sessions.Page([], None)
+    problem, found, recent = None, sessions.Page([], None), None
+    within: dict[str, str] = {}
     content = Right.CONTENT in access.rights
     partial = request.headers.get("HX-Request") == "true"
     try:
         given = asked(request.GET)
+        recent = ranges.default(scope, request.GET, zone)
+        within = given | ({"from": recent.since} if recent else {})
         ahead = 0 if partial or given.get("cursor") else MOST
-        found = sessions.page(scope, {"limit": SHOWN, **given}, zone, content=content, ahead=ahead)
+        found = sessions.page(scope, {"limit": SHOWN, **within}, zone, content=content, ahead=ahead)
     except Problem as error:
         if error.code not in ("parameter_invalid", "scope_missing"):
             raise
@@ -91,16 +94,18 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     if _nothing_new(request, found):
         return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
     if found.rows:
-        access.record("search", filters=given, sessions=[row.key for row in found.rows])
+        access.record("search", filters=within, sessions=[row.key for row in found.rows])
     context = _around(request, given) | {
         "rows": _rows(scope, found.rows, given, only_sessions=request.GET.get("view") == "sessions", content=content),
         "next": address(request.GET, cursor=found.next) if found.next else None,
         "poll": address(request.GET, since=cursor.encode(found.rows[0].sort_at, found.rows[0].key) if found.rows else None),
         "problem": problem,
+        "recent": recent,
+        "recent_all": address(request.GET, range=ranges.ALL),
     }
     context |= _bars(request.GET, spread(found.times))
     if found.rows and not partial:
-        context |= counts(scope, request.GET, given, zone, functools.partial(address, request.GET), content=content)
+        context |= counts(scope, request.GET, within, zone, functools.partial(address, request.GET), content=content)
     return show(request, access, "_ledger.html" if partial else "search.html", context, problem.kind.http if problem else 200)
 
 

@@ -24,7 +24,7 @@ from tests.db.api.test_search_page import DAY, send
 
 def call(session: str, tool: str, customer: str, *, agent: str = "shop", number: int = 0, **told: Any) -> dict[str, Any]:
     at = (DAY + timedelta(minutes=number)).isoformat()
-    said = {"call_id": f"{session}-{number}", "name": tool, "arguments": {}, **({"result": "done"} if not told else told)}
+    said = {"call_id": f"{session}-{number}", "name": tool, "arguments": {}, **(told or {"result": "done"})}
     return {"kind": "tool_call", "session_id": session, "customer_id": customer, "agent": {"name": agent}, "at": at, "tool": said}
 
 
