@@ -13,7 +13,7 @@ from auditlog.api.schema import JSON
 from auditlog.api.views import ReadView, listed
 from auditlog.derive.keys import to_text
 from auditlog.derive.models import Session
-from auditlog.search import evidence, sessions
+from auditlog.search import evidence, excerpts, facets, parameters, sessions
 from auditlog.search.explain import session_timeline
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
@@ -40,14 +40,22 @@ def as_json(row: Session, identity: dict[str, list[str]]) -> dict[str, Any]:
 class SessionList(ReadView):
     """Sessions that fulfil every filter given, newest first. Identifiers are compared exactly."""
 
-    parameters = sessions.PARAMETERS | PAGED
+    parameters = sessions.PARAMETERS | PAGED | facets.PARAMETERS
     recorded = "sessions.read"
-    answers = {JSON: shapes.listed(shapes.SESSION)}
+    answers = {JSON: shapes.SESSIONS}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        counted = parameters.one_of("facets", given.pop("facets"), ("1",)) if "facets" in given else None
         page = sessions.page(scope, given)
         identities = sessions.identities(scope, page.rows)
-        return listed(request, [as_json(row, identities[row.key]) for row in page.rows], page.next)
+        results = [as_json(row, identities[row.key]) for row in page.rows]
+        if given.get("q"):
+            said = excerpts.excerpts(scope, [row.key for row in page.rows], given["q"])
+            results = [one | {"excerpts": excerpts.as_json(said.get(one["key"], ()))} for one in results]
+        answer = listed(request, results, page.next)
+        if counted:
+            answer.data["facets"] = facets.as_json(facets.facets(scope, given))
+        return answer
 
 
 class SessionDetail(ReadView):

@@ -58,6 +58,16 @@ SESSION: Final = of(
     findings=some({"type": "object"}),
     summary_current=FLAG,
 )
+EXCERPT: Final = of(step=COUNT, kind=TEXT, parts=some(of(text=TEXT, hit=FLAG)), more_before=FLAG, more_after=FLAG)
+SESSION_FOUND: Final[Shape] = {**SESSION, "properties": {**SESSION["properties"], "excerpts": some(EXCERPT)}}  # with q alone
+FACET: Final = of(values=some(of(value=TEXT, sessions=COUNT)), more_values=COUNT)
+FACETS: Final = of(
+    sessions=COUNT,
+    more_sessions=FLAG,
+    counts=of(agent=FACET, customer_id=FACET, tool=FACET, outcome=FACET, verdict=FACET, finding=FACET),
+)
+_SESSIONS: Final = listed(SESSION_FOUND)
+SESSIONS: Final[Shape] = {**_SESSIONS, "properties": {**_SESSIONS["properties"], "facets": FACETS}}  # with facets=1 alone
 SCALAR: Final = of(pointer=TEXT, value={"type": ["string", "number", "boolean"]})
 ACTION: Final = of(
     session=TEXT,

@@ -17,7 +17,7 @@ from auditlog.derive.read import SessionFacts
 from auditlog.reconstruct.actions import Action, line
 from auditlog.reconstruct.keys import canonical
 
-_SHOWN: Final = 200  # characters of a name that is only shown
+SHOWN: Final = 200  # characters of a name that is only shown
 _EVENTS: Final = 50  # event IDs of one action
 _ENCODE: Final = msgspec.msgpack.Encoder(enc_hook=str).encode
 
@@ -127,9 +127,9 @@ def _action(project_id: int, action: Action) -> ActionRow:
     named = to_bytes(f"{action.tool}\0{action.call_id}")
     return ActionRow(
         step=action.step,
-        tool=clean(action.tool)[:_SHOWN],
+        tool=clean(action.tool)[:SHOWN],
         tool_digest=term_digest(project_id, "tool", action.tool),
-        call_id=clean(action.call_id)[:_SHOWN] if action.call_id is not None else None,
+        call_id=clean(action.call_id)[:SHOWN] if action.call_id is not None else None,
         outcome=action.outcome,
         offered=action.offered,
         arguments_valid=action.arguments_valid,
@@ -172,7 +172,7 @@ def _terms(facts: SessionFacts, timeline: dict[str, Any]) -> tuple[list[Term], l
     names: dict[tuple[str, str], str] = {}
     for prompt in timeline.get("system_prompts") or ():
         version = prompt_version(prompt["text"])
-        names["system_prompt", version] = " ".join(prompt["text"][: _SHOWN * 2].split())
+        names["system_prompt", version] = " ".join(prompt["text"][: SHOWN * 2].split())
         add("system_prompt", version, of_step(prompt["first_step"]))
     for tool in timeline.get("tools_offered") or ():
         version = schema_version(tool)
@@ -180,7 +180,7 @@ def _terms(facts: SessionFacts, timeline: dict[str, Any]) -> tuple[list[Term], l
         add("tool_schema", version, of_step(tool["first_step"]))
     digests = {said: term_digest(facts.project_id, *said) for said in found}
     terms = [Term(digests[said], said[0], seen) for said, seen in found.items()]
-    versions = [VersionRow(digests[said], *said, clean(name)[:_SHOWN]) for said, name in names.items()]
+    versions = [VersionRow(digests[said], *said, clean(name)[:SHOWN]) for said, name in names.items()]
     return sorted(terms, key=lambda term: term.digest), sorted(versions)
 
 

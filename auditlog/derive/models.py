@@ -327,15 +327,19 @@ class TimelinePart(models.Model):
 
 
 class SearchText(models.Model):
-    """The words of a session, each thing once; system prompts and schemas are not in it. A long session has several rows."""
+    """The words of a session, each thing once; system prompts and schemas are not in it. A long session has several rows.
+
+    It holds what the events say: whatever is erased there must go here, too.
+    """
 
     pk = models.CompositePrimaryKey("session_key", "n", "edition")
     edition = models.SmallIntegerField()
     project_id = models.IntegerField()
     session_key = models.CharField(max_length=26)
     n = models.IntegerField()
-    digest = models.UUIDField()  # of the text: an unchanged part is not written again
-    tsv = SearchVectorField()  # to_tsvector('simple', words.fold(text)); a query is folded likewise
+    digest = models.UUIDField()  # of both: an unchanged part is not written again
+    tsv = SearchVectorField()  # words.indexed(words.fold(text)), not by PostgreSQL's parser; a query is folded likewise
+    texts = models.BinaryField(null=True)  # the texts with their steps (derive.said), for excerpts; NULL: written before there were any
 
     class Meta:
         db_table = "search_text"

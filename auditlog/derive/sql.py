@@ -135,5 +135,5 @@ SUMMARISED: Final[LiteralString] = """
         agent_name = %(agent_name)s, agent_version = %(agent_version)s, opening = %(opening)s, totals = %(totals)s,
         verdict = %(verdict)s, gaps = %(gaps)s, findings = %(findings)s, last_action = %(last_action)s, error = %(error)s,
         cut = %(cut)s, model_calls = %(model_calls)s, tool_calls = %(tool_calls)s, cost_usd = %(cost_usd)s::numeric, parts = %(parts)s,
-        text_due = coalesce(text_due, now())
+        text_due = LEAST(text_due, now())  -- before what waits only to be indexed anew (migration 0011)
     WHERE edition = %(edition)s AND key = %(key)s RETURNING sort_at"""

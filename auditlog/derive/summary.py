@@ -16,7 +16,8 @@ import psycopg
 from auditlog.derive import index, paging, read, sql
 from auditlog.derive.consume import describe
 from auditlog.derive.index import clean
-from auditlog.derive.text import Texts, parts
+from auditlog.derive.said import Part, parts
+from auditlog.derive.text import Texts
 from auditlog.derive.write import Entry, write
 from auditlog.reconstruct.actions import Action, actions, notable_of
 
@@ -64,7 +65,7 @@ def _cost(cost: float | None) -> str | None:
 class Summary(NamedTuple):
     columns: dict[str, Any]
     rows: index.Rows
-    texts: list[str]
+    texts: list[Part]
     kept: list[bytes]  # parts of its timeline, where it is long
 
 

@@ -13,23 +13,20 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
-from django.contrib.postgres.search import SearchQuery
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from auditlog.derive.keys import term_digest, to_bytes, to_text, value_digest, value_digests
 from auditlog.derive.models import ActionValue, Declared, SearchText, Session, SessionTerm, Trace
-from auditlog.derive.words import fold
 from auditlog.errors import Problem
 from auditlog.reconstruct.gaps import CODES
-from auditlog.search import actions, cursor, parameters
+from auditlog.search import actions, cursor, parameters, wording
 from auditlog.search.filters import Filter, IdentityFilters, before
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope, trace_condition
 
 VERDICTS: Final = ("complete", "gaps", "unevaluable")
 _VERSION: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-_LONGEST_QUERY: Final = 1_000  # bytes of a question for words; PostgreSQL refuses one word of 2,046
 
 
 class SessionFilters(IdentityFilters):
@@ -142,11 +139,9 @@ def identified(scope: Scope, text: str, *, content: bool) -> QuerySet[Any]:
 
 
 def saying(scope: Scope, text: str) -> QuerySet[Any] | None:
-    """Texts that contain these words; None where PostgreSQL would refuse the question."""
-    words = fold(text)
-    if len(to_bytes(words)) > _LONGEST_QUERY:
-        return None
-    return scope.of(SearchText).filter(tsv=SearchQuery(words, config="simple", search_type="websearch"))
+    """Texts that contain these words; None for what is too long to be words."""
+    asked = wording.read(text)
+    return None if asked is None else scope.of(SearchText).filter(tsv=wording.Words(asked))
 
 
 class Page:

@@ -21,7 +21,7 @@ from auditlog.errors import Problem
 from auditlog.search import actions, parameters, sessions
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
-from auditlog.web import ranges, sentence, table, zones
+from auditlog.web import ranges, recent, sentence, table, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page
 from auditlog.web.links import step_address
@@ -62,11 +62,12 @@ def _search(request: HttpRequest, access: Access) -> Search:
     asked, zone = sentence.read(request.GET), zones.context(request)
     for name, message in asked.wrong.items():
         raise Problem("parameter_invalid", f"The search cannot be read. {name[:64]}: {message}")
+    scope = Scope(access.project.pk)
     given = ranges.applied(asked.given, timezone.now(), zone["zone"])
-    given = {name: value for name, value in given.items() if name not in parameters.PAGED}
+    given, _ = recent.within(scope, {name: value for name, value in given.items() if name not in parameters.PAGED}, zone["zone"])
     only_sessions = request.GET.get("view") == "sessions"
     host = request.build_absolute_uri("/").rstrip("/")
-    return Search(Scope(access.project.pk), given, zone["zone"], zone["zone_name"], Right.CONTENT in access.rights, only_sessions, host)
+    return Search(scope, given, zone["zone"], zone["zone_name"], Right.CONTENT in access.rights, only_sessions, host)
 
 
 def _answer(request: HttpRequest, access: Access, search: Search, form: str, media_type: str) -> StreamingHttpResponse:
@@ -74,7 +75,7 @@ def _answer(request: HttpRequest, access: Access, search: Search, form: str, med
     portions = _portions(search)
     portions = itertools.chain([next(portions)], portions)
     kind, now = "sessions" if search.only_sessions else "actions", datetime.now(UTC)
-    filters = sentence.read(request.GET).given
+    filters = search.given
     access.record("results.download", filters=filters, rows=kind, format=form, content=search.content)
     about = {
         "project": access.project.slug,

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from auditlog.errors import Problem
 from auditlog.search import sessions
-from auditlog.web import sentence, zones
+from auditlog.web import recent, sentence, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, posted, show
 from auditlog.web.models import SavedSearch
@@ -51,7 +51,7 @@ def known(query: QueryDict) -> str:
     kept = QueryDict(mutable=True)
     for name, values in query.lists():
         filled = [value for value in values if value]
-        if filled and (name in sessions.PARAMETERS or name in ("when", "view")):
+        if filled and (name in sessions.PARAMETERS or name in ("when", recent.RANGE, "view")):
             kept[name] = filled[-1]
     return kept.urlencode()
 

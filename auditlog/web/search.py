@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta, tzinfo
 from time import monotonic
 from typing import Any, Final
@@ -18,15 +19,24 @@ from auditlog.search import actions, cursor, parameters, received, sessions
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
 from auditlog.search.spread import MOST, Spread, spread
-from auditlog.web import ranges, results, saved, sentence, zones
+from auditlog.web import ranges, recent, results, saved, sentence, zones
 from auditlog.web.access import Access, Right
+from auditlog.web.found import COUNTED, counts, passages
 from auditlog.web.guard import page, show
 from auditlog.web.links import step_address
 from auditlog.web.sentence import Asked, Part, address
 
 SHOWN: Final = "30"  # sessions of a page where the address does not say
 ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
-KEPT: Final = ("tz", "view", "live", "limit", "when")  # parameters that the form sends again though no part of it shows them
+KEPT: Final = (
+    "tz",
+    "view",
+    "live",
+    "limit",
+    "when",
+    COUNTED,
+    recent.RANGE,
+)  # parameters that the form sends again though no part of it shows them
 _HINT_SECONDS: Final = 2  # that looking for what would match without one part may take, all parts together
 
 
@@ -36,6 +46,9 @@ class Found:
     def __init__(self) -> None:
         self.page = sessions.Page([], None)
         self.rows: list[dict[str, Any]] = []
+        self.given: dict[str, str] = {}  # the filters as they were applied, ranges of time in dates
+        self.recent: recent.Range | None = None  # the range that was applied because the address names none
+        self.counts: dict[str, Any] = {}
         self.problem: Problem | None = None
         self.wrong: dict[str, str] = {}
         self.hints: list[Part] = []  # parts without which something would match
@@ -62,8 +75,8 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     if _nothing_new(request, found.page):
         return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
     if found.rows:
-        access.record("search", filters=asked.given, sessions=[row.key for row in found.page.rows])
-    context = _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times))
+        access.record("search", filters=found.given, sessions=[row.key for row in found.page.rows])
+    context = _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times)) | found.counts
     if not partial:
         context |= saved.menu(access)
     status = found.problem.kind.http if found.problem else 200
@@ -75,14 +88,17 @@ def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, foun
     try:
         if asked.wrong:
             raise Problem("parameter_invalid", next(iter(asked.wrong.values())))
-        given = ranges.applied(asked.given, now, zone)
-        found.page = sessions.page(scope, {"limit": SHOWN, **given}, zone, content=content, ahead=ahead)
+        found.given, found.recent = recent.within(scope, ranges.applied(asked.given, now, zone), zone)
+        found.page = sessions.page(scope, {"limit": SHOWN, **found.given}, zone, content=content, ahead=ahead)
     except Problem as error:
         if error.code not in ("parameter_invalid", "scope_missing"):
             raise
         found.problem, found.wrong = error, sentence.problems(scope, asked, now, zone, content=content)
         return
-    found.rows = _rows(scope, found.page.rows, given, only_sessions=request.GET.get("view") == "sessions")
+    only_sessions = request.GET.get("view") == "sessions"
+    found.rows = _rows(scope, found.page.rows, found.given, only_sessions=only_sessions, content=content)
+    if found.rows and request.headers.get("HX-Request") != "true":
+        found.counts = counts(scope, request.GET, found.given, zone, functools.partial(address, request.GET), content=content)
 
 
 def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: Found) -> None:
@@ -92,8 +108,8 @@ def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: F
         with bounded():
             found.reading = received.anything(scope)
         return
-    given = ranges.applied(asked.given, timezone.now(), zone)
-    parts, time = sentence.parts(query, asked, {}), sentence.time(query, asked.given, {}, zone)
+    given = found.given
+    parts, time = sentence.parts(query, asked, {}), sentence.time(query, asked.given, {}, zone, found.recent)
     parts += [time] if time.without else []
     if "q" in given:
         parts.append(Part("the words", given["q"], (), "", address(query, q=None)))
@@ -126,7 +142,7 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
     """The ledger and what stands around it: the sentence, what can be added to it, and where the switches lead."""
     query, given, shown = request.GET, asked.given, found.page.rows
     only_sessions, content = query.get("view") == "sessions", Right.CONTENT in access.rights
-    parts, time = sentence.parts(query, asked, found.wrong), sentence.time(query, given, found.wrong, zone)
+    parts, time = sentence.parts(query, asked, found.wrong), sentence.time(query, given, found.wrong, zone, found.recent)
     newest = cursor.encode(shown[0].sort_at, shown[0].key) if shown else None
     return {
         "rows": found.rows,
@@ -138,7 +154,9 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "reading": found.reading,
         "parts": parts,
         "time": time,
-        "presets": sentence.presets(query, given),
+        "presets": sentence.presets(query, given, newest=found.recent is not None),
+        "recent": found.recent,
+        "recent_all": address(query, **sentence.ANY_TIME),
         "offered": sentence.offered(given, content=content),
         "kept": [(name, value) for name, value in query.items() if name in KEPT and name not in found.wrong],
         "q": given.get("q", ""),
@@ -185,11 +203,12 @@ def _bars(query: QueryDict, found: Spread) -> dict[str, Any]:
     }
 
 
-def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sessions: bool) -> list[dict[str, Any]]:
-    """One entry a session, with those of its actions that were asked for."""
+def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sessions: bool, content: bool) -> list[dict[str, Any]]:
+    """One entry a session, with those of its actions that were asked for, and what was said where words were."""
     identities = sessions.identities(scope, rows)
     of_one_call = {name: given[name] for name in (*actions.OF_ONE_CALL, "tool") if given.get(name)}
     calls = {} if only_sessions else actions.of_sessions(scope, [row.key for row in rows], of_one_call, ACTIONS_SHOWN)
+    said = passages(scope, [row.key for row in rows], given.get("q", "")) if content else {}
     entries = []
     for row in rows:
         own = calls.get(row.key, [])
@@ -205,6 +224,7 @@ def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sess
                 "session_id": to_text(row.session_id),
                 **identities[row.key],
                 "actions": shown,
+                "excerpts": said.get(row.key, ()),
                 "hidden": _hidden(row, own, of_one_call),
             }
         )

@@ -11,7 +11,8 @@ from django.http import QueryDict
 from auditlog.errors import Problem
 from auditlog.search import parameters, sessions
 from auditlog.search.scope import Scope
-from auditlog.web import ranges
+from auditlog.web import ranges, recent
+from auditlog.web.found import COUNTED
 
 FILTERS: Final = {  # of what: name, label of its field, words in the sentence, what its field shows as an example
     "Whom it concerns": (
@@ -48,9 +49,10 @@ FILTERS: Final = {  # of what: name, label of its field, words in the sentence, 
     ),
 }
 WORDS: Final = {name: (label, words, example) for group in FILTERS.values() for name, label, words, example in group}
-TIME: Final = ("from", "to", "when")
-VIEW: Final = ("tz", "view", "live", "since")  # parameters of the page that filter nothing
+TIME: Final = ("from", "to", "when", recent.RANGE)
+VIEW: Final = ("tz", "view", "live", "since", COUNTED)  # parameters of the page that filter nothing
 OF_CONTENT: Final = ("value", "amount_min", "amount_max")  # not offered to whoever may not read it
+ANY_TIME: Final[dict[str, str | None]] = {**dict.fromkeys(TIME), recent.RANGE: recent.ALL}
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -83,7 +85,7 @@ class Asked(NamedTuple):
 def read(query: QueryDict) -> Asked:
     """Empty fields of the form are no filters."""
     given, wrong = {}, {}
-    known = {*sessions.PARAMETERS, *parameters.PAGED, "when"}
+    known = {*sessions.PARAMETERS, *parameters.PAGED, "when", recent.RANGE}
     for name, values in query.lists():
         filled = [value for value in values if value]
         if not filled or name in VIEW:
@@ -111,6 +113,8 @@ def address(query: QueryDict, path: str = "/", /, **changed: str | None) -> str:
             made[name] = value
     if made.get("from") or made.get("to"):
         made.pop("when", None)
+    if made.get("from") or made.get("to") or made.get("when"):
+        made.pop(recent.RANGE, None)
     said = made.urlencode()
     return f"{path}?{said}" if said else path
 
@@ -118,7 +122,8 @@ def address(query: QueryDict, path: str = "/", /, **changed: str | None) -> str:
 def untidy(query: QueryDict) -> bool:
     """Whether a form sent this without JavaScript: with its empty fields, and with dates beside the preset that they replace."""
     empty = any(not value for _, values in query.lists() for value in values)
-    return empty or ("when" in query and ("from" in query or "to" in query))
+    dated = "from" in query or "to" in query
+    return empty or ("when" in query and dated) or (recent.RANGE in query and (dated or "when" in query))
 
 
 def problems(scope: Scope, asked: Asked, now: datetime, zone: tzinfo, *, content: bool) -> dict[str, str]:
@@ -128,7 +133,9 @@ def problems(scope: Scope, asked: Asked, now: datetime, zone: tzinfo, *, content
         if name in found or name == "q":
             continue
         try:
-            if name == "when":
+            if name == recent.RANGE:
+                parameters.one_of(name, value, (recent.ALL,))
+            elif name == "when":
                 ranges.days(value, now, zone)
             elif name == "limit":
                 parameters.limit(value)
@@ -172,14 +179,15 @@ def field(name: str, value: str = "") -> Field:
     return Field(name, label, value, values, known.type if known else "text", example)
 
 
-def time(query: QueryDict, given: dict[str, str], wrong: dict[str, str], zone: tzinfo) -> Part:
-    """The part that is always there: any time, one of the presets, or between two dates."""
+def time(query: QueryDict, given: dict[str, str], wrong: dict[str, str], zone: tzinfo, newest: recent.Range | None = None) -> Part:
+    """The part that is always there: any time, one of the presets, between two dates, or the `newest` days that have data."""
     start, end, when = given.get("from", ""), given.get("to", ""), given.get("when", "")
     dated = bool(start or end)
     words = ranges.words(start or None, end or None, zone) if dated or not when else ranges.PRESETS.get(when, when)
+    words = newest.words if newest else words
     said = " ".join(wrong[name] for name in TIME if name in wrong)
     fields = (Field("from", "From", start, kind=_kind(start)), Field("to", "Until the end of", end, kind=_kind(end)))
-    return Part(words, "", fields, said, address(query, **dict.fromkeys(TIME)) if dated or when else "")
+    return Part(words, "", fields, said, address(query, **ANY_TIME) if dated or when or newest or said else "")
 
 
 def _kind(value: str) -> str:
@@ -187,11 +195,18 @@ def _kind(value: str) -> str:
     return "date" if not value or _DAY.fullmatch(value) else "text"
 
 
-def presets(query: QueryDict, given: dict[str, str]) -> list[tuple[str, str, bool]]:
-    """Words and address of each preset, and whether it is the one in force."""
-    when = "" if given.get("from") or given.get("to") else given.get("when", "")
-    found = [(words, address(query, **{"from": None, "to": None, "when": name}), name == when) for name, words in ranges.PRESETS.items()]
-    return [*found, ("any time", address(query, **dict.fromkeys(TIME)), not when and not given.get("from") and not given.get("to"))]
+def presets(query: QueryDict, given: dict[str, str], *, newest: bool) -> list[tuple[str, str, bool]]:
+    """Words and address of each preset, and whether it is the one in force; `newest`: the days that have data are."""
+    cleared: dict[str, str | None] = dict.fromkeys(TIME)
+    dated = given.get("from") or given.get("to")
+    when = "" if dated else given.get("when", "")
+    found = [(words, address(query, **cleared | {"when": name}), name == when) for name, words in ranges.PRESETS.items()]
+    everything = not newest and not dated and not when
+    return [
+        *found,
+        (f"last {recent.DAYS} days with data", address(query, **cleared), newest),
+        ("any time", address(query, **ANY_TIME), everything),
+    ]
 
 
 def offered(given: dict[str, str], *, content: bool) -> list[tuple[str, list[Field]]]:

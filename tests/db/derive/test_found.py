@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from auditlog.derive import rebuild, text, timeline
 from auditlog.derive.index import prompt_version
 from auditlog.derive.keys import session_key, term_digest, value_digests
-from auditlog.derive.words import fold
 from auditlog.item import STRING, Attribute, Context, Item, Span
+from auditlog.search import wording
 from tests.db.derive.test_pass import TRACE, span
 from tests.db.derived import NOW, Bench
 from tests.service import ROOT
@@ -74,8 +74,10 @@ def having(bench: Bench, value: str) -> list[tuple[Any, ...]]:
 
 
 def matching(bench: Bench, query: str) -> int:
-    found = "SELECT count(*) FROM search_text WHERE tsv @@ websearch_to_tsquery('simple', %s)"
-    return int(bench.owner.execute(found, (fold(query),)).fetchall()[0][0])
+    asked = wording.read(query)
+    assert asked is not None
+    found = "SELECT count(DISTINCT session_key) FROM search_text WHERE tsv @@ %s::tsquery"
+    return int(bench.owner.execute(found, (asked.query,)).fetchall()[0][0])
 
 
 def test_a_call_is_found_by_any_scalar_and_by_its_amount(bench: Bench) -> None:

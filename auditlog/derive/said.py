@@ -1,0 +1,143 @@
+"""Owns what of a timeline is searched by words: its texts, each with the step that says it, and the parts that they are indexed in.
+
+System prompts and tool schemas are left out: they stand in every session and would find all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import zstandard
+
+from auditlog.derive.words import fold, indexed, units
+from auditlog.reconstruct.scalars import scalars
+
+MOST: Final = 4 * 1024 * 1024  # characters of one session
+BETWEEN: Final = " · "  # the scalars of one value, as an excerpt shows them
+_SLICE: Final = 2_000  # characters that are indexed at once; a part ends behind one
+_AGAIN: Final = 200  # characters that the next part, or what is cut inside of a stretch, begins with once more: phrases stand across
+_POSITIONS: Final = 13_000  # of one part; those of a tsvector end at 16,383, and one slice more must fit
+_BYTES: Final = 96 * 1024  # of lexemes of one part, far below the megabyte that a tsvector may have
+_OFTEN: Final = 200  # a pair of characters this often in a part: a lexeme keeps 255 positions, and a stretch is found by them
+_HIGHEST, _KEPT = 16_383, 255
+_BREAK: Final = re.compile(r"[^\w\u0300-\u036f\u0900-\u1fff\u3099\u309a](?=\w)")  # between words, whatever the script
+
+
+class Said(NamedTuple):
+    """One text of a step, verbatim."""
+
+    step: int
+    kind: str
+    text: str
+
+
+class Part(NamedTuple):
+    """One row of the index: `words` in the notation of tsvector, and the texts they are of, compressed, for excerpts."""
+
+    words: str
+    texts: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.words) + len(self.texts)
+
+
+def said(timeline: dict[str, Any]) -> Iterator[Said]:
+    """Every text of a timeline's steps, in order; the scalars of one value are one text."""
+    for step in timeline["steps"]:
+        values = [step.get("text"), step.get("detail")]
+        tool = step.get("tool")
+        if tool is not None:
+            arguments = tool["arguments"] if tool.get("arguments") is not None else tool.get("arguments_raw")
+            values += [tool["name"], arguments, tool.get("executed_arguments"), tool.get("result"), tool.get("error")]
+        for value in values:
+            if text := BETWEEN.join(_texts(value)):
+                yield Said(step["n"], step["kind"], text)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Decoded: in JSON text a word behind a line break would be another word ("\\nhello")."""
+    for _, scalar in scalars(value):
+        if not isinstance(scalar, bool):
+            yield str(scalar) if isinstance(scalar, str | float) else f"{scalar:d}" if abs(scalar) < 10**64 else ""
+
+
+class _Building:
+    """The part that is being filled."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, list[int]] = {}
+        self.at = 1
+        self.bytes = 0
+        self.often = False
+        self.texts: list[list[Any]] = []  # step, kind, text, whether more stands before it, and behind it
+
+    def add(self, text: str) -> None:
+        places, at = self.places, self.at
+        for unit in units(fold(text)):
+            for lexeme, place in indexed(unit):
+                known = places.get(lexeme)
+                if known is None:
+                    places[lexeme] = [min(at + place, _HIGHEST)]
+                    self.bytes += len(lexeme.encode())
+                elif len(known) < _KEPT and known[-1] != _HIGHEST:
+                    known.append(min(at + place, _HIGHEST))
+                    self.often |= unit.stretch and len(lexeme) > 1 and len(known) > _OFTEN
+            at += unit.width
+        self.at = at
+
+    @property
+    def full(self) -> bool:
+        return self.at > _POSITIONS or self.bytes > _BYTES or self.often
+
+    def part(self) -> Part:
+        words = " ".join(f"'{lexeme}':{','.join(map(str, places))}" for lexeme, places in self.places.items())
+        return Part(words, zstandard.compress(json.dumps(self.texts).encode("ascii")))
+
+
+def parts(timeline: dict[str, Any], most: int = MOST) -> tuple[list[Part], bool]:
+    """(the rows of a session, whether there was more than is indexed)."""
+    made: list[Part] = []
+    building = _Building()
+    left = most
+    for step, kind, text in said(timeline):
+        taken = text[:left]
+        left -= len(text)
+        for start, end, joined in _slices(taken):
+            if building.full:
+                made.append(building.part())
+                building = _Building()
+                start, joined = _before(taken, start), False
+            building.add(taken[start:end])
+            if joined and building.texts:
+                building.texts[-1][2:] = [building.texts[-1][2] + taken[start:end], building.texts[-1][3], end < len(text)]
+            else:
+                building.texts.append([step, kind, taken[start:end], start > 0, end < len(text)])
+        building.at += 1  # a phrase stands in one text
+        if left <= 0:
+            break
+    return [*made, *([building.part()] if building.places else [])], left < 0
+
+
+def _slices(text: str) -> Iterator[tuple[int, int, bool]]:
+    """(start, end, whether it goes on where the one before ended)."""
+    start, joined = 0, False
+    while len(text) - start > _SLICE:
+        end = max((found.end() for found in _BREAK.finditer(text, start + _SLICE // 2, start + _SLICE)), default=0)
+        yield start, end or start + _SLICE, joined
+        start, joined = (end, True) if end else (start + _SLICE - _AGAIN, False)
+    yield start, len(text), joined
+
+
+def _before(text: str, start: int) -> int:
+    """Where the text is taken up again in a part of its own."""
+    found = _BREAK.search(text, max(0, start - _AGAIN), start)
+    return found.end() if found else start
+
+
+def texts(part: bytes) -> list[tuple[int, str, str, bool, bool]]:
+    """(step, kind, text, more before it, more behind it) of a stored part."""
+    return [(n, kind, text, before, behind) for n, kind, text, before, behind in json.loads(zstandard.decompress(bytes(part)))]

@@ -1,0 +1,175 @@
+"""Owns excerpts: what was said around the words that a search asks for, in the original's own characters, each with its step.
+
+They are read from the texts beside the index and compared by the same folding, so that what is marked is what was found. Read are the
+sessions of one page alone, and of each the first row of its index that answers the question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from django.db import connection
+
+from auditlog.derive import said
+from auditlog.derive.words import Mapped, fold, joins, mapped, pattern
+from auditlog.search import wording
+from auditlog.search.scope import Scope
+
+MOST: Final = 3  # of one session
+AROUND: Final = 90  # characters on each side of what was found
+LONGEST: Final = 300  # characters of one thing that was found
+_SEEN: Final = 100  # passages among which those are chosen that show most of what was asked
+_PIECE: Final = 4_000  # characters of a long text that are looked at together
+_AGAIN: Final = 400  # of them that the next piece begins with
+_AT_WORD: Final = 15  # characters that an excerpt gives up to begin and end between words
+
+_ROWS: Final = """
+    SELECT asked.key, found.texts FROM unnest(%(keys)s::text[]) AS asked (key) CROSS JOIN LATERAL (
+      SELECT texts FROM search_text t
+      WHERE t.session_key = asked.key AND t.edition = %(edition)s AND t.project_id = %(project_id)s AND t.tsv @@ %(query)s::tsquery
+      ORDER BY t.n LIMIT 1) AS found
+    WHERE found.texts IS NOT NULL"""
+
+
+class Piece(NamedTuple):
+    """A stretch of the original; `hit`: it is what was asked for."""
+
+    text: str
+    hit: bool
+
+
+class Excerpt(NamedTuple):
+    """`before` and `after`: the text goes on there."""
+
+    step: int
+    kind: str
+    pieces: list[Piece]
+    before: bool
+    after: bool
+
+
+def excerpts(scope: Scope, keys: Sequence[str], question: str) -> dict[str, list[Excerpt]]:
+    """At most MOST of each session, in the order of its steps; none where words are not what it was found by. One query for a page."""
+    asked = wording.read(question)
+    if asked is None or not asked.phrases or not keys:
+        return {}
+    patterns = [re.compile(pattern(phrase)) for phrase in asked.phrases]
+    with connection.cursor() as cursor:
+        values: dict[str, Any] = {"keys": list(keys), "edition": scope.edition, "project_id": scope.project_id, "query": asked.query}
+        cursor.execute(_ROWS, values)
+        return {key: chosen(said.texts(texts), patterns) for key, texts in cursor.fetchall()}
+
+
+class _Passage(NamedTuple):
+    place: int
+    excerpt: Excerpt
+    shows: frozenset[int]  # which of what was asked
+
+
+def chosen(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.Pattern[str]]) -> list[Excerpt]:
+    """Those that show most of what was asked, then the first; one of each step as long as there are others."""
+    passages = list(_passages(texts, patterns))
+    taken: list[_Passage] = []
+    shown: set[int] = set()
+    steps: set[int] = set()
+    while passages and len(taken) < MOST:
+        best = max(passages, key=lambda one: (len(one.shows - shown), one.excerpt.step not in steps, len(one.shows), -one.place))
+        if taken and not best.shows - shown and best.excerpt.step in steps:
+            break
+        passages.remove(best)
+        taken.append(best)
+        shown |= best.shows
+        steps.add(best.excerpt.step)
+    return [one.excerpt for one in sorted(taken)]
+
+
+def _passages(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.Pattern[str]]) -> Iterator[_Passage]:
+    seen = 0
+    for step, kind, text, before, behind in (piece for whole_text in texts for piece in _near(*whole_text)):
+        folded = fold(text)
+        if not any(one.search(folded) for one in patterns):
+            continue
+        whole = mapped(text)
+        for n, one in enumerate(patterns):
+            if (match := one.search(folded)) is None:
+                continue
+            start, end = _window(text, *whole.original(*match.span()))
+            spans, shows = _hits(whole, patterns, start, end)
+            excerpt = Excerpt(step, kind, _pieces(text, spans, start, end), before or start > 0, behind or end < len(text))
+            yield _Passage(seen, excerpt, frozenset((*shows, n)))
+            seen += 1
+        if seen >= _SEEN:
+            return
+
+
+def _near(step: int, kind: str, text: str, before: bool, behind: bool) -> Iterator[tuple[int, str, str, bool, bool]]:
+    """A long text in pieces that overlap: the way back from a folded text is made for the piece that is shown, not for all of it."""
+    start = 0
+    while len(text) - start > _PIECE:
+        end = start + _PIECE
+        yield step, kind, text[start:end], before or start > 0, True
+        space = text.find(" ", end - _AGAIN, end)
+        start = space + 1 if space > 0 else end - _AGAIN
+    yield step, kind, text[start:], before or start > 0, behind
+
+
+def _window(text: str, start: int, end: int) -> tuple[int, int]:
+    """What is shown around a hit: whole words where the script has any, and no mark without its letter."""
+    end = min(end, start + LONGEST)
+    first, last = max(0, start - AROUND), min(len(text), end + AROUND)
+    if first:
+        space = re.search(r"\s", text[first : min(first + _AT_WORD, start)])
+        first += space.end() if space else 0
+        while first < start and joins(text[first]):
+            first += 1
+    if last < len(text):
+        rest = text[max(last - _AT_WORD, end) : last]
+        last -= len(rest) - max(map(rest.rfind, " \n\t")) if any(one in rest for one in " \n\t") else 0
+        while last < len(text) and joins(text[last]):
+            last += 1
+    return first, last
+
+
+def _hits(whole: Mapped, patterns: Sequence[re.Pattern[str]], start: int, end: int) -> tuple[list[tuple[int, int]], set[int]]:
+    """What of the question stands between these characters of the original, cut to them."""
+    spans: list[tuple[int, int]] = []
+    shows: set[int] = set()
+    first, last = whole.between(start, end)
+    for n, one in enumerate(patterns):
+        for match in one.finditer(whole.folded, first, last + LONGEST):  # beyond it: a word that is cut there is another word
+            if match.start() >= last:
+                break
+            a, b = whole.original(*match.span())
+            spans.append((max(a, start), min(b, end)))
+            shows.add(n)
+    return sorted(span for span in spans if span[0] < span[1]), shows
+
+
+def _pieces(text: str, spans: list[tuple[int, int]], start: int, end: int) -> list[Piece]:
+    found: list[Piece] = []
+    at = start
+    for first, last in spans:
+        first, last = max(first, at), max(last, at)  # two of what was asked may overlap
+        if first > at:
+            found.append(Piece(text[at:first], False))
+        if last > first:
+            if found and found[-1].hit and first == at:
+                first -= len(found.pop().text)
+            found.append(Piece(text[first:last], True))
+        at = last
+    return [*found, *([Piece(text[at:end], False)] if at < end else [])]
+
+
+def as_json(found: Sequence[Excerpt]) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": one.step,
+            "kind": one.kind,
+            "parts": [{"text": piece.text, "hit": piece.hit} for piece in one.pieces],
+            "more_before": one.before,
+            "more_after": one.after,
+        }
+        for one in found
+    ]
