@@ -67,7 +67,8 @@ def away(page: str, label: str) -> str:
 def test_a_search_reads_as_a_sentence_of_what_it_asks_for(refund: World, operator: Client) -> None:
     page = text(operator.get("/?customer_id=ACME-2024&from=2026-03-01&to=2026-03-31&amount_min=400&tool=issue_credit"))
     assert said(page) == "customer is ACME-2024 × amount ≥ 400 × called issue_credit × 1–31 Mar 2026 × + clear all"
-    assert said(text(operator.get("/"))) == "all sessions any time +"
+    assert said(text(operator.get("/"))) == "all sessions 30 days up to 22 Nov 2026, the newest there is × +"
+    assert said(text(operator.get(away(text(operator.get("/")), "the time range")))) == "all sessions any time +"
 
 
 def test_a_part_is_changed_and_the_rest_is_kept(refund: World, operator: Client) -> None:
@@ -82,7 +83,7 @@ def test_a_part_is_changed_and_the_rest_is_kept(refund: World, operator: Client)
 def test_a_part_is_taken_away_and_the_rest_is_kept(refund: World, operator: Client) -> None:
     page = text(operator.get("/?customer_id=ACME-2024&amount_min=400&when=7d&view=sessions"))
     assert asked(away(page, "customer is")) == {"amount_min": "400", "when": "7d", "view": "sessions"}
-    assert asked(away(page, "the time range")) == {"customer_id": "ACME-2024", "amount_min": "400", "view": "sessions"}
+    assert asked(away(page, "the time range")) == {"customer_id": "ACME-2024", "amount_min": "400", "view": "sessions", "range": "all"}
 
 
 def test_every_filter_of_sessions_can_be_added_and_has_its_words(refund: World, operator: Client) -> None:
