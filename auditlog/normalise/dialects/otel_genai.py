@@ -197,7 +197,7 @@ def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         error=error,
         input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo) or asked.messages,
         output=shapes.messages(first(said, "gen_ai.output.messages", "gen_ai.output_messages"), memo, "assistant") or told.messages,
-        cost_usd=decimal(first(said, "operation.cost", "gen_ai.usage.cost")),
+        cost_usd=decimal(first(said, "operation.cost", "gen_ai.usage.cost", "gen_ai.cost.total_cost")),
     )
 
 
