@@ -16,7 +16,17 @@ from auditlog.vocabulary import Approval, Call, Form, Media, Other, Part, Reason
 
 TEXTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
 REASONINGS = frozenset(
-    ("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning")
+    (
+        "reasoning",
+        "thinking",
+        "reasoning_content",
+        "reasoningcontent",
+        "reasoning_text",
+        "text_reasoning",
+        "thought",
+        "redacted_thinking",
+        "redacted_reasoning",
+    )
 )
 CALLS = frozenset(
     ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
@@ -123,9 +133,11 @@ def _written_down(said: str) -> Part | None:
 def reasoning(value: dict[str, Any]) -> Iterable[Part]:
     """Each text of a reasoning part, with the form in which the provider gave it away."""
     kind = kind_of(value)
-    if isinstance(value.get("reasoningContent"), dict):
-        inner = value["reasoningContent"].get("reasoningText", value["reasoningContent"])
-        value = inner if isinstance(inner, dict) else {"text": inner}
+    for key in ("reasoningContent", "content", "reasoningText"):  # each may hold the next
+        if isinstance(value.get(key), dict):
+            value = value[key]
+    if isinstance(value.get("reasoningText"), str):
+        value = {"text": value["reasoningText"]}
     found = False
     for key, form in (
         ("summary", "summary"),

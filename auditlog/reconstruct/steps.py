@@ -11,6 +11,7 @@ from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import arguments_key, flat
 from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, UNNAMED, Asked, Place, Prompt, Step, Tooling, message_text
 from auditlog.reconstruct.tree import key_of
+from auditlog.reconstruct.wrapped import told_already
 from auditlog.vocabulary import AgentRun, Approval, Call, Failure, Media, Message, MessageRecord, Reasoning, Result, Text, Where
 
 
@@ -312,7 +313,7 @@ class Builder:
             told = self.by_id.get(part.call_id or "", ())
             if told and told[0].tool is not None:
                 told[0].tool.answer(part)
-            elif not any(s.tool is not None and s.tool.result == part.result for s in self.steps):
+            elif not any(told_already(part.result, s) for s in self.steps):
                 step = self.add_call(Call(part.name or UNNAMED, part.call_id), place, place[0], wheres)
                 step.from_prompt = True
                 if step.tool is not None:

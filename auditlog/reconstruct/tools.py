@@ -10,6 +10,7 @@ from auditlog.reconstruct.keys import arguments_key
 from auditlog.reconstruct.step import AFTER, UNIQUE, Step, Tooling
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tree import Tree, key_of
+from auditlog.reconstruct.wrapped import decorated
 from auditlog.vocabulary import Call, ToolRun, Where
 
 LOG_SLACK = 250_000_000  # nanoseconds after its end in which a library writes down what it did
@@ -145,7 +146,7 @@ def _by_id(run: JoinedRun, calls: Waiting) -> bool:
         while steps and (steps[0].tool is None or steps[0].tool.ran):
             steps.popleft()
         for step in steps:
-            if step.tool is not None and not step.tool.ran and step.tool.name == run.runs[0].name:
+            if step.tool is not None and not step.tool.ran and (step.tool.name == run.runs[0].name or len(call_id) >= UNIQUE):
                 _give(run, step)
                 return True
     return False
@@ -194,13 +195,8 @@ def _give(run: JoinedRun, step: Step) -> None:
     if error is not None:
         tool.error, tool.failed = tool.error or error, True
     answered = next((r for r in run.runs if r.returned), None)
-    if answered is not None and (not tool.returned or _decorated(tool.result, answered.result)):
+    if answered is not None and (not tool.returned or decorated(tool.result, answered.result)):
         tool.result, tool.returned = answered.result, True
-
-
-def _decorated(shown: Any, returned: Any) -> bool:
-    """What the model was shown holds what the tool returned, whole, and something that a framework wrote around it."""
-    return isinstance(shown, str) and isinstance(returned, str) and len(returned) > 1 and len(shown) > len(returned) and returned in shown
 
 
 def outcome(tool: Tooling) -> str:

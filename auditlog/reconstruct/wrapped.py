@@ -1,0 +1,36 @@
+"""Owns what frameworks write around a tool's answer before the model is shown it: the same answer, not another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auditlog.normalise import notation
+from auditlog.normalise.values import structure
+from auditlog.reconstruct.keys import canonical, flat
+from auditlog.reconstruct.step import Step
+
+SHORTEST = 8  # characters of an answer that are not found inside of another by chance
+
+
+def decorated(shown: Any, returned: Any) -> bool:
+    """What the model was shown holds what the tool returned, and something that a framework wrote around it, or in another notation."""
+    if not isinstance(shown, str):
+        return False
+    if isinstance(returned, str) and len(returned) > 1 and len(shown) > len(returned) and returned in shown:
+        return True
+    meant = structure(returned) if isinstance(returned, str) else returned
+    if not isinstance(meant, dict | list) or not meant or structure(shown) is not None:
+        return False
+    begin = min((i for i in map(shown.find, "{[") if i >= 0), default=-1)
+    written = notation.value(shown[begin:]) if begin >= 0 else None
+    return written is not None and canonical(written) == canonical(meant)
+
+
+def told_already(result: Any, step: Step) -> bool:
+    """Whether a step shows this answer, or the error that a framework told the model of as if a tool had answered."""
+    if step.tool is None:
+        return step.kind == "error" and isinstance(result, str) and len(step.text) >= SHORTEST and flat(step.text) in flat(result)
+    if not step.tool.returned:
+        return False
+    known = step.tool.result
+    return bool(known == result) or (decorated(result, known) and (not isinstance(known, str) or len(known) >= SHORTEST))
