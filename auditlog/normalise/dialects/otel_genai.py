@@ -301,7 +301,7 @@ def _span_messages(item: Span, said: dict[str, Any], memo: Memo) -> Iterator[tup
                 yield found[0], found[1]
         elif event.name in CONTENT_EVENTS:
             key, role, direction = CONTENT_EVENTS[event.name]
-            yield from ((direction, m) for m in shapes.messages(told.get(key), memo, role))
+            yield from ((direction, m) for m in _content(told, key, role, memo) if key not in said)
         elif event.name in DETAILS:
             yield from (("input", Message("system", (Text(s),))) for s in system_texts(told.get("gen_ai.system_instructions"), memo))
             yield from (("input", m) for m in shapes.messages(told.get("gen_ai.input.messages"), memo))
@@ -313,6 +313,14 @@ def _span_messages(item: Span, said: dict[str, Any], memo: Memo) -> Iterator[tup
                 found = _event_message(told["event.name"], told, memo)
                 if found is not None:
                     yield found[0], found[1]
+
+
+def _content(told: dict[str, Any], key: str, role: Role, memo: Memo) -> tuple[Message, ...]:
+    """A whole prompt or completion as one value; some write "None" where a model only called tools."""
+    if told.get(key) == "None":
+        return ()
+    found = observed.asked_of(told.get(key), memo).messages if role == "user" else ()
+    return found or shapes.messages(told.get(key), memo, role)
 
 
 def _event_message(name: str, told: dict[str, Any], memo: Memo) -> tuple[Literal["input", "output"], Message] | None:
