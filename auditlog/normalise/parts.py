@@ -28,6 +28,8 @@ REASONINGS = frozenset(
         "redacted_reasoning",
     )
 )
+ARGUMENTS = ("arguments", "input", "args", "parameters", "arguments_json", "tool_kwargs")  # members of a call that hold them
+THOUGHTS = frozenset(("reasoningContent", "reasoning_text"))  # members that only a part of reasoning has
 CALLS = frozenset(
     ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
 )
@@ -67,7 +69,7 @@ def parts(content: Any) -> list[Part]:
         if isinstance(element, str):
             out += [Text(element)] if element else []
         elif isinstance(element, dict):
-            if kind_of(element) in REASONINGS or "reasoningContent" in element:
+            if kind_of(element) in REASONINGS or not THOUGHTS.isdisjoint(element):
                 out += reasoning(element)
             else:
                 found = part(element)
@@ -87,14 +89,16 @@ def is_part(value: dict[str, Any]) -> bool:
 
 
 def kind_of(value: dict[str, Any]) -> str:
-    found = value.get("type") or value.get("kind") or value.get("part_kind") or ""
+    found = value.get("type") or value.get("kind") or value.get("part_kind") or value.get("block_type") or ""
     return str(found).lower()
 
 
 def part(value: dict[str, Any]) -> Part | None:
     """One part of a message; None where it is empty."""
     kind = kind_of(value)
-    if kind in REASONINGS or "reasoningContent" in value or (value.get("thought") is True and "text" in value):
+    if not kind and isinstance(value.get("origin"), dict) and "result" in value:  # a result with the call that it answers
+        return _result({**value["origin"], **value, "is_error": value.get("error")})
+    if kind in REASONINGS or not THOUGHTS.isdisjoint(value) or (value.get("thought") is True and "text" in value):
         found = list(reasoning(value))
         return found[0] if found else None
     for key in ("toolUse", "functionCall", "function_call", "toolResult", "functionResponse", "function_response"):
@@ -146,6 +150,7 @@ def reasoning(value: dict[str, Any]) -> Iterable[Part]:
         ("text", "full"),
         ("reasoning", "full"),
         ("reasoning_content", "full"),
+        ("reasoning_text", "full"),
     ):
         for said in _texts(value.get(key)):
             found = True
@@ -222,7 +227,12 @@ def tool_call(value: dict[str, Any]) -> Call | None:
     if name is None:
         return None
     sent = next(
-        (h[k] for h in (holder, value) for k in ("arguments", "input", "args", "parameters", "arguments_json") if h.get(k) is not None),
+        (
+            h[k]
+            for h in (holder, value)
+            for k in ("arguments", "input", "args", "parameters", "arguments_json", "tool_kwargs")
+            if h.get(k) is not None
+        ),
         None,
     )
     found, raw = arguments(sent)

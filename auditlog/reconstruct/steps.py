@@ -326,9 +326,9 @@ class Builder:
             self.system(text, run.where.start)
         for messages, time in ((run.input, run.where.start), (run.output, run.where.end or run.where.start)):
             for index, message in enumerate(messages):
-                self._agent_message(run, message, (time, 1 << 29, PROMPT if time == run.where.start else AFTER, index))
+                self.agent_message(run, message, (time, 1 << 29, PROMPT if time == run.where.start else AFTER, index))
 
-    def _agent_message(self, run: AgentRun, message: Message, place: Place) -> None:
+    def agent_message(self, run: AgentRun, message: Message, place: Place) -> None:
         if message.role == "system":
             self.system(message_text(message), run.where.start)
             return

@@ -28,6 +28,7 @@ from auditlog.vocabulary import (
 
 NAME = "openinference"
 KIND = "openinference.span.kind"
+ANSWERED = ("llm.output_messages.", "llm.token_count.")
 
 
 def recognises(item: Item) -> bool:
@@ -46,6 +47,9 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     said = attributes(item.attributes)
     kind = str(said.get(KIND) or "").upper()
     where, error = where_of(received), _error(item)
+    if kind == "LLM" and item.name.rpartition(".")[2].startswith("_") and not any(key.startswith(ANSWERED) for key in said):
+        asked = request_of(structure(said.get("input.value")), memo)  # a library's own function that only prepares the request
+        return [AgentRun(where=where, input=tuple(m for m in asked.messages if m.role == "user"), error=error)]
     if kind == "LLM" or not kind:
         return list(_model_calls(where, said, error, memo))
     if kind == "TOOL" and "tool.name" not in said and item.name.lower().startswith("handoff"):
@@ -173,7 +177,8 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
     ]
     yield ModelCall(
         where=where,
-        requested_model=text(first(said, "llm.request.model_name")),
+        requested_model=text(first(said, "llm.request.model_name"))
+        or (text(first(parameters, "model", "model_name", "model_id")) if isinstance(parameters, dict) else None),
         response_model=text(first(said, "llm.response.model_name", "llm.model_name")),
         provider=text(first(said, "llm.provider", "llm.system")),
         parameters=_scalars(parameters),
@@ -269,9 +274,17 @@ def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         name=text(said.get("agent.name")),
         error=error,
         input=heard or (_plain_message(asked, said.get("input.mime_type"), "user") if agent else ()),
+        history=_history(structure(answered), memo),
         output=_messages(said, "llm.output_messages.")
         or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else last_answer(structure(answered))),
     )
+
+
+def _history(state: Any, memo: Memo) -> tuple[Message, ...]:
+    """The conversation in the state that a framework's run ended with."""
+    listed = state.get("messages") if isinstance(state, dict) else None
+    found = shapes.messages(listed, memo) if isinstance(listed, list) and len(listed) > 1 else ()
+    return found if any(m.role == "assistant" for m in found) else ()
 
 
 def _plain_message(value: Any, mime: Any, role: Any) -> tuple[Message, ...]:

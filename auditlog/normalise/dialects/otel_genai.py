@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from auditlog.item import Item, Log, Span
-from auditlog.normalise import observed, parts, shapes
+from auditlog.normalise import notation, observed, parts, shapes
 from auditlog.normalise.values import Memo, attributes, count, decimal, first, given, parsed, plain, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
@@ -259,17 +259,20 @@ def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None,
     status = str(said.get("gen_ai.tool.status") or "").lower()
     if error is None and status in ("error", "failed", "failure"):
         error = status
+    if found is None and raw is not None:
+        found = notation.value(raw)
+    whole = shapes.answer_of(answer)
     name = text(said.get("gen_ai.tool.name")) or item.name.removeprefix("execute_tool").strip() or item.name
     schema = structure(said.get("gen_ai.tool.json_schema"))
     return ToolRun(
         where=where,
         name=name,
-        call_id=given(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")),
+        call_id=given(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")) or (whole.call_id if whole is not None else None),
         arguments=found,
         arguments_raw=raw,
-        result=answer,
+        result=whole.result if whole is not None else answer,
         returned=answer is not None,
-        error=error,
+        error=error or (str(whole.result) if whole is not None and whole.failed else None),
         agent=text(said.get("gen_ai.agent.name")),
         tool=Tool(name, text(said.get("gen_ai.tool.description")), schema)
         if schema is not None or "gen_ai.tool.description" in said
