@@ -259,6 +259,8 @@ def _by_enclosure(nodes: dict[Key, Node], tree: Tree) -> set[Key]:
         children = _children(inside[key], inside, aggregates)
         roots = {c.root().key: c.root() for c in children}
         if outer_node.root().key in roots:
+            if len({i for c in children for i in c.said("response_id")}) > 1:
+                aggregates.add(key)  # it repeats one of several responses that came while it lasted
             continue  # the response's ID has already said which of them it is
         if len(roots) == 1:
             child = next(iter(roots.values()))

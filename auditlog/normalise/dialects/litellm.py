@@ -27,7 +27,8 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     item = received.item
     if not isinstance(item, Span):
         return []
-    body = _body(attributes(item.attributes), memo)
+    said = attributes(item.attributes)
+    body = _body(said, memo)
     asked = request_of(body, memo)
     told = response_of({key: value for key, value in body.items() if key not in SENT}, memo)
     if not (asked.messages or told.messages):
@@ -35,6 +36,7 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     return [
         ModelCall(
             where=where_of(received),
+            provider=next((key.split(".")[1] for key in said if key.startswith("llm.") and key.count(".") >= 2), None),
             response_model=told.model,
             response_id=told.response_id,
             usage=told.usage,
