@@ -9,9 +9,24 @@ from typing import Any
 from auditlog.reconstruct.calls import JoinedCall
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import arguments_key, flat
-from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, UNNAMED, Asked, Place, Prompt, Step, Tooling, message_text
+from auditlog.reconstruct.step import (
+    AFTER,
+    ANSWER,
+    NEIGHBOURS,
+    PROMPT,
+    UNIQUE,
+    UNNAMED,
+    Asked,
+    Place,
+    Prompt,
+    Step,
+    Tooling,
+    by_name,
+    made_up,
+    message_text,
+)
 from auditlog.reconstruct.tree import key_of
-from auditlog.reconstruct.wrapped import told_already
+from auditlog.reconstruct.wrapped import pieced, told_already
 from auditlog.vocabulary import AgentRun, Approval, Call, Failure, Media, Message, MessageRecord, Reasoning, Result, Text, Where
 
 
@@ -191,6 +206,7 @@ class Builder:
         return True
 
     def _find_call(self, part: Call, counts: Prompt) -> Step | None:
+        part = Call(part.name, None, part.arguments, part.arguments_raw) if made_up(part) else part
         for call_id in (part.call_id, *part.other_ids):
             if call_id and call_id in self.by_id:
                 key: Any = ("id", call_id)
@@ -209,6 +225,7 @@ class Builder:
         return None
 
     def _answered(self, part: Result, counts: Prompt, place: Place, wheres: Sequence[Where]) -> None:
+        part = by_name(part, self.unanswered)
         if part.call_id and part.call_id in self.by_id:
             counts["result", part.call_id] += 1
             known = self.by_id[part.call_id]
@@ -266,7 +283,7 @@ class Builder:
 
     def _left_over(self, part: Call) -> bool:
         """A call of an earlier answer that a library left on this one: the same ID, and one that nobody numbers from zero."""
-        if not part.call_id or len(part.call_id) < UNIQUE:
+        if not part.call_id or len(part.call_id) < UNIQUE or made_up(part):
             return False
         return any(s.tool is not None and s.tool.key == Tooling(part).key for s in self.by_id.get(part.call_id, ()))
 
@@ -342,7 +359,7 @@ class Builder:
             elif isinstance(part, Text | Reasoning) and part.text.strip():
                 kind = "reasoning" if isinstance(part, Reasoning) else "user_message" if message.role == "user" else "assistant_message"
                 text = self.flat(part.text)
-                if self.known.get((kind, text)) or (kind, text) in self.covered:
+                if self.known.get((kind, text)) or (kind, text) in self.covered or pieced(text, kind, self.steps):
                     continue
                 step = self.add(Step(kind, place, place[0], [run.where], part.text))
                 step.agent = run.name if kind != "user_message" else None

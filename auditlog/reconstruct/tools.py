@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from auditlog.reconstruct.keys import arguments_key
-from auditlog.reconstruct.step import AFTER, UNIQUE, Step, Tooling
+from auditlog.reconstruct.step import AFTER, UNIQUE, Step, Tooling, made_up
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tree import Tree, key_of
 from auditlog.reconstruct.wrapped import decorated
@@ -128,7 +128,7 @@ def _in_order(steps: Iterable[Step]) -> list[Step]:
 def place_runs(runs: Iterable[JoinedRun], builder: Builder) -> None:
     """Gives each run to the call that it executed: by ID, else by name and arguments in order, else by name in order."""
     waiting = list(runs)
-    for match in (_by_id, _by_arguments, _by_name):
+    for match in (_by_id, _by_arguments, _by_name, _under_another_id):
         calls = Waiting(builder)
         waiting = [run for run in waiting if not match(run, calls)]
     for run in waiting:
@@ -160,6 +160,21 @@ def _by_arguments(run: JoinedRun, calls: Waiting) -> bool:
 def _by_name(run: JoinedRun, calls: Waiting) -> bool:
     """Where the arguments of either side were not recorded, or the library rewrote them on the way."""
     return _to_next(run, calls.by_name.get(run.runs[0].name, []), before=run.end)
+
+
+def _under_another_id(run: JoinedRun, calls: Waiting) -> bool:
+    """A library may name an execution otherwise than the model named the call, or number calls where the provider gave them no IDs."""
+    if run.call_id is None or run.call_id in calls.by_id:
+        return False  # the model's answer knows that ID: it is that call or none
+    for step in calls.by_name.get(run.runs[0].name, []):
+        tool = step.tool
+        if tool is None or tool.ran or step.place[0] > run.start + LOG_SLACK or not (run.key is None or run.key == tool.key[1]):
+            continue
+        tool.ids.add(run.call_id)
+        tool.call_id = run.call_id if made_up(tool) else tool.call_id
+        _give(run, step)
+        return True
+    return False
 
 
 def _to_next(run: JoinedRun, steps: list[Step], before: int = 0) -> bool:

@@ -1,7 +1,8 @@
-"""Owns what frameworks write around a tool's answer before the model is shown it: the same answer, not another one."""
+"""Owns what frameworks write once more in other words: a tool's answer with something around it, several answers as one text."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from auditlog.normalise import notation
@@ -34,3 +35,13 @@ def told_already(result: Any, step: Step) -> bool:
         return False
     known = step.tool.result
     return bool(known == result) or (decorated(result, known) and (not isinstance(known, str) or len(known) >= SHORTEST))
+
+
+def pieced(text: str, kind: str, steps: Iterable[Step]) -> bool:
+    """Whether a text, without its blanks, is what several steps of this kind said one after the other: a stream's whole."""
+    rest, pieces = text, 0
+    for step in sorted((s for s in steps if s.kind == kind), key=lambda s: s.place):
+        said = flat(step.text)
+        if said and rest.startswith(said):
+            rest, pieces = rest[len(said) :], pieces + 1
+    return not rest and pieces > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ from auditlog.vocabulary import (
 
 NAME = "openinference"
 KIND = "openinference.span.kind"
+PRIVATE = re.compile(r"\._[a-z]\w*$")
 ANSWERED = ("llm.output_messages.", "llm.token_count.")
 
 
@@ -47,7 +49,7 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     said = attributes(item.attributes)
     kind = str(said.get(KIND) or "").upper()
     where, error = where_of(received), _error(item)
-    if kind == "LLM" and item.name.rpartition(".")[2].startswith("_") and not any(key.startswith(ANSWERED) for key in said):
+    if kind == "LLM" and PRIVATE.search(item.name) and not any(key.startswith(ANSWERED) for key in said):
         asked = request_of(structure(said.get("input.value")), memo)  # a library's own function that only prepares the request
         return [AgentRun(where=where, input=tuple(m for m in asked.messages if m.role == "user"), error=error)]
     if kind == "LLM" or not kind:

@@ -1,4 +1,4 @@
-"""Sessions that libraries outside of the corpus really sent, trimmed: each is told whole, once, in its order, in whatever order it arrives."""
+"""Sessions that libraries outside of the corpus really sent, trimmed: told whole, once, in their order, however they arrive."""
 
 from __future__ import annotations
 
