@@ -29,6 +29,7 @@ REASONINGS = frozenset(
     )
 )
 ARGUMENTS = ("arguments", "input", "args", "parameters", "arguments_json", "tool_kwargs")  # members of a call that hold them
+WRAPPED = frozenset(("reasoningContent", "toolUse", "toolResult"))  # parts that are told apart by the one member that holds them
 THOUGHTS = frozenset(("reasoningContent", "reasoning_text"))  # members that only a part of reasoning has
 CALLS = frozenset(
     ("tool_call", "tool_use", "function_call", "tool-call", "toolcall", "server_tool_use", "mcp_call", "custom_tool_call", "function")
@@ -128,7 +129,9 @@ def _written_down(said: str) -> Part | None:
     if not said.startswith('{"') or len(said) < 20:
         return None
     inner = structure(said)
-    if not isinstance(inner, dict) or kind_of(inner) not in REASONINGS | CALLS | RESULTS:
+    if not isinstance(inner, dict) or (
+        kind_of(inner) not in REASONINGS | CALLS | RESULTS and not (len(inner) == 1 and set(inner) <= WRAPPED)
+    ):
         return None
     found = part(inner)
     return found if not isinstance(found, Other) else None

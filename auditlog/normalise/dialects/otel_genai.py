@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from auditlog.item import Item, Log, Span
-from auditlog.normalise import notation, observed, parts, shapes
+from auditlog.normalise import events, notation, observed, parts, shapes
 from auditlog.normalise.values import Memo, attributes, count, decimal, first, given, parsed, plain, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
@@ -61,14 +61,6 @@ TOOLS = (
 TOOL_OPERATIONS = frozenset(("execute_tool", "tool_call", "tool", "call_tool", "tools/call"))
 NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "image_generation", "create_agent"))
 DETAILS = frozenset(("gen_ai.client.inference.operation.details", "gen_ai.client.operation.details"))
-MESSAGE_EVENTS: dict[str, tuple[Role, Literal["input", "output"]]] = {
-    "gen_ai.system.message": ("system", "input"),
-    "gen_ai.developer.message": ("system", "input"),
-    "gen_ai.user.message": ("user", "input"),
-    "gen_ai.assistant.message": ("assistant", "input"),
-    "gen_ai.tool.message": ("tool", "input"),
-    "gen_ai.choice": ("assistant", "output"),
-}
 CONTENT_EVENTS: dict[str, tuple[str, Role, Literal["input", "output"]]] = {
     "gen_ai.content.prompt": ("gen_ai.prompt", "user", "input"),
     "gen_ai.content.completion": ("gen_ai.completion", "assistant", "output"),
@@ -298,8 +290,8 @@ def _from_details(told: dict[str, Any], found: Any, raw: str | None, answer: Any
 def _span_messages(item: Span, said: dict[str, Any], memo: Memo) -> Iterator[tuple[str, Message]]:
     for event in item.events:
         told = attributes(event.attributes)
-        if event.name in MESSAGE_EVENTS:
-            found = _event_message(event.name, told, memo)
+        if event.name in events.NAMES:
+            found = events.message(event.name, told, memo)
             if found is not None:
                 yield found[0], found[1]
         elif event.name in CONTENT_EVENTS:
@@ -311,11 +303,7 @@ def _span_messages(item: Span, said: dict[str, Any], memo: Memo) -> Iterator[tup
             yield from (("output", m) for m in shapes.messages(told.get("gen_ai.output.messages"), memo, "assistant"))
     listed = structure(said.get("events"))
     if isinstance(listed, list):  # the same events as one attribute
-        for told in listed:
-            if isinstance(told, dict) and told.get("event.name") in MESSAGE_EVENTS:
-                found = _event_message(told["event.name"], told, memo)
-                if found is not None:
-                    yield found[0], found[1]
+        yield from events.listed([told for told in listed if isinstance(told, dict)], memo)
 
 
 def _content(told: dict[str, Any], key: str, role: Role, memo: Memo) -> tuple[Message, ...]:
@@ -324,37 +312,6 @@ def _content(told: dict[str, Any], key: str, role: Role, memo: Memo) -> tuple[Me
         return ()
     found = observed.asked_of(told.get(key), memo).messages if role == "user" else ()
     return found or shapes.messages(told.get(key), memo, role)
-
-
-def _event_message(name: str, told: dict[str, Any], memo: Memo) -> tuple[Literal["input", "output"], Message] | None:
-    role, direction = MESSAGE_EVENTS[name]
-    whole = structure(told.get("gen_ai.event.content"))
-    if isinstance(whole, dict):  # the whole message as one attribute
-        told = whole
-    inner = told.get("message") if direction == "output" and told.get("message") is not None else None
-    written = structure(inner)
-    if isinstance(written, dict) and not written.keys().isdisjoint(("role", "content", "tool_calls", "parts")):
-        inner = written
-    if isinstance(inner, dict):
-        body = {**inner}
-    elif isinstance(inner, str):
-        body = {"content": inner}
-    else:
-        body = {k: v for k, v in told.items() if k not in ("event.name", "gen_ai.system", "gen_ai.message.index", "finish_reason", "index")}
-    content = structure(body.get("content"))
-    if isinstance(content, list) and content and all(isinstance(p, dict) for p in content):
-        body["content"] = content  # attributes of events hold only text, so lists of parts are written as JSON
-    if told.get("tool_calls") is not None:
-        body.setdefault("tool_calls", told["tool_calls"])  # some write the calls of a choice beside its message
-    if isinstance(body.get("tool_calls"), str):
-        body["tool_calls"] = structure(body["tool_calls"])
-    body["role"] = role if role != "assistant" else body.get("role", role)
-    if role == "assistant":
-        body.pop("id", None)
-    found = shapes.message(body, role)
-    if found is None or not found.parts:
-        return None
-    return direction, found
 
 
 # -- logs ----------------------------------------------------------------------------------------------------------------------
@@ -368,7 +325,7 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
     if name in DETAILS:
         said = {**told, **attributes(item.attributes)}
         yield model_call(where, said, text(said.get("error.type")), memo)
-    elif name in MESSAGE_EVENTS:
+    elif name in events.NAMES:
         said = told or ({"content": body} if isinstance(body, str) else {})
         if not said:
             said = {
@@ -378,7 +335,7 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
         if isinstance(content, dict) and isinstance(content.get("tools"), list):
             yield AgentRun(where=where, tools=parts.tools(content["tools"]))  # what was offered, recorded as if it were a message
             return
-        found = _event_message(name, said, memo)
+        found = events.message(name, said, memo)
         if found is not None:
             yield MessageRecord(where, found[1], found[0], text(said.get("finish_reason")))
     elif name == "gen_ai.evaluation.result":
