@@ -149,7 +149,8 @@ def retrieval(where: Where, said: dict[str, Any]) -> Happening:
 
 def _looks_like_a_call(said: dict[str, Any]) -> bool:
     return "gen_ai.response.id" in said or (
-        "gen_ai.request.model" in said and first(said, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens") is not None
+        "gen_ai.request.model" in said
+        and first(said, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "gen_ai.response.model") is not None
     )
 
 
