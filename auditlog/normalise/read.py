@@ -69,8 +69,9 @@ def read(received: Received, memo: Memo | None = None) -> Reading:
     item = received.item
     facts: list[Fact] = []
     spoke: list[str] = []
+    claimed = litellm.claims(item)
     for dialect in DIALECTS:
-        if dialect.recognises(item):
+        if dialect.recognises(item) and (not claimed or dialect.name == litellm.NAME):
             spoke.append(dialect.name)
             facts += _safely(dialect, received, memo)
     if not any(_tells(f) for f in facts) and by_words.recognises(item):

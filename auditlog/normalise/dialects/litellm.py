@@ -9,18 +9,29 @@ from __future__ import annotations
 from typing import Any
 
 from auditlog.item import Item, Span
-from auditlog.normalise import notation
+from auditlog.normalise import notation, shapes
 from auditlog.normalise.bodies import SENT, request_of, response_of
-from auditlog.normalise.values import Memo, attributes, structure, where_of
-from auditlog.vocabulary import Fact, ModelCall, Received
+from auditlog.normalise.values import Memo, attributes, structure, text, where_of
+from auditlog.vocabulary import AgentRun, Fact, ModelCall, Received
 
 NAME = "litellm"
 RAW = "raw_gen_ai_request"
+OVERWRITTEN = frozenset(("llm.is_streaming", "metadata.user_api_key_hash", "error.llm_provider", "gen_ai.output.messages"))
 WHOLE = "stringified_raw_response"  # a response that is no JSON object
 
 
 def recognises(item: Item) -> bool:
-    return isinstance(item, Span) and item.name == RAW and any(key.startswith("llm.") for key, _, _ in item.attributes)
+    if not isinstance(item, Span):
+        return False
+    return claims(item) or (item.name == RAW and any(key.startswith("llm.") for key, _, _ in item.attributes))
+
+
+def claims(item: Item) -> bool:
+    """Whether it is a span of the application that several requests wrote on, the last of them in vain: what it says is of several."""
+    if not isinstance(item, Span) or item.context.scope is None or item.context.scope[0] == NAME:
+        return False
+    keys = {key for key, _, _ in item.attributes}
+    return keys >= OVERWRITTEN
 
 
 def translate(received: Received, memo: Memo) -> list[Fact]:
@@ -28,6 +39,10 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     if not isinstance(item, Span):
         return []
     said = attributes(item.attributes)
+    if item.name != RAW:
+        sent = shapes.messages(said.get("gen_ai.input.messages"), memo)  # the last request repeats what tools returned before it
+        answered = tuple(m for m in sent if m.role == "tool")
+        return [AgentRun(where=where_of(received), input=answered, error=text(said.get("error.message")) or "error")]
     body = _body(said, memo)
     asked = request_of(body, memo)
     told = response_of({key: value for key, value in body.items() if key not in SENT}, memo)

@@ -97,7 +97,8 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
         yield _tool_run(item, where, said, error, memo)
         return
     heard = list(_span_messages(item, said, memo))
-    if operation in MODEL_OPERATIONS or (not operation and _looks_like_a_call(said)):
+    failed = error is not None and "gen_ai.request.model" in said and "gen_ai.agent.name" not in said
+    if operation in MODEL_OPERATIONS or (not operation and (failed or _looks_like_a_call(said))):
         call = model_call(where, said, error, memo)
         call.input += tuple(m for direction, m in heard if direction == "input")
         call.output += tuple(m for direction, m in heard if direction == "output")
