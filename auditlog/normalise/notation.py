@@ -14,8 +14,8 @@ ODD = re.compile(r"\\[^\n\\'\"abfnrtv0-3xNuU]|[-+~]\s*[-+~]\s*[-+~]")  # escapes
 ODD_ESCAPE = re.compile(r"\\[^\n\\'\"abfnrtv0-3xNuU]")
 LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 QUOTES = ("'", '"')
-OBJECT = re.compile(r"\s*\[?\s*[A-Za-z_][\w.]*(?:\(|=)")
-FIELDS = re.compile(r"\s*[A-Za-z_]\w*=")  # an object that is written without its name: its fields, with blanks between them
+OBJECT = re.compile(r"(?:\[\s*)?[A-Za-z_][\w.]*(?:\(|=)")
+FIELDS = re.compile(r"[A-Za-z_]\w*=")  # an object that is written without its name: its fields, with blanks between them
 ANGLED = re.compile(
     r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|<[A-Za-z_][\w.]*(?:: (?P<value>'[^'\\]*'|\d+)|(?: object)?(?: at 0x[0-9a-f]+)?)>"
 )
@@ -37,7 +37,8 @@ def value(text: str) -> Any:
 
 def objects(text: str) -> Any:
     """Like `value`, also where objects stand in it: `Name(a=1)` becomes {"a": 1}, `<Role.USER: 'user'>` "user"; None where unclear."""
-    if len(text) > LONGEST or ODD_ESCAPE.search(text) or not OBJECT.match(text):
+    text = text.strip()
+    if len(text) > LONGEST or not OBJECT.match(text) or ODD_ESCAPE.search(text):
         return None
     plain = ANGLED.sub(_angled, text)
     if _depth(plain) > DEEPEST:
@@ -45,7 +46,7 @@ def objects(text: str) -> Any:
     if FIELDS.match(plain):
         plain = f"_({BETWEEN.sub(lambda m: m[0] if m[0][0] in QUOTES else ', ', plain)})"
     try:
-        found = _node(ast.parse(plain.strip(), mode="eval").body)
+        found = _node(ast.parse(plain, mode="eval").body)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
     return found if isinstance(found, dict | list) else None

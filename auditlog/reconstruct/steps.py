@@ -26,8 +26,10 @@ from auditlog.reconstruct.step import (
     message_text,
 )
 from auditlog.reconstruct.tree import key_of
-from auditlog.reconstruct.wrapped import pieced, told_already
+from auditlog.reconstruct.wrapped import Said, told_already
 from auditlog.vocabulary import AgentRun, Approval, Call, Failure, Media, Message, MessageRecord, Reasoning, Result, Text, Where
+
+CLOSELY = 200  # results without calls that are looked for in every other notation, too
 
 
 class Builder:
@@ -46,6 +48,7 @@ class Builder:
         self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
         self.lost: dict[Any, tuple[Result, Place, Sequence[Where]]] = {}  # results whose call nobody has told of so far
         self.approvals: dict[str, Asked] = {}
+        self.said: Said | None = None
         self._flat: dict[str, str] = {}
         self._prompts: dict[tuple[str, ...], tuple[tuple[Message, ...], Prompt]] = {}
 
@@ -326,11 +329,11 @@ class Builder:
 
     def results_without_calls(self) -> None:
         """What came back happened, even where the call that it answers was never recorded."""
-        for part, place, wheres in sorted(self.lost.values(), key=lambda found: found[1]):
+        for n, (part, place, wheres) in enumerate(sorted(self.lost.values(), key=lambda found: found[1])):
             told = self.by_id.get(part.call_id or "", ())
             if told and told[0].tool is not None:
                 told[0].tool.answer(part)
-            elif not any(told_already(part.result, s) for s in self.steps):
+            elif not any(told_already(part.result, s, n < CLOSELY) for s in self.steps):
                 step = self.add_call(Call(part.name or UNNAMED, part.call_id), place, place[0], wheres)
                 step.from_prompt = True
                 if step.tool is not None:
@@ -359,10 +362,14 @@ class Builder:
             elif isinstance(part, Text | Reasoning) and part.text.strip():
                 kind = "reasoning" if isinstance(part, Reasoning) else "user_message" if message.role == "user" else "assistant_message"
                 text = self.flat(part.text)
-                if self.known.get((kind, text)) or (kind, text) in self.covered or pieced(text, kind, self.steps):
+                if self.known.get((kind, text)) or (kind, text) in self.covered or self._joins(text, run.where):
                     continue
                 step = self.add(Step(kind, place, place[0], [run.where], part.text))
                 step.agent = run.name if kind != "user_message" else None
+
+    def _joins(self, text: str, where: Where) -> bool:
+        self.said = self.said or Said(self.steps)
+        return self.said.joined(text, where.start, where.end)
 
     def approval(self, part: Approval, place: Place, wheres: Sequence[Where]) -> None:
         """Asked once and decided once, however many prompts repeat it; the decision is what happened last."""

@@ -166,13 +166,17 @@ def _under_another_id(run: JoinedRun, calls: Waiting) -> bool:
     """A library may name an execution otherwise than the model named the call, or number calls where the provider gave them no IDs."""
     if run.call_id is None or run.call_id in calls.by_id:
         return False  # the model's answer knows that ID: it is that call or none
-    for step in calls.by_name.get(run.runs[0].name, []):
+    steps, key = calls.by_name.get(run.runs[0].name, []), run.key
+    for place, step in enumerate(steps):
         tool = step.tool
-        if tool is None or tool.ran or step.place[0] > run.start + LOG_SLACK or not (run.key is None or run.key == tool.key[1]):
+        if step.place[0] > run.start + LOG_SLACK:
+            return False
+        if tool is None or tool.ran or (key is not None and key != tool.key[1]):
             continue
         tool.ids.add(run.call_id)
         tool.call_id = run.call_id if made_up(tool) else tool.call_id
         _give(run, step)
+        del steps[place]
         return True
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,8 +28,10 @@ def decorated(shown: Any, returned: Any) -> bool:
     return written is not None and canonical(written) == canonical(meant)
 
 
-def told_already(result: Any, step: Step) -> bool:
+def told_already(result: Any, step: Step, closely: bool) -> bool:
     """Whether a step shows this answer, or the error that a framework told the model of as if a tool had answered."""
+    if not closely:
+        return step.tool is not None and bool(step.tool.result == result)
     if step.tool is None:
         return step.kind == "error" and isinstance(result, str) and len(step.text) >= SHORTEST and flat(step.text) in flat(result)
     if not step.tool.returned:
@@ -37,11 +40,17 @@ def told_already(result: Any, step: Step) -> bool:
     return bool(known == result) or (decorated(result, known) and (not isinstance(known, str) or len(known) >= SHORTEST))
 
 
-def pieced(text: str, kind: str, steps: Iterable[Step]) -> bool:
-    """Whether a text, without its blanks, is what several steps of this kind said one after the other: a stream's whole."""
-    rest, pieces = text, 0
-    for step in sorted((s for s in steps if s.kind == kind), key=lambda s: s.place):
-        said = flat(step.text)
-        if said and rest.startswith(said):
-            rest, pieces = rest[len(said) :], pieces + 1
-    return not rest and pieces > 1
+class Said:
+    """The answers of models in their order, to tell whether a text is several of them one after the other: a stream's whole."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        found = sorted((s for s in steps if s.kind == "assistant_message" and s.call is not None), key=lambda s: s.place)
+        self.times, self.texts = [s.place[0] for s in found], [flat(s.text) for s in found]
+
+    def joined(self, text: str, start: int, end: int) -> bool:
+        """Whether a text, without its blanks, is made of answers that were given between these times."""
+        rest, pieces = text, 0
+        for said in self.texts[bisect_left(self.times, start) : bisect_right(self.times, end)]:
+            if said and rest.startswith(said):
+                rest, pieces = rest[len(said) :], pieces + 1
+        return not rest and pieces > 1

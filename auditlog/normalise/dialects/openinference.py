@@ -269,6 +269,7 @@ def _tool_arguments(said: dict[str, Any], schema: Any) -> tuple[Any, str | None]
 def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> AgentRun:
     """An agent's own input and output are messages only where they are plain text: frameworks also write their state there."""
     asked, answered = said.get("input.value"), said.get("output.value")
+    state = structure(answered)
     heard = _messages(said, "llm.input_messages.")
     agent = str(said.get(KIND) or "").upper() == "AGENT"
     return AgentRun(
@@ -276,16 +277,19 @@ def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         name=text(said.get("agent.name")),
         error=error,
         input=heard or (_plain_message(asked, said.get("input.mime_type"), "user") if agent else ()),
-        history=_history(structure(answered), memo),
+        history=_history(state, memo),
         output=_messages(said, "llm.output_messages.")
-        or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else last_answer(structure(answered))),
+        or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else last_answer(state)),
     )
 
 
 def _history(state: Any, memo: Memo) -> tuple[Message, ...]:
     """The conversation in the state that a framework's run ended with."""
     listed = state.get("messages") if isinstance(state, dict) else None
-    found = shapes.messages(listed, memo) if isinstance(listed, list) and len(listed) > 1 else ()
+    first_one = listed[0] if isinstance(listed, list) and len(listed) > 1 else None
+    if not isinstance(first_one, str) and not (isinstance(first_one, dict) and "role" in first_one):
+        return ()  # states of graphs repeat the whole in every step, and the calls of their models have spans
+    found = shapes.messages(listed, memo)
     return found if any(m.role == "assistant" for m in found) else ()
 
 
