@@ -16,10 +16,10 @@ LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 QUOTES = ("'", '"')
 OBJECT = re.compile(r"(?:\[\s*)?[A-Za-z_][\w.]*(?:\(|=)")
 FIELDS = re.compile(r"[A-Za-z_]\w*=")  # an object that is written without its name: its fields, with blanks between them
-ANGLED = re.compile(
-    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|<[A-Za-z_][\w.]*(?:: (?P<value>'[^'\\]*'|\d+)|(?: object)?(?: at 0x[0-9a-f]+)?)>"
-)
-BETWEEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<=[^,\s(\[{])\s+(?=[A-Za-z_]\w*=)")
+# A literal that never ends goes on to the end of the text: else each quote in it would be tried, up to the end, again.
+QUOTED = r"'(?:[^'\\]|\\[\s\S])*(?:'|\\?\Z)|\"(?:[^\"\\]|\\[\s\S])*(?:\"|\\?\Z)"
+ANGLED = re.compile(QUOTED + r"|<[A-Za-z_][\w.]*(?:: (?P<value>'[^'\\]*'|\d+)|(?: object)?(?: at 0x[0-9a-f]+)?)>")
+BETWEEN = re.compile(QUOTED + r"|(?<=[^,\s(\[{])\s+(?=[A-Za-z_]\w*=)")
 DEEPEST = 40  # brackets within brackets
 
 
@@ -41,7 +41,7 @@ def objects(text: str) -> Any:
     if len(text) > LONGEST or not OBJECT.match(text) or ODD_ESCAPE.search(text):
         return None
     plain = ANGLED.sub(_angled, text)
-    if _depth(plain) > DEEPEST:
+    if _depth(plain) > DEEPEST or ODD.search(ANGLED.sub("", text)):
         return None
     if FIELDS.match(plain):
         plain = f"_({BETWEEN.sub(lambda m: m[0] if m[0][0] in QUOTES else ', ', plain)})"
