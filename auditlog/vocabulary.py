@@ -192,6 +192,7 @@ class AgentRun(msgspec.Struct, tag="agent_run", eq=False):
     output: tuple[Message, ...] = ()
     usage: Usage | None = None
     error: str | None = None
+    history: tuple[Message, ...] = ()  # the conversation as the run left it: told where no call of a model is recorded
 
 
 class MessageRecord(msgspec.Struct, tag="message", eq=False):

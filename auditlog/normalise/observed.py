@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from auditlog.normalise import notation, parts, shapes
+from auditlog.normalise import notation, parts, shapes, transcript
 from auditlog.normalise.bodies import Request, Response, request_of, response_of
 from auditlog.normalise.values import Memo, structure, text
 from auditlog.vocabulary import AgentRun, Fact, Happening, HappeningKind, Message, ModelCall, Other, Text, Tool, ToolRun, Usage, Where
@@ -124,7 +124,7 @@ def asked_of(sent: Any, memo: Memo, role: Any = "user") -> Request:
     if found is None and isinstance(sent, str):
         found = notation.value(sent)
     if found is None:
-        return Request(messages=(Message(role, (Text(sent),)),)) if isinstance(sent, str) and sent.strip() else Request()
+        return Request(messages=transcript.messages(sent, role, memo)) if isinstance(sent, str) and sent.strip() else Request()
     if isinstance(found, list) and found and all(isinstance(f, str) for f in found):
         found = [f if structure(f) is None else structure(f) for f in found]
     return request_of(found, memo) if role == "user" else Request(messages=shapes.messages(found, memo, role))

@@ -16,8 +16,29 @@ from auditlog.vocabulary import Approval, Call, Form, Media, Other, Part, Reason
 
 TEXTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
 REASONINGS = frozenset(
-    ("reasoning", "thinking", "reasoning_content", "reasoning_text", "thought", "redacted_thinking", "redacted_reasoning")
+    (
+        "reasoning",
+        "thinking",
+        "reasoning_content",
+        "reasoningcontent",
+        "reasoning_text",
+        "text_reasoning",
+        "thought",
+        "redacted_thinking",
+        "redacted_reasoning",
+    )
 )
+ARGUMENTS = (
+    "arguments",
+    "input",
+    "args",
+    "parameters",
+    "arguments_json",
+    "tool_kwargs",
+    "server_tool_call",
+)  # members of a call that hold them
+WRAPPED = frozenset(("reasoningContent", "toolUse", "toolResult"))  # parts that are told apart by the one member that holds them
+THOUGHTS = frozenset(("reasoningContent", "reasoning_text"))  # members that only a part of reasoning has
 CALLS = frozenset(
     (
         "tool_call",
@@ -48,7 +69,7 @@ RESULTS = frozenset(
     )
 )
 # Where a call keeps what it was called with, and a result what came back.
-SENT = ("arguments", "input", "args", "parameters", "arguments_json", "server_tool_call")
+
 ANSWERS = ("response", "result", "output", "content", "tool_call_result", "server_tool_call_response")
 APPROVALS = frozenset(f"{what}_approval_{side}" for what in ("tool", "mcp", "function") for side in ("request", "response"))
 DENIALS = frozenset(("execution-denied", "execution_denied", "denied", "rejected"))
@@ -73,7 +94,7 @@ def parts(content: Any) -> list[Part]:
         if isinstance(element, str):
             out += [Text(element)] if element else []
         elif isinstance(element, dict):
-            if kind_of(element) in REASONINGS or "reasoningContent" in element:
+            if kind_of(element) in REASONINGS or not THOUGHTS.isdisjoint(element):
                 out += reasoning(element)
             else:
                 found = part(element)
@@ -93,14 +114,16 @@ def is_part(value: dict[str, Any]) -> bool:
 
 
 def kind_of(value: dict[str, Any]) -> str:
-    found = value.get("type") or value.get("kind") or value.get("part_kind") or ""
+    found = value.get("type") or value.get("kind") or value.get("part_kind") or value.get("block_type") or ""
     return str(found).lower()
 
 
 def part(value: dict[str, Any]) -> Part | None:
     """One part of a message; None where it is empty."""
     kind = kind_of(value)
-    if kind in REASONINGS or "reasoningContent" in value or (value.get("thought") is True and "text" in value):
+    if not kind and isinstance(value.get("origin"), dict) and "result" in value:  # a result with the call that it answers
+        return _result({**value["origin"], **value, "is_error": value.get("error")})
+    if kind in REASONINGS or not THOUGHTS.isdisjoint(value) or (value.get("thought") is True and "text" in value):
         found = list(reasoning(value))
         return found[0] if found else None
     for key in ("toolUse", "functionCall", "function_call", "toolResult", "functionResponse", "function_response"):
@@ -130,7 +153,9 @@ def _written_down(said: str) -> Part | None:
     if not said.startswith('{"') or len(said) < 20:
         return None
     inner = structure(said)
-    if not isinstance(inner, dict) or kind_of(inner) not in REASONINGS | CALLS | RESULTS:
+    if not isinstance(inner, dict) or (
+        kind_of(inner) not in REASONINGS | CALLS | RESULTS and not (len(inner) == 1 and set(inner) <= WRAPPED)
+    ):
         return None
     found = part(inner)
     return found if not isinstance(found, Other) else None
@@ -139,9 +164,11 @@ def _written_down(said: str) -> Part | None:
 def reasoning(value: dict[str, Any]) -> Iterable[Part]:
     """Each text of a reasoning part, with the form in which the provider gave it away."""
     kind = kind_of(value)
-    if isinstance(value.get("reasoningContent"), dict):
-        inner = value["reasoningContent"].get("reasoningText", value["reasoningContent"])
-        value = inner if isinstance(inner, dict) else {"text": inner}
+    for key in ("reasoningContent", "content", "reasoningText"):  # each may hold the next
+        if isinstance(value.get(key), dict):
+            value = value[key]
+    if isinstance(value.get("reasoningText"), str):
+        value = {"text": value["reasoningText"]}
     found = False
     for key, form in (
         ("summary", "summary"),
@@ -150,6 +177,7 @@ def reasoning(value: dict[str, Any]) -> Iterable[Part]:
         ("text", "full"),
         ("reasoning", "full"),
         ("reasoning_content", "full"),
+        ("reasoning_text", "full"),
     ):
         for said in _texts(value.get(key)):
             found = True
@@ -226,7 +254,7 @@ def tool_call(value: dict[str, Any]) -> Call | None:
     if name is None:
         return None
     sent = next(
-        (h[k] for h in (holder, value) for k in SENT if h.get(k) is not None),
+        (h[k] for h in (holder, value) for k in ARGUMENTS if h.get(k) is not None),
         None,
     )
     found, raw = arguments(sent)

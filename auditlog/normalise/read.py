@@ -13,10 +13,12 @@ from auditlog.normalise.dialects import (
     google_adk,
     langfuse,
     langsmith,
+    litellm,
     logfire,
     mlflow,
     named_events,
     openinference,
+    openlit,
     otel_genai,
     plain,
     rest,
@@ -43,6 +45,8 @@ SPEAK = (
     mlflow,
     logfire,
     langsmith,
+    litellm,
+    openlit,
     autogen,
     named_events,
     rest,
@@ -65,8 +69,9 @@ def read(received: Received, memo: Memo | None = None) -> Reading:
     item = received.item
     facts: list[Fact] = []
     spoke: list[str] = []
+    claimed = litellm.claims(item)
     for dialect in DIALECTS:
-        if dialect.recognises(item):
+        if dialect.recognises(item) and (not claimed or dialect.name == litellm.NAME):
             spoke.append(dialect.name)
             facts += _safely(dialect, received, memo)
     if not any(_tells(f) for f in facts) and by_words.recognises(item):

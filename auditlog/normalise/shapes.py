@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from auditlog.normalise import notation
 from auditlog.normalise.parts import APPROVALS, CALLS, REASONINGS, RESULTS, is_part, joined, part, parts, reasoning, tool_call
 from auditlog.normalise.values import Memo, first, parsed, structure, text
 from auditlog.vocabulary import Approval, Call, Message, Part, Reasoning, Result, Role, Text
@@ -65,10 +66,18 @@ def messages(value: Any, memo: Memo, default: Role = "user") -> tuple[Message, .
         return ()
     if value and all(isinstance(v, dict) and is_part(v) and "role" not in v for v in value) and not any(_is_item(v) for v in value):
         return (Message(default, tuple(parts(value))),)
-    found_all = (
-        message(v, default) if isinstance(v, dict) else Message(default, (Text(v),)) if isinstance(v, str) else None for v in value
-    )
+    found_all = (message(v, default) if isinstance(v, dict) else _spoken(v, default) if isinstance(v, str) else None for v in value)
     return tuple(m for m in found_all if m is not None and m.parts)
+
+
+def _spoken(said: str, default: Role) -> Message | None:
+    """A text in a list of messages: one message of the default role, unless it is an object of a library, written down."""
+    found = notation.objects(said)
+    if isinstance(found, dict):
+        found = {k.removeprefix("_"): v for k, v in found.items()}
+        if "role" in found and not found.keys().isdisjoint(("content", "contents", "blocks", "parts", "text")):
+            return message({"content": found.get("blocks"), **found}, default)
+    return Message(default, (Text(said),))
 
 
 def _raw_list(value: str, memo: Memo, default: Role) -> tuple[Message, ...] | None:
@@ -174,9 +183,22 @@ def is_serialised(value: dict[str, Any]) -> bool:
 
 
 def answer_of(value: Any) -> Result | None:
-    """The tool's answer inside a message that a library wrote down whole; None where the value is the answer itself."""
+    """The tool's answer inside an object that a library wrote down whole; None where the value is the answer itself."""
     found = structure(value)
-    if not isinstance(found, dict) or not is_serialised(found):
+    if found is None and isinstance(value, str):
+        found = notation.objects(value)
+        if isinstance(found, dict) and "tool_call_id" in found and "content" in found:
+            found = {"role": "tool", **found}
+    if not isinstance(found, dict):
+        return None
+    if "raw_output" in found and "tool_name" in found:
+        return Result(
+            found["raw_output"], text(found.get("tool_id")), text(found["tool_name"]), True if found.get("is_error") is True else None
+        )
+    failed = first(found, "isError", "is_error")
+    if isinstance(found.get("content"), list) and isinstance(failed, bool) and found["content"]:
+        return Result(joined(found["content"]), None, None, failed or None)
+    if not is_serialised(found):
         return None
     inner = message(found, "tool")
     return next((p for p in inner.parts if isinstance(p, Result)), None) if inner is not None else None

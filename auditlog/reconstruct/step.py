@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ PROMPT, ANSWER, AFTER = 0, 1, 2  # phases of one call: what went in stands befor
 NEIGHBOURS = 4  # messages of a prompt in which the parts of one answer may stand
 UNIQUE = 12  # characters from which a call's ID is taken to be unique; shorter ones ("call_0") are counted per answer by some
 UNNAMED = "(not recorded)"  # a tool of which only a result without a name is known
+NUMBERED = re.compile(r"(.+?)[_-](\d{1,3})$")
 Place = tuple[int, int, int, int]  # time, ordinal of the call, phase, position
 
 
@@ -51,7 +53,7 @@ class Tooling:
 
     def __init__(self, call: Call) -> None:
         self.name, self.call_id = call.name, call.call_id
-        self.ids = {i for i in (call.call_id, *call.other_ids) if i}
+        self.ids = {i for i in (call.call_id, *call.other_ids) if i} if not made_up(call) else set()
         self.arguments, self.arguments_raw = call.arguments, call.arguments_raw
         self.result: Any = None
         self.returned = False
@@ -117,3 +119,17 @@ def message_text(message: Message) -> str:
         elif isinstance(part, Media):
             said.append(f"[{part.media_type or 'media'}{' ' + part.uri if part.uri else ''}]")
     return "\n".join(s for s in said if s)
+
+
+def made_up(call: Call | Tooling) -> bool:
+    """Whether an ID only numbers the calls of a tool (`search_0`), because the provider gave none: it may stand in every answer."""
+    numbered = NUMBERED.match(call.call_id) if call.call_id is not None else None
+    return numbered is not None and numbered[1] == call.name
+
+
+def by_name(part: Result, called: Container[str]) -> Result:
+    """A result whose ID is made up names its tool, and no call."""
+    numbered = NUMBERED.match(part.call_id) if part.call_id is not None else None
+    if numbered is None or numbered[1] not in called:
+        return part
+    return Result(part.result, None, numbered[1], part.failed, part.refused)

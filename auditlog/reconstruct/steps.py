@@ -9,9 +9,27 @@ from typing import Any
 from auditlog.reconstruct.calls import JoinedCall
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import arguments_key, flat
-from auditlog.reconstruct.step import AFTER, ANSWER, NEIGHBOURS, PROMPT, UNIQUE, UNNAMED, Asked, Place, Prompt, Step, Tooling, message_text
+from auditlog.reconstruct.step import (
+    AFTER,
+    ANSWER,
+    NEIGHBOURS,
+    PROMPT,
+    UNIQUE,
+    UNNAMED,
+    Asked,
+    Place,
+    Prompt,
+    Step,
+    Tooling,
+    by_name,
+    made_up,
+    message_text,
+)
 from auditlog.reconstruct.tree import key_of
+from auditlog.reconstruct.wrapped import Said, told_already
 from auditlog.vocabulary import AgentRun, Approval, Call, Failure, Media, Message, MessageRecord, Reasoning, Result, Text, Where
+
+CLOSELY = 200  # results without calls that are looked for in every other notation, too
 
 
 class Builder:
@@ -30,6 +48,7 @@ class Builder:
         self.covered: set[tuple[str, str]] = set()  # texts that are pieces of known steps, or several of them in one
         self.lost: dict[Any, tuple[Result, Place, Sequence[Where]]] = {}  # results whose call nobody has told of so far
         self.approvals: dict[str, Asked] = {}
+        self.said: Said | None = None
         self._flat: dict[str, str] = {}
         self._prompts: dict[tuple[str, ...], tuple[tuple[Message, ...], Prompt]] = {}
 
@@ -190,6 +209,7 @@ class Builder:
         return True
 
     def _find_call(self, part: Call, counts: Prompt) -> Step | None:
+        part = Call(part.name, None, part.arguments, part.arguments_raw) if made_up(part) else part
         for call_id in (part.call_id, *part.other_ids):
             if call_id and call_id in self.by_id:
                 key: Any = ("id", call_id)
@@ -208,6 +228,7 @@ class Builder:
         return None
 
     def _answered(self, part: Result, counts: Prompt, place: Place, wheres: Sequence[Where]) -> None:
+        part = by_name(part, self.unanswered)
         if part.call_id and part.call_id in self.by_id:
             counts["result", part.call_id] += 1
             known = self.by_id[part.call_id]
@@ -267,7 +288,7 @@ class Builder:
 
     def _left_over(self, part: Call) -> bool:
         """A call of an earlier answer that a library left on this one: the same ID, and one that nobody numbers from zero."""
-        if not part.call_id or len(part.call_id) < UNIQUE:
+        if not part.call_id or len(part.call_id) < UNIQUE or made_up(part):
             return False
         return any(s.tool is not None and s.tool.key == Tooling(part).key for s in self.by_id.get(part.call_id, ()))
 
@@ -310,11 +331,11 @@ class Builder:
 
     def results_without_calls(self) -> None:
         """What came back happened, even where the call that it answers was never recorded."""
-        for part, place, wheres in sorted(self.lost.values(), key=lambda found: found[1]):
+        for n, (part, place, wheres) in enumerate(sorted(self.lost.values(), key=lambda found: found[1])):
             told = self.by_id.get(part.call_id or "", ())
             if told and told[0].tool is not None:
                 told[0].tool.answer(part)
-            elif not any(s.tool is not None and s.tool.result == part.result for s in self.steps):
+            elif not any(told_already(part.result, s, n < CLOSELY) for s in self.steps):
                 step = self.add_call(Call(part.name or UNNAMED, part.call_id), place, place[0], wheres)
                 step.from_prompt = True
                 if step.tool is not None:
@@ -327,9 +348,9 @@ class Builder:
             self.system(text, run.where.start)
         for messages, time in ((run.input, run.where.start), (run.output, run.where.end or run.where.start)):
             for index, message in enumerate(messages):
-                self._agent_message(run, message, (time, 1 << 29, PROMPT if time == run.where.start else AFTER, index))
+                self.agent_message(run, message, (time, 1 << 29, PROMPT if time == run.where.start else AFTER, index))
 
-    def _agent_message(self, run: AgentRun, message: Message, place: Place) -> None:
+    def agent_message(self, run: AgentRun, message: Message, place: Place) -> None:
         if message.role == "system":
             self.system(message_text(message), run.where.start)
             return
@@ -345,10 +366,14 @@ class Builder:
             elif isinstance(part, Text | Reasoning) and part.text.strip():
                 kind = "reasoning" if isinstance(part, Reasoning) else "user_message" if message.role == "user" else "assistant_message"
                 text = self.flat(part.text)
-                if self.known.get((kind, text)) or (kind, text) in self.covered:
+                if self.known.get((kind, text)) or (kind, text) in self.covered or self._joins(text, run.where):
                     continue
                 step = self.add(Step(kind, place, place[0], [run.where], part.text))
                 step.agent = run.name if kind != "user_message" else None
+
+    def _joins(self, text: str, where: Where) -> bool:
+        self.said = self.said or Said(self.steps)
+        return self.said.joined(text, where.start, where.end)
 
     def approval(self, part: Approval, place: Place, wheres: Sequence[Where]) -> None:
         """Asked once and decided once, however many prompts repeat it; the decision is what happened last."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from auditlog.normalise.identity import best_session, identify, role_of
 from auditlog.normalise.read import read_all
-from auditlog.reconstruct import decisions, gaps, trail
+from auditlog.reconstruct import decisions, gaps, histories, trail
 from auditlog.reconstruct.calls import JoinedCall, enrich, fresh, join
 from auditlog.reconstruct.errors import Told
 from auditlog.reconstruct.keys import canonical
@@ -79,11 +79,13 @@ class Session:
         place_runs(join_runs(facts_of(readings, ToolRun), self.tree), builder)
         for run in sorted(self.runs, key=lambda r: (r.where.start, -r.where.end, r.where.event_id)):
             builder.agent_run(run)
+        if not self.calls:
+            histories.tell(builder, self.runs)
+        builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
         builder.results_without_calls()
         for happening in facts_of(readings, Happening):
             decisions.happening(builder, happening)
         decisions.from_prompts(builder)
-        builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
         self.checker = Checker()
         self.systems = builder.systems
         self.said_by_runs = {key_of(r.where): r.tools for r in self.runs if r.tools}

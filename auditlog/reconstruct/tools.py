@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from auditlog.reconstruct.keys import arguments_key
-from auditlog.reconstruct.step import AFTER, UNIQUE, Step, Tooling
+from auditlog.reconstruct.step import AFTER, UNIQUE, Step, Tooling, made_up
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tree import Tree, key_of
+from auditlog.reconstruct.wrapped import decorated
 from auditlog.vocabulary import Call, ToolRun, Where
 
 LOG_SLACK = 250_000_000  # nanoseconds after its end in which a library writes down what it did
@@ -127,7 +128,7 @@ def _in_order(steps: Iterable[Step]) -> list[Step]:
 def place_runs(runs: Iterable[JoinedRun], builder: Builder) -> None:
     """Gives each run to the call that it executed: by ID, else by name and arguments in order, else by name in order."""
     waiting = list(runs)
-    for match in (_by_id, _by_arguments, _by_name):
+    for match in (_by_id, _by_arguments, _by_name, _under_another_id):
         calls = Waiting(builder)
         waiting = [run for run in waiting if not match(run, calls)]
     for run in waiting:
@@ -145,7 +146,7 @@ def _by_id(run: JoinedRun, calls: Waiting) -> bool:
         while steps and (steps[0].tool is None or steps[0].tool.ran):
             steps.popleft()
         for step in steps:
-            if step.tool is not None and not step.tool.ran and step.tool.name == run.runs[0].name:
+            if step.tool is not None and not step.tool.ran and (step.tool.name == run.runs[0].name or len(call_id) >= UNIQUE):
                 _give(run, step)
                 return True
     return False
@@ -159,6 +160,25 @@ def _by_arguments(run: JoinedRun, calls: Waiting) -> bool:
 def _by_name(run: JoinedRun, calls: Waiting) -> bool:
     """Where the arguments of either side were not recorded, or the library rewrote them on the way."""
     return _to_next(run, calls.by_name.get(run.runs[0].name, []), before=run.end)
+
+
+def _under_another_id(run: JoinedRun, calls: Waiting) -> bool:
+    """A library may name an execution otherwise than the model named the call, or number calls where the provider gave them no IDs."""
+    if run.call_id is None or run.call_id in calls.by_id:
+        return False  # the model's answer knows that ID: it is that call or none
+    steps, key = calls.by_name.get(run.runs[0].name, []), run.key
+    for place, step in enumerate(steps):
+        tool = step.tool
+        if step.place[0] > run.start + LOG_SLACK:
+            return False
+        if tool is None or tool.ran or (key is not None and key != tool.key[1]):
+            continue
+        tool.ids.add(run.call_id)
+        tool.call_id = run.call_id if made_up(tool) else tool.call_id
+        _give(run, step)
+        del steps[place]
+        return True
+    return False
 
 
 def _to_next(run: JoinedRun, steps: list[Step], before: int = 0) -> bool:
@@ -196,7 +216,7 @@ def _give(run: JoinedRun, step: Step) -> None:
     if error is not None:
         tool.error, tool.failed = tool.error or error, True
     answered = next((r for r in run.runs if r.returned), None)
-    if answered is not None and (not tool.returned or _decorated(tool.result, answered.result)):
+    if answered is not None and (not tool.returned or decorated(tool.result, answered.result)):
         tool.result, tool.returned = answered.result, True
 
 
@@ -206,11 +226,6 @@ def _changed(tool: Tooling, run: JoinedRun) -> Any:
     if not (isinstance(ran, dict) and isinstance(wrote, dict)) or ran.keys().isdisjoint(wrote):
         return None
     return ran if arguments_key(ran, None) != arguments_key(wrote, None) else None
-
-
-def _decorated(shown: Any, returned: Any) -> bool:
-    """What the model was shown holds what the tool returned, whole, and something that a framework wrote around it."""
-    return isinstance(shown, str) and isinstance(returned, str) and len(returned) > 1 and len(shown) > len(returned) and returned in shown
 
 
 def outcome(tool: Tooling) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from auditlog.item import Item, Span
-from auditlog.normalise import parts
-from auditlog.normalise.bodies import request_of, response_of
+from auditlog.normalise import parts, shapes
+from auditlog.normalise.bodies import request_of, response_of, usage_of
 from auditlog.normalise.values import Memo, attributes, first, structure, text, where_of
 from auditlog.vocabulary import Call, Fact, Message, ModelCall, Part, Reasoning, Received, Text, ToolRun
 
 NAME = "logfire"
+FUNCTION = frozenset(("name", "input", "output", "mcp_data"))  # of a tool's run, where another library told of it
 
 
 def recognises(item: Item) -> bool:
@@ -19,7 +20,7 @@ def recognises(item: Item) -> bool:
     if not isinstance(item, Span):
         return False
     keys = {key for key, _, _ in item.attributes}
-    return "logfire.msg" in keys and not keys.isdisjoint(("request_data", "response_data", "tool_name"))
+    return "logfire.msg" in keys and (not keys.isdisjoint(("request_data", "response_data", "tool_name")) or keys >= FUNCTION)
 
 
 def translate(received: Received, memo: Memo) -> list[Fact]:
@@ -32,6 +33,9 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
         answer = first(said, "result", "tool_response")
         call_id = text(said.get("tool_call_id"))
         return [ToolRun(where, str(said["tool_name"]), call_id, found, raw, answer, answer is not None)]
+    if said.keys() >= FUNCTION and "request_data" not in said:
+        found, raw = parts.arguments(said["input"])
+        return [ToolRun(where, str(said["name"]), None, found, raw, said["output"], said["output"] is not None)]
     asked = request_of(structure(said.get("request_data")), memo)
     body = structure(said.get("response_data"))
     told = response_of(body, memo)
@@ -39,15 +43,18 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     plain = (Message("assistant", (Text(streamed),)),) if isinstance(streamed, str) and streamed else ()
     told_messages = tuple(Message(m.role, tuple(_plain_call(p) for p in m.parts), m.name) for m in told.messages)
     seen = tuple(_reasoning(structure(said.get("events"))))
-    output = ((Message("assistant", seen),) if seen else ()) + (told_messages or plain)
+    beside = shapes.messages(structure(said.get("output")), memo, "assistant") if body is None and "input" in said else ()
+    heard = shapes.messages(structure(said["input"]), memo) if beside else asked.messages  # else the request has the answer at its end
+    output = ((Message("assistant", seen),) if seen else ()) + (told_messages or plain or beside)
     return [
         ModelCall(
             where=where,
             requested_model=asked.model,
             system=asked.system,
             tools=asked.tools,
-            input=asked.messages,
+            input=heard,
             output=output,
+            usage=usage_of(structure(said.get("usage"))),
             finish_reason=told.finish_reason,
             request_key=text(said.get("request_data")),
         )

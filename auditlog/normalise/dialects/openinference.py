@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ from auditlog.vocabulary import (
 
 NAME = "openinference"
 KIND = "openinference.span.kind"
+PRIVATE = re.compile(r"\._[a-z]\w*$")
+ANSWERED = ("llm.output_messages.", "llm.token_count.")
 
 
 def recognises(item: Item) -> bool:
@@ -46,6 +49,9 @@ def translate(received: Received, memo: Memo) -> list[Fact]:
     said = attributes(item.attributes)
     kind = str(said.get(KIND) or "").upper()
     where, error = where_of(received), _error(item)
+    if kind == "LLM" and PRIVATE.search(item.name) and not any(key.startswith(ANSWERED) for key in said):
+        asked = request_of(structure(said.get("input.value")), memo)  # a library's own function that only prepares the request
+        return [AgentRun(where=where, input=tuple(m for m in asked.messages if m.role == "user"), error=error)]
     if kind == "LLM" or not kind:
         return list(_model_calls(where, said, error, memo))
     named = item.name.lower()
@@ -179,7 +185,8 @@ def _model_calls(where: Where, said: dict[str, Any], error: str | None, memo: Me
     ]
     yield ModelCall(
         where=where,
-        requested_model=text(first(said, "llm.request.model_name")),
+        requested_model=text(first(said, "llm.request.model_name"))
+        or (text(first(parameters, "model", "model_name", "model_id")) if isinstance(parameters, dict) else None),
         response_model=text(first(said, "llm.response.model_name", "llm.model_name")),
         provider=text(first(said, "llm.provider", "llm.system")),
         parameters=_scalars(parameters),
@@ -312,6 +319,7 @@ def _tool_arguments(said: dict[str, Any], schema: Any) -> tuple[Any, str | None]
 def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo) -> AgentRun:
     """An agent's own input and output are messages only where they are plain text: frameworks also write their state there."""
     asked, answered = said.get("input.value"), said.get("output.value")
+    state = structure(answered)
     heard = _messages(said, "llm.input_messages.")
     agent = str(said.get(KIND) or "").upper() == "AGENT"
     return AgentRun(
@@ -319,8 +327,9 @@ def _agent_run(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         name=_agent_name(where, said) if agent else text(said.get("agent.name")),
         error=error,
         input=heard or (_plain_message(asked, said.get("input.mime_type"), "user") if agent else ()),
+        history=_history(state, memo),
         output=_messages(said, "llm.output_messages.")
-        or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else last_answer(structure(answered))),
+        or (_plain_message(answered, said.get("output.mime_type"), "assistant") if agent else last_answer(state)),
     )
 
 
@@ -328,6 +337,16 @@ def _agent_name(where: Where, said: dict[str, Any]) -> str | None:
     """Some name an agent only as a node of their graph; where that is an ID, the span has another name, and it names nobody."""
     node = text(said.get("graph.node.id"))
     return text(first(said, "agent.name", "graph.node.name")) or (node if node == where.name else None)
+
+
+def _history(state: Any, memo: Memo) -> tuple[Message, ...]:
+    """The conversation in the state that a framework's run ended with."""
+    listed = state.get("messages") if isinstance(state, dict) else None
+    first_one = listed[0] if isinstance(listed, list) and len(listed) > 1 else None
+    if not isinstance(first_one, str) and not (isinstance(first_one, dict) and "role" in first_one):
+        return ()  # states of graphs repeat the whole in every step, and the calls of their models have spans
+    found = shapes.messages(listed, memo)
+    return found if any(m.role == "assistant" for m in found) else ()
 
 
 def _plain_message(value: Any, mime: Any, role: Any) -> tuple[Message, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from auditlog.item import Item, Log, Span
-from auditlog.normalise import observed, parts, shapes
+from auditlog.normalise import events, notation, observed, parts, shapes
 from auditlog.normalise.values import Memo, attributes, count, decimal, first, given, parsed, plain, structure, text, where_of
 from auditlog.vocabulary import (
     AgentRun,
@@ -62,14 +62,6 @@ TOOL_OPERATIONS = frozenset(("execute_tool", "tool_call", "tool", "call_tool", "
 TRANSFER = "gen_ai.transfer."
 NO_CONVERSATION = frozenset(("embeddings", "embedding", "rerank", "image_generation", "create_agent"))
 DETAILS = frozenset(("gen_ai.client.inference.operation.details", "gen_ai.client.operation.details"))
-MESSAGE_EVENTS: dict[str, tuple[Role, Literal["input", "output"]]] = {
-    "gen_ai.system.message": ("system", "input"),
-    "gen_ai.developer.message": ("system", "input"),
-    "gen_ai.user.message": ("user", "input"),
-    "gen_ai.assistant.message": ("assistant", "input"),
-    "gen_ai.tool.message": ("tool", "input"),
-    "gen_ai.choice": ("assistant", "output"),
-}
 CONTENT_EVENTS: dict[str, tuple[str, Role, Literal["input", "output"]]] = {
     "gen_ai.content.prompt": ("gen_ai.prompt", "user", "input"),
     "gen_ai.content.completion": ("gen_ai.completion", "assistant", "output"),
@@ -108,7 +100,8 @@ def _span(item: Span, where: Where, memo: Memo) -> Iterator[Fact]:
             yield transfer(where, said)
         return
     heard = list(_span_messages(item, said, memo))
-    if operation in MODEL_OPERATIONS or (not operation and _looks_like_a_call(said)):
+    failed = error is not None and "gen_ai.request.model" in said and "gen_ai.agent.name" not in said
+    if operation in MODEL_OPERATIONS or (not operation and (failed or _looks_like_a_call(said))):
         call = model_call(where, said, error, memo)
         call.input += tuple(m for direction, m in heard if direction == "input")
         call.output += tuple(m for direction, m in heard if direction == "output")
@@ -168,7 +161,8 @@ def retrieval(where: Where, said: dict[str, Any], error: str | None = None) -> H
 
 def _looks_like_a_call(said: dict[str, Any]) -> bool:
     return "gen_ai.response.id" in said or (
-        "gen_ai.request.model" in said and first(said, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens") is not None
+        "gen_ai.request.model" in said
+        and first(said, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "gen_ai.response.model") is not None
     )
 
 
@@ -208,7 +202,7 @@ def model_call(where: Where, said: dict[str, Any], error: str | None, memo: Memo
         error=error,
         input=shapes.messages(first(said, "gen_ai.input.messages", "gen_ai.input_messages"), memo) or asked.messages,
         output=shapes.messages(first(said, "gen_ai.output.messages", "gen_ai.output_messages"), memo, "assistant") or told.messages,
-        cost_usd=decimal(first(said, "operation.cost", "gen_ai.usage.cost")),
+        cost_usd=decimal(first(said, "operation.cost", "gen_ai.usage.cost", "gen_ai.cost.total_cost")),
     )
 
 
@@ -270,17 +264,20 @@ def _tool_run(item: Span, where: Where, said: dict[str, Any], error: str | None,
     status = str(said.get("gen_ai.tool.status") or "").lower()
     if error is None and status in ("error", "failed", "failure"):
         error = status
+    if found is None and raw is not None:
+        found = notation.value(raw)
+    whole = shapes.answer_of(answer)
     name = text(said.get("gen_ai.tool.name")) or item.name.removeprefix("execute_tool").strip() or item.name
     schema = structure(said.get("gen_ai.tool.json_schema"))
     return ToolRun(
         where=where,
         name=name,
-        call_id=given(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")),
+        call_id=given(first(said, "gen_ai.tool.call.id", "gen_ai.tool.call_id")) or (whole.call_id if whole is not None else None),
         arguments=found,
         arguments_raw=raw,
-        result=answer,
+        result=whole.result if whole is not None else answer,
         returned=answer is not None,
-        error=error,
+        error=error or (str(whole.result) if whole is not None and whole.failed else None),
         agent=text(said.get("gen_ai.agent.name")),
         tool=Tool(name, text(said.get("gen_ai.tool.description")), schema)
         if schema is not None or "gen_ai.tool.description" in said
@@ -306,55 +303,28 @@ def _from_details(told: dict[str, Any], found: Any, raw: str | None, answer: Any
 def _span_messages(item: Span, said: dict[str, Any], memo: Memo) -> Iterator[tuple[str, Message]]:
     for event in item.events:
         told = attributes(event.attributes)
-        if event.name in MESSAGE_EVENTS:
-            found = _event_message(event.name, told, memo)
+        if event.name in events.NAMES:
+            found = events.message(event.name, told, memo)
             if found is not None:
                 yield found[0], found[1]
         elif event.name in CONTENT_EVENTS:
             key, role, direction = CONTENT_EVENTS[event.name]
-            yield from ((direction, m) for m in shapes.messages(told.get(key), memo, role))
+            yield from ((direction, m) for m in _content(told, key, role, memo) if key not in said)
         elif event.name in DETAILS:
             yield from (("input", Message("system", (Text(s),))) for s in system_texts(told.get("gen_ai.system_instructions"), memo))
             yield from (("input", m) for m in shapes.messages(told.get("gen_ai.input.messages"), memo))
             yield from (("output", m) for m in shapes.messages(told.get("gen_ai.output.messages"), memo, "assistant"))
     listed = structure(said.get("events"))
     if isinstance(listed, list):  # the same events as one attribute
-        for told in listed:
-            if isinstance(told, dict) and told.get("event.name") in MESSAGE_EVENTS:
-                found = _event_message(told["event.name"], told, memo)
-                if found is not None:
-                    yield found[0], found[1]
+        yield from events.listed([told for told in listed if isinstance(told, dict)], memo)
 
 
-def _event_message(name: str, told: dict[str, Any], memo: Memo) -> tuple[Literal["input", "output"], Message] | None:
-    role, direction = MESSAGE_EVENTS[name]
-    whole = structure(told.get("gen_ai.event.content"))
-    if isinstance(whole, dict):  # the whole message as one attribute
-        told = whole
-    inner = told.get("message") if direction == "output" and told.get("message") is not None else None
-    written = structure(inner)
-    if isinstance(written, dict) and not written.keys().isdisjoint(("role", "content", "tool_calls", "parts")):
-        inner = written
-    if isinstance(inner, dict):
-        body = {**inner}
-    elif isinstance(inner, str):
-        body = {"content": inner}
-    else:
-        body = {k: v for k, v in told.items() if k not in ("event.name", "gen_ai.system", "gen_ai.message.index", "finish_reason", "index")}
-    content = structure(body.get("content"))
-    if isinstance(content, list) and content and all(isinstance(p, dict) for p in content):
-        body["content"] = content  # attributes of events hold only text, so lists of parts are written as JSON
-    if told.get("tool_calls") is not None:
-        body.setdefault("tool_calls", told["tool_calls"])  # some write the calls of a choice beside its message
-    if isinstance(body.get("tool_calls"), str):
-        body["tool_calls"] = structure(body["tool_calls"])
-    body["role"] = role if role != "assistant" else body.get("role", role)
-    if role == "assistant":
-        body.pop("id", None)
-    found = shapes.message(body, role)
-    if found is None or not found.parts:
-        return None
-    return direction, found
+def _content(told: dict[str, Any], key: str, role: Role, memo: Memo) -> tuple[Message, ...]:
+    """A whole prompt or completion as one value; some write "None" where a model only called tools."""
+    if told.get(key) == "None":
+        return ()
+    found = observed.asked_of(told.get(key), memo).messages if role == "user" else ()
+    return found or shapes.messages(told.get(key), memo, role)
 
 
 # -- logs ----------------------------------------------------------------------------------------------------------------------
@@ -368,7 +338,7 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
     if name in DETAILS:
         said = {**told, **attributes(item.attributes)}
         yield model_call(where, said, text(said.get("error.type")), memo)
-    elif name in MESSAGE_EVENTS:
+    elif name in events.NAMES:
         said = told or ({"content": body} if isinstance(body, str) else {})
         if not said:
             said = {
@@ -378,7 +348,7 @@ def _log(item: Log, where: Where, memo: Memo) -> Iterator[Fact]:
         if isinstance(content, dict) and isinstance(content.get("tools"), list):
             yield AgentRun(where=where, tools=parts.tools(content["tools"]))  # what was offered, recorded as if it were a message
             return
-        found = _event_message(name, said, memo)
+        found = events.message(name, said, memo)
         if found is not None:
             yield MessageRecord(where, found[1], found[0], text(said.get("finish_reason")))
     elif name == "gen_ai.evaluation.result":

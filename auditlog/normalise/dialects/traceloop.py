@@ -62,6 +62,8 @@ def _message(sent: dict[str, Any]) -> Message:
     calls = [
         c for t in numbered(sent.get("tool_calls")) if isinstance(t, dict) and (c := parts.part({"type": "tool_call", **t})) is not None
     ]
+    if isinstance(sent.get("function_call"), dict):  # the older form of one call, which has no ID
+        calls += [c] if (c := parts.tool_call(sent["function_call"])) is not None else []
     before = parts.parts([{"type": "reasoning", "content": reasoning}]) if reasoning else []
     known = {getattr(p, "call_id", None) for p in out} - {None}
     return Message(role, (*before, *out, *(c for c in calls if getattr(c, "call_id", None) not in known)))

@@ -42,7 +42,9 @@ def test_the_credit_is_one_row_with_times_numbers_and_a_link_to_its_step(refund:
     found = json.loads(file(operator, "/results.json", tool="issue_credit"))
     (same,) = found["results"]
     assert same["amount"] == "400" and same["customers"] == ["ACME-2024"] and same["time_utc"] == row["time_utc"]
-    assert found["search"] == {"tool": "issue_credit", "from": "2026-10-24"} and found["made_by"] == "operator" and found["project"] == "one"
+    assert (
+        found["search"] == {"tool": "issue_credit", "from": "2026-10-24"} and found["made_by"] == "operator" and found["project"] == "one"
+    )
     assert found["cut_short"] is None and found["rows"] == "actions" and found["made_at"].endswith("Z")
 
 
@@ -127,7 +129,10 @@ def test_a_file_is_recorded_with_its_filters_before_anything_of_it_is_sent(refun
     file(operator, "/results.json", view="sessions")
     found = [(one["action"], one["about"]) for one in recorded(refund)[before:]]
     assert found == [
-        ("results.download", {"filters": {"tool": "issue_credit", "from": "2026-10-24"}, "rows": "actions", "format": "csv", "content": True}),
+        (
+            "results.download",
+            {"filters": {"tool": "issue_credit", "from": "2026-10-24"}, "rows": "actions", "format": "csv", "content": True},
+        ),
         ("results.download", {"filters": {"from": "2026-10-24"}, "rows": "sessions", "format": "json", "content": True}),
     ]
 
