@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from auditlog.reconstruct.step import AFTER, Place, Step
 from auditlog.reconstruct.steps import Builder
@@ -20,9 +20,14 @@ def happening(builder: Builder, fact: Happening) -> None:
         for concerned in _concerned(builder.steps, fact):
             if concerned.tool is not None:
                 concerned.tool.refused = True
-    if fact.kind == "guardrail" and isinstance(said := fact.detail.get("error"), str):
-        builder.errors.tell(key_of(fact.where), said)  # the spans around it end with the same words
     builder.steps.append(step)
+
+
+def tell_errors(builder: Builder, facts: Iterable[Happening]) -> None:
+    """The spans around a guardrail that raised end with the same words."""
+    for fact in facts:
+        if fact.kind == "guardrail" and isinstance(said := fact.detail.get("error"), str):
+            builder.errors.tell(key_of(fact.where), said)
 
 
 def _concerned(steps: Sequence[Step], fact: Happening) -> list[Step]:

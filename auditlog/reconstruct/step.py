@@ -133,3 +133,8 @@ def by_name(part: Result, called: Container[str]) -> Result:
     if numbered is None or numbered[1] not in called:
         return part
     return Result(part.result, None, numbered[1], part.failed, part.refused)
+
+
+def opening(messages: tuple[Message, ...]) -> tuple[str, ...]:
+    """What tells one conversation's prompts from another's: the texts of their first messages."""
+    return tuple(message_text(m) for m in messages[:2])

@@ -24,6 +24,7 @@ from auditlog.reconstruct.step import (
     by_name,
     made_up,
     message_text,
+    opening,
 )
 from auditlog.reconstruct.tree import key_of
 from auditlog.reconstruct.wrapped import Said, told_already
@@ -106,11 +107,11 @@ class Builder:
                 self._parts(
                     message, place, call, counts, (Text, Reasoning, Call, Result, Approval), call.input[position : position + NEIGHBOURS]
                 )
-        self._prompts[_opening(call.input)] = (call.input, counts)
+        self._prompts[opening(call.input)] = (call.input, counts)
 
     def _continued(self, messages: tuple[Message, ...]) -> tuple[Prompt, int]:
         """(what was counted, how many messages are done) where a prompt extends an earlier one: a long conversation stays linear."""
-        before, counts = self._prompts.get(_opening(messages), ((), Prompt()))
+        before, counts = self._prompts.get(opening(messages), ((), Prompt()))
         if len(before) >= len(messages) or messages[: len(before)] != before:
             return Prompt(), 0
         return counts, len(before)
@@ -397,8 +398,3 @@ class Builder:
             self.errors.tell(key, fact.text)
             at = fact.where.end or fact.where.start
             self.add(Step("error", (at, 1 << 29, AFTER, 0), at, [fact.where], fact.text))
-
-
-def _opening(messages: tuple[Message, ...]) -> tuple[str, ...]:
-    """What tells one conversation's prompts from another's: the texts of their first messages."""
-    return tuple(message_text(m) for m in messages[:2])

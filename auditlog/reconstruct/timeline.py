@@ -81,9 +81,11 @@ class Session:
             builder.agent_run(run)
         if not self.calls:
             histories.tell(builder, self.runs)
+        happenings = facts_of(readings, Happening)
+        decisions.tell_errors(builder, happenings)
         builder.failures(facts_of(readings, Failure) + [Failure(r.where, r.error) for r in self.runs if r.error])
         builder.results_without_calls()
-        for happening in facts_of(readings, Happening):
+        for happening in happenings:
             decisions.happening(builder, happening)
         decisions.from_prompts(builder)
         self.checker = Checker()

@@ -104,7 +104,7 @@ def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, foun
 def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: Found) -> None:
     """Why nothing was found: the parts without each of which something would be, as far as that is seen soon."""
     scope, content = Scope(access.project.pk), Right.CONTENT in access.rights
-    if not asked.given:
+    if not _filtered(asked):
         with bounded():
             found.reading = received.anything(scope)
         return
@@ -128,6 +128,10 @@ def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: F
                 raise
             return  # what was searched for is answered; this was only to help
     found.hinted = True
+
+
+def _filtered(asked: Asked) -> bool:
+    return any(name not in (*parameters.PAGED, recent.RANGE) for name in asked.given)
 
 
 def _nothing_new(request: HttpRequest, found: sessions.Page) -> bool:
@@ -161,7 +165,7 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "kept": [(name, value) for name, value in query.items() if name in KEPT and name not in found.wrong],
         "q": given.get("q", ""),
         "q_problem": found.wrong.get("q", ""),
-        "filtered": any(name not in parameters.PAGED for name in given),
+        "filtered": _filtered(asked),
         "csv": address(query, reverse("results-csv"), limit=None, live=None),
         "json": address(query, reverse("results-json"), limit=None, live=None),
         "export_most": results.MOST,
