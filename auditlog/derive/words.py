@@ -126,8 +126,16 @@ def asked(phrase: list[Unit]) -> str:
 
 
 def pattern(phrase: list[Unit]) -> str:
-    """A regular expression that finds in a folded text what `asked` finds in the index."""
-    return " *".join(re.escape(unit.text) if unit.stretch else f"(?<!{_WORD}){re.escape(unit.text)}(?!{_WORD})" for unit in phrase)
+    """A regular expression that finds in a folded text what `asked` finds in the index.
+
+    It begins with the very letters, which are looked for fast; that no letter stands before them is asked after they were found.
+    """
+    return " *".join(map(_pattern, phrase))
+
+
+def _pattern(unit: Unit) -> str:
+    text = re.escape(unit.text)
+    return text if unit.stretch else f"{text}(?<!{_WORD}{text})(?!{_WORD})"
 
 
 class Mapped(NamedTuple):
