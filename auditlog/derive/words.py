@@ -33,6 +33,7 @@ _UNSPACED: Final = (
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 _UNIT: Final = re.compile(f"(?P<stretch>[{_UNSPACED}]+)|[^{_UNSPACED}]+")
+_RUN: Final = re.compile(r"(?P<ascii>[\x00-\x7f]+(?![^\x00-\x7f]))|[\x00-\x7f]?[^\x00-\x7f]+")  # a letter goes with the marks behind it
 _WORD: Final = f"[^ {_UNSPACED}]"
 _LONGEST: Final = 100  # characters of a word that stands in the index as it is
 
@@ -161,12 +162,19 @@ def mapped(text: str) -> Mapped:
     folded: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    borders = [place for place, character in enumerate(text) if place == 0 or not joins(character)]
-    for start, end in pairwise([*borders, len(text)]):
-        found = fold(text[start:end])
-        folded.append(found)
-        starts += [start] * len(found)
-        ends += [end] * len(found)
+    for run in _RUN.finditer(text):
+        start, end = run.span()
+        if run["ascii"]:
+            folded.append(fold(run[0]))
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
+            continue
+        borders = [start, *(place for place in range(start + 1, end) if not joins(text[place]))]
+        for first, last in pairwise([*borders, end]):
+            found = fold(text[first:last])
+            folded.append(found)
+            starts += [first] * len(found)
+            ends += [last] * len(found)
     return Mapped("".join(folded), starts, ends)
 
 

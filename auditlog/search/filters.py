@@ -89,6 +89,7 @@ class IdentityFilters(django_filters.FilterSet):
         return {name: found.parameter for name, found in cls.get_filters().items()}
 
     def within(self, rows: QuerySet[Any], sessions: QuerySet[Any]) -> QuerySet[Any]:
+        self.known["sets"] = True
         if self.one_by_one:
             return rows.filter(Each(sessions.query))
         return rows.filter(**{f"{self.session_column}__in": sessions})

@@ -184,10 +184,7 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     parameters.only(given, PARAMETERS | PAGED)
     known: dict[str, Any] = {}
 
-    def rows(**how: Any) -> QuerySet[Any]:
-        return matching(scope, given, zone, content=content, known=known, **how)
-
-    asked = rows()
+    asked = matching(scope, given, zone, content=content, known=known)
     if given.get("cursor"):
         at, key = cursor.decode(given["cursor"])
         asked = asked.filter(before(at, key=key))
@@ -200,8 +197,9 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     if len(newest) > count and ahead > len(newest):
         # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
         # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
-        rest = rows(one_by_one=_dense(scope, newest)).filter(before(newest[-1][0], key=newest[-1][1]))
-        more = _newest(rest, ahead - len(newest))
+        if known.get("sets") and _dense(scope, newest):
+            asked = matching(scope, given, zone, content=content, known=known, one_by_one=True)
+        more = _newest(asked.filter(before(newest[-1][0], key=newest[-1][1])), ahead - len(newest))
     return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, [at for at, _ in (*newest, *more)][:ahead])
 
 
