@@ -35,7 +35,7 @@ _UNSPACED: Final = (
 _UNIT: Final = re.compile(f"(?P<stretch>[{_UNSPACED}]+)|[^{_UNSPACED}]+")
 _RUN: Final = re.compile(r"(?P<ascii>[\x00-\x7f]+(?![^\x00-\x7f]))|[\x00-\x7f]?[^\x00-\x7f]+")  # a letter goes with the marks behind it
 _WORD: Final = f"[^ {_UNSPACED}]"
-_LONGEST: Final = 100  # characters of a word that stands in the index as it is
+LONGEST: Final = 100  # characters of a word that stands in the index as it is
 
 
 class _Folding(dict[int, str]):
@@ -96,7 +96,7 @@ def units(folded: str) -> Iterator[Unit]:
 
 def lexeme(word: str) -> str:
     """A word as it stands in the index: a very long one by its digest, because a lexeme has an end."""
-    return word if len(word) <= _LONGEST else "#" + hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return word if len(word) <= LONGEST else "#" + hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def indexed(unit: Unit) -> Iterator[tuple[str, int]]:
