@@ -84,7 +84,8 @@ class Questions:
 def questions(q: Questions) -> dict[str, Callable[[], str]]:
     return {
         "search, no filter": lambda: "/",
-        "search, deep cursor": lambda: f"/?cursor={q.deep()}",
+        "search, deep cursor": lambda: f"/?range=all&cursor={q.deep()}",
+        "search, counted": lambda: "/?range=all&facets=1",
         "search by customer": lambda: f"/?customer_id={q.any(q.customers)}",
         "search by customer, 30 days": lambda: f"/?customer_id={q.any(q.customers)}&{q.range(30)}",
         "search by user": lambda: f"/?user_id={q.any(q.users)}",

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import zstandard
 
-from auditlog.derive.words import fold, indexed, units
+from auditlog.derive.words import LONGEST, fold, indexed, lexeme, units
 from auditlog.reconstruct.scalars import scalars
 
 MOST: Final = 4 * 1024 * 1024  # characters of one session
@@ -20,7 +20,7 @@ BETWEEN: Final = " · "  # the scalars of one value, as an excerpt shows them
 _SLICE: Final = 2_000  # characters that are indexed at once; a part ends behind one
 _AGAIN: Final = 200  # characters that the next part, or what is cut inside of a stretch, begins with once more: phrases stand across
 _POSITIONS: Final = 13_000  # of one part; those of a tsvector end at 16,383, and one slice more must fit
-_BYTES: Final = 96 * 1024  # of lexemes of one part, far below the megabyte that a tsvector may have
+_CHARACTERS: Final = 96 * 1024  # of lexemes of one part, far below the megabyte that a tsvector may have
 _OFTEN: Final = 200  # a pair of characters this often in a part: a lexeme keeps 255 positions, and a stretch is found by them
 _HIGHEST, _KEPT = 16_383, 255
 _BREAK: Final = re.compile(r"[^\w\u0300-\u036f\u0900-\u1fff\u3099\u309a](?=\w)")  # between words, whatever the script
@@ -71,27 +71,38 @@ class _Building:
     def __init__(self) -> None:
         self.places: dict[str, list[int]] = {}
         self.at = 1
-        self.bytes = 0
+        self.characters = 0
         self.often = False
         self.texts: list[list[Any]] = []  # step, kind, text, whether more stands before it, and behind it
 
     def add(self, text: str) -> None:
-        places, at = self.places, self.at
-        for unit in units(fold(text)):
-            for lexeme, place in indexed(unit):
-                known = places.get(lexeme)
-                if known is None:
-                    places[lexeme] = [min(at + place, _HIGHEST)]
-                    self.bytes += len(lexeme.encode())
-                elif len(known) < _KEPT and known[-1] != _HIGHEST:
-                    known.append(min(at + place, _HIGHEST))
-                    self.often |= unit.stretch and len(lexeme) > 1 and len(known) > _OFTEN
+        folded, at = fold(text), self.at
+        if folded.isascii():  # most texts: a word takes one position, and is no stretch
+            for word in folded.split():
+                self._put(word if len(word) <= LONGEST else lexeme(word), at)
+                at += 1
+            self.at = at
+            return
+        for unit in units(folded):
+            for found, place in indexed(unit):
+                times = self._put(found, at + place)
+                self.often |= times > _OFTEN and unit.stretch and len(found) > 1
             at += unit.width
         self.at = at
 
+    def _put(self, word: str, at: int) -> int:
+        known = self.places.get(word)
+        if known is None:
+            self.places[word] = [min(at, _HIGHEST)]
+            self.characters += len(word)
+            return 1
+        if len(known) < _KEPT and known[-1] != _HIGHEST:
+            known.append(min(at, _HIGHEST))
+        return len(known)
+
     @property
     def full(self) -> bool:
-        return self.at > _POSITIONS or self.bytes > _BYTES or self.often
+        return self.at > _POSITIONS or self.characters > _CHARACTERS or self.often
 
     def part(self) -> Part:
         words = " ".join(f"'{lexeme}':{','.join(map(str, places))}" for lexeme, places in self.places.items())

@@ -33,8 +33,9 @@ _UNSPACED: Final = (
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 _UNIT: Final = re.compile(f"(?P<stretch>[{_UNSPACED}]+)|[^{_UNSPACED}]+")
+_RUN: Final = re.compile(r"(?P<ascii>[\x00-\x7f]+(?![^\x00-\x7f]))|[\x00-\x7f]?[^\x00-\x7f]+")  # a letter goes with the marks behind it
 _WORD: Final = f"[^ {_UNSPACED}]"
-_LONGEST: Final = 100  # characters of a word that stands in the index as it is
+LONGEST: Final = 100  # characters of a word that stands in the index as it is
 
 
 class _Folding(dict[int, str]):
@@ -95,7 +96,7 @@ def units(folded: str) -> Iterator[Unit]:
 
 def lexeme(word: str) -> str:
     """A word as it stands in the index: a very long one by its digest, because a lexeme has an end."""
-    return word if len(word) <= _LONGEST else "#" + hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return word if len(word) <= LONGEST else "#" + hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def indexed(unit: Unit) -> Iterator[tuple[str, int]]:
@@ -126,8 +127,16 @@ def asked(phrase: list[Unit]) -> str:
 
 
 def pattern(phrase: list[Unit]) -> str:
-    """A regular expression that finds in a folded text what `asked` finds in the index."""
-    return " *".join(re.escape(unit.text) if unit.stretch else f"(?<!{_WORD}){re.escape(unit.text)}(?!{_WORD})" for unit in phrase)
+    """A regular expression that finds in a folded text what `asked` finds in the index.
+
+    It begins with the very letters, which are looked for fast; that no letter stands before them is asked after they were found.
+    """
+    return " *".join(map(_pattern, phrase))
+
+
+def _pattern(unit: Unit) -> str:
+    text = re.escape(unit.text)
+    return text if unit.stretch else f"{text}(?<!{_WORD}{text})(?!{_WORD})"
 
 
 class Mapped(NamedTuple):
@@ -153,12 +162,19 @@ def mapped(text: str) -> Mapped:
     folded: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    borders = [place for place, character in enumerate(text) if place == 0 or not joins(character)]
-    for start, end in pairwise([*borders, len(text)]):
-        found = fold(text[start:end])
-        folded.append(found)
-        starts += [start] * len(found)
-        ends += [end] * len(found)
+    for run in _RUN.finditer(text):
+        start, end = run.span()
+        if run["ascii"]:
+            folded.append(fold(run[0]))
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
+            continue
+        borders = [start, *(place for place in range(start + 1, end) if not joins(text[place]))]
+        for first, last in pairwise([*borders, end]):
+            found = fold(text[first:last])
+            folded.append(found)
+            starts += [first] * len(found)
+            ends += [last] * len(found)
     return Mapped("".join(folded), starts, ends)
 
 

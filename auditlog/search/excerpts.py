@@ -20,7 +20,7 @@ from auditlog.search.scope import Scope
 MOST: Final = 3  # of one session
 AROUND: Final = 90  # characters on each side of what was found
 LONGEST: Final = 300  # characters of one thing that was found
-_SEEN: Final = 100  # passages among which those are chosen that show most of what was asked
+_SEEN: Final = 20  # passages among which those are chosen that show most of what was asked
 _PIECE: Final = 4_000  # characters of a long text that are looked at together
 _AGAIN: Final = 400  # of them that the next piece begins with
 _AT_WORD: Final = 15  # characters that an excerpt gives up to begin and end between words
@@ -63,45 +63,51 @@ def excerpts(scope: Scope, keys: Sequence[str], question: str) -> dict[str, list
 
 
 class _Passage(NamedTuple):
+    """Where one may be taken from: a hit in a folded text, and which of what was asked stands near it."""
+
     place: int
-    excerpt: Excerpt
-    shows: frozenset[int]  # which of what was asked
+    said: tuple[int, str, str, bool, bool]
+    span: tuple[int, int]
+    shows: frozenset[int]
 
 
 def chosen(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.Pattern[str]]) -> list[Excerpt]:
     """Those that show most of what was asked, then the first; one of each step as long as there are others."""
-    passages = list(_passages(texts, patterns))
+    passages = _passages(texts, patterns)
     taken: list[_Passage] = []
     shown: set[int] = set()
     steps: set[int] = set()
     while passages and len(taken) < MOST:
-        best = max(passages, key=lambda one: (len(one.shows - shown), one.excerpt.step not in steps, len(one.shows), -one.place))
-        if taken and not best.shows - shown and best.excerpt.step in steps:
+        best = max(passages, key=lambda one: (len(one.shows - shown), one.said[0] not in steps, len(one.shows), -one.place))
+        if taken and not best.shows - shown and best.said[0] in steps:
             break
         passages.remove(best)
         taken.append(best)
         shown |= best.shows
-        steps.add(best.excerpt.step)
-    return [one.excerpt for one in sorted(taken)]
+        steps.add(best.said[0])
+    return [_excerpt(one, patterns) for one in sorted(taken)]
 
 
-def _passages(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.Pattern[str]]) -> Iterator[_Passage]:
-    seen = 0
-    for step, kind, text, before, behind in (piece for whole_text in texts for piece in _near(*whole_text)):
-        folded = fold(text)
-        if not any(one.search(folded) for one in patterns):
-            continue
-        whole = mapped(text)
-        for n, one in enumerate(patterns):
-            if (match := one.search(folded)) is None:
-                continue
-            start, end = _window(text, *whole.original(*match.span()))
-            spans, shows = _hits(whole, patterns, start, end)
-            excerpt = Excerpt(step, kind, _pieces(text, spans, start, end), before or start > 0, behind or end < len(text))
-            yield _Passage(seen, excerpt, frozenset((*shows, n)))
-            seen += 1
-        if seen >= _SEEN:
-            return
+def _passages(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.Pattern[str]]) -> list[_Passage]:
+    found: list[_Passage] = []
+    for said_here in (piece for text in texts for piece in _near(*text)):
+        folded = fold(said_here[2])
+        first = {n: match.span() for n, one in enumerate(patterns) if (match := one.search(folded)) is not None}
+        for n, (start, end) in first.items():
+            near = {m for m, one in enumerate(patterns) if m in first and one.search(folded, max(0, start - AROUND), end + AROUND)}
+            found.append(_Passage(len(found), said_here, (start, end), frozenset((n, *near))))
+        if len(found) >= _SEEN:
+            break
+    return found
+
+
+def _excerpt(passage: _Passage, patterns: Sequence[re.Pattern[str]]) -> Excerpt:
+    step, kind, text, before, behind = passage.said
+    whole = mapped(text)
+    start, end = _window(text, *whole.original(*passage.span))
+    return Excerpt(
+        step, kind, _pieces(text, _hits(whole, patterns, start, end), start, end), before or start > 0, behind or end < len(text)
+    )
 
 
 def _near(step: int, kind: str, text: str, before: bool, behind: bool) -> Iterator[tuple[int, str, str, bool, bool]]:
@@ -132,19 +138,17 @@ def _window(text: str, start: int, end: int) -> tuple[int, int]:
     return first, last
 
 
-def _hits(whole: Mapped, patterns: Sequence[re.Pattern[str]], start: int, end: int) -> tuple[list[tuple[int, int]], set[int]]:
+def _hits(whole: Mapped, patterns: Sequence[re.Pattern[str]], start: int, end: int) -> list[tuple[int, int]]:
     """What of the question stands between these characters of the original, cut to them."""
     spans: list[tuple[int, int]] = []
-    shows: set[int] = set()
     first, last = whole.between(start, end)
-    for n, one in enumerate(patterns):
+    for one in patterns:
         for match in one.finditer(whole.folded, first, last + LONGEST):  # beyond it: a word that is cut there is another word
             if match.start() >= last:
                 break
             a, b = whole.original(*match.span())
             spans.append((max(a, start), min(b, end)))
-            shows.add(n)
-    return sorted(span for span in spans if span[0] < span[1]), shows
+    return sorted(span for span in spans if span[0] < span[1])
 
 
 def _pieces(text: str, spans: list[tuple[int, int]], start: int, end: int) -> list[Piece]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import django_filters
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, Q, QuerySet, Subquery
 
 from auditlog.derive.binding import agent_version
 from auditlog.derive.keys import term_digest, to_text
@@ -36,10 +36,21 @@ class Filter(django_filters.Filter):
         self.parameter = Parameter(doc, type, values)
 
 
+class Each(Subquery):
+    """Whether a session is among these, asked of each session by itself: OFFSET keeps the planner from making one set of all of them.
+
+    For where most sessions match and some rows are wanted; else the set is what the planner should choose.
+    """
+
+    template = '(EXISTS (SELECT FROM (%(subquery)s) AS among (key) WHERE among.key = "session"."key" OFFSET 0))'
+    output_field = BooleanField()
+
+
 class IdentityFilters(django_filters.FilterSet):
     """Filters by what a session is and whom it concerns. `session_column` says where the rows hold the session's key.
 
     `content`: whether the caller may ask what was said; without it an answer to such a filter would tell it one guess at a time.
+    `one_by_one`: rows are tried in their order (Each). `known`: what building the same question before had to ask.
     """
 
     session_id = Filter("by_session", "The session's ID as its sender named it, of any length; `trace:<hex>` where it was not named.")
@@ -51,8 +62,19 @@ class IdentityFilters(django_filters.FilterSet):
 
     session_column = "key"
 
-    def __init__(self, *args: Any, scope: Scope, zone: tzinfo = UTC, content: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        scope: Scope,
+        zone: tzinfo = UTC,
+        content: bool = True,
+        one_by_one: bool = False,
+        known: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.one_by_one = one_by_one
+        self.known = {} if known is None else known
         self.scope = scope
         self.zone = zone
         self.content = content
@@ -67,6 +89,9 @@ class IdentityFilters(django_filters.FilterSet):
         return {name: found.parameter for name, found in cls.get_filters().items()}
 
     def within(self, rows: QuerySet[Any], sessions: QuerySet[Any]) -> QuerySet[Any]:
+        self.known["sets"] = True
+        if self.one_by_one:
+            return rows.filter(Each(sessions.query))
         return rows.filter(**{f"{self.session_column}__in": sessions})
 
     def by_session(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
@@ -26,6 +26,15 @@ from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope, trace_condition
 
 VERDICTS: Final = ("complete", "gaps", "unevaluable")
+_LONG: Final = timedelta(days=1)
+# Few sessions last longer than a day, and an index knows those (migration 0012). The condition is the index's own, word for word.
+_LONG_ONES: Final = """
+    SELECT min(sort_at) FROM (
+      SELECT sort_at FROM session WHERE project_id = %s AND edition = %s AND ended_at >= %s AND ended_at - sort_at > interval '1 day'
+      OFFSET 0) AS long_ones"""  # OFFSET: else the least is looked for along the ledger, through all that are short
+_EVERY: Final = 8  # sessions of which at least one matches where matches are called dense
+_NEAR: Final = """
+    SELECT count(*) FROM (SELECT FROM session WHERE project_id = %s AND edition = %s AND sort_at BETWEEN %s AND %s LIMIT %s) AS near"""
 _VERSION: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -93,7 +102,18 @@ class SessionFilters(IdentityFilters):
 
     def by_start(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         start = parameters.moment("from", value, self.zone)
-        return rows.filter(Q(ended_at__gte=start) | Q(ended_at=None, sort_at__gte=start))
+        going_on = Q(ended_at__gte=start) | Q(ended_at=None, sort_at__gte=start)
+        return rows.filter(going_on, sort_at__gte=self._earliest(start))
+
+    def _earliest(self, start: datetime) -> datetime:
+        """No session that was going on at this time began before. Without this bound the ledger is read to its oldest end for them."""
+        if "began" not in self.known:
+            with connection.cursor() as long_ones:
+                long_ones.execute(_LONG_ONES, [self.scope.project_id, self.scope.edition, start])
+                self.known["began"] = long_ones.fetchone()[0]
+        began: datetime | None = self.known["began"]
+        first = start - _LONG if start - datetime.min.replace(tzinfo=UTC) > _LONG else start
+        return first if began is None else min(began, first)
 
     def by_end(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(sort_at__lte=parameters.moment("to", value, self.zone, end=True))
@@ -103,7 +123,9 @@ class SessionFilters(IdentityFilters):
         said = saying(self.scope, value) if self.content else None
         if said is None:
             return self.within(rows, named)
-        if not named.exists():
+        if "named" not in self.known:
+            self.known["named"] = named.exists()
+        if not self.known["named"]:
             # The usual case of words. As a condition of its own the planner knows how common they are: it reads the ledger from its newest
             # end where they are, and the index of words where they are not. In a union it knows nothing, and read all of the texts.
             return rows.filter(Exists(said.filter(session_key=OuterRef(self.session_column))))
@@ -153,28 +175,49 @@ class Page:
         self.times = times  # of what matches, newest first, as far ahead as was asked
 
 
-def matching(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True) -> QuerySet[Any]:
+def matching(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True, **how: Any) -> QuerySet[Any]:
     """The sessions that fulfil all of these filters. Raises Problem."""
-    found: QuerySet[Any] = SessionFilters(data=given, queryset=scope.of(Session), scope=scope, zone=zone, content=content).qs
+    found: QuerySet[Any] = SessionFilters(data=given, queryset=scope.of(Session), scope=scope, zone=zone, content=content, **how).qs
     return found
 
 
 def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True, ahead: int = 0) -> Page:
     """The sessions that match `given`. Raises Problem("parameter_invalid") for whatever cannot be read.
 
-    `ahead`: of how many matches the times are wanted, too. They are searched once for both: what matches very much costs most there.
+    `ahead`: of how many matches the times are wanted, too.
     """
     parameters.only(given, PARAMETERS | PAGED)
-    rows = matching(scope, given, zone, content=content)
+    known: dict[str, Any] = {}
+
+    asked = matching(scope, given, zone, content=content, known=known)
     if given.get("cursor"):
         at, key = cursor.decode(given["cursor"])
-        rows = rows.filter(before(at, key=key))
+        asked = asked.filter(before(at, key=key))
     count = parameters.limit(given.get("limit"))
-    newest = list(rows.order_by("-sort_at", "-key").values_list("sort_at", "key")[: max(ahead, count + 1)])
+    newest = _newest(asked, count + 1)
     shown = newest[:count]
     whole = {row.key: row for row in scope.of(Session).filter(key__in=[key for _, key in shown])}
     found = [whole[key] for _, key in shown if key in whole]  # one that joined another in between is found under that
-    return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, [at for at, _ in newest[:ahead]])
+    more: list[tuple[datetime, str]] = []
+    if len(newest) > count and ahead > len(newest):
+        # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
+        # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
+        if known.get("sets") and _dense(scope, newest):
+            asked = matching(scope, given, zone, content=content, known=known, one_by_one=True)
+        more = _newest(asked.filter(before(newest[-1][0], key=newest[-1][1])), ahead - len(newest))
+    return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, [at for at, _ in (*newest, *more)][:ahead])
+
+
+def _newest(rows: QuerySet[Any], count: int) -> list[tuple[datetime, str]]:
+    return list(rows.order_by("-sort_at", "-key").values_list("sort_at", "key")[:count])
+
+
+def _dense(scope: Scope, newest: list[tuple[datetime, str]]) -> bool:
+    """Whether at least one of every few sessions is among these, the newest that match."""
+    most = _EVERY * len(newest)
+    with connection.cursor() as counting:
+        counting.execute(_NEAR, [scope.project_id, scope.edition, newest[-1][0], newest[0][0], most])
+        return bool(counting.fetchone()[0] < most)
 
 
 def identities(scope: Scope, rows: Iterable[Session]) -> dict[str, dict[str, list[str]]]:

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-        ("auditlog", "0011_words"),
+        ("auditlog", "0012_long_sessions"),
     ]
 
     operations = [
