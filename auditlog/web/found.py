@@ -21,7 +21,7 @@ _LABELS: Final = {
     "agent": "Agent",
     "customer_id": "Customer",
     "tool": "Tool called",
-    "outcome": "A call",
+    "outcome": "Outcome of a call",
     "verdict": "Trail",
     "finding": "Finding",
 }

@@ -80,6 +80,7 @@ FILTERS: Final = (
 
 def _search(planted: Planted) -> Iterator[Place]:
     yield Place("/")
+    yield Place(asked("/", q="said or asked or why or again", facets="1", range="all"))  # passages, counts
     for text in _blends():
         yield from (Place(asked("/", **{name: text})) for name in ("q", text))
         yield Place(asked("/", **dict.fromkeys(FILTERS, text)))  # refused, with every field filled

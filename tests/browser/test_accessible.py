@@ -16,6 +16,7 @@ PAGES = (  # a number: the session of so many steps
         "/login",
         "/",
         "/?q=nobody+ever",
+        "/?q=the&facets=1",
         "/?trace_id=zz",
         "/?view=sessions",
         "/?live=1",

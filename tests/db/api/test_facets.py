@@ -34,6 +34,7 @@ def some(world: World) -> None:
         call("a", "refund", "ACME"),
         call("a", "refund", "ACME", number=1),
         call("a", "look", "ACME", number=2, error="no"),
+        call("a", "look", "ACME", number=3),  # the same tool with another outcome
         call("b", "refund", "ACME"),
         call("c", "look", "Zoë & Söhne", agent="billing", error="no"),
     )
