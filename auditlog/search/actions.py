@@ -140,7 +140,8 @@ def of_sessions(scope: Scope, keys: list[str], asked: dict[str, str], most: int)
     One more than `most` where there are more.
     """
     place = Window(RowNumber(), partition_by=F("session_key"), order_by=[F("sort_at").desc(), F("step").desc()])
-    rows = matching(scope, asked).filter(session_key__in=keys).annotate(place=place).filter(place__lte=most + 1)
+    rows = matching(scope, asked).defer("event_ids", "digest", "tool_digest", "call_id", "occurred_at", "ended_at")
+    rows = rows.filter(session_key__in=keys).annotate(place=place).filter(place__lte=most + 1)
     found: dict[str, list[Action]] = {key: [] for key in keys}
     for row in rows.order_by("-sort_at", "-step"):
         found[row.session_key].append(row)

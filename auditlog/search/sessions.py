@@ -14,14 +14,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, FloatField, Func, OuterRef, Q, QuerySet
 
 from auditlog.derive.keys import term_digest, to_bytes, to_text, value_digest, value_digests
 from auditlog.derive.models import ActionValue, Declared, SearchText, Session, SessionTerm, Trace
 from auditlog.errors import Problem
 from auditlog.reconstruct.gaps import CODES
 from auditlog.search import actions, cursor, parameters, wording
-from auditlog.search.filters import Filter, IdentityFilters, before
+from auditlog.search.filters import Each, Filter, IdentityFilters, before
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope, trace_condition
 
@@ -32,6 +32,7 @@ _LONG_ONES: Final = """
     SELECT min(sort_at) FROM (
       SELECT sort_at FROM session WHERE project_id = %s AND edition = %s AND ended_at >= %s AND ended_at - sort_at > interval '1 day'
       OFFSET 0) AS long_ones"""  # OFFSET: else the least is looked for along the ledger, through all that are short
+_SECONDS: Final = Func(F("sort_at"), template="date_part('epoch', %(expressions)s)", output_field=FloatField())  # no datetime is made
 _EVERY: Final = 8  # sessions of which at least one matches where matches are called dense
 _NEAR: Final = """
     SELECT count(*) FROM (SELECT FROM session WHERE project_id = %s AND edition = %s AND sort_at BETWEEN %s AND %s LIMIT %s) AS near"""
@@ -128,6 +129,9 @@ class SessionFilters(IdentityFilters):
         if not self.known["named"]:
             # The usual case of words. As a condition of its own the planner knows how common they are: it reads the ledger from its newest
             # end where they are, and the index of words where they are not. In a union it knows nothing, and read all of the texts.
+            self.known["sets"] = True
+            if self.one_by_one:
+                return rows.filter(Each(said.values("session_key").query))
             return rows.filter(Exists(said.filter(session_key=OuterRef(self.session_column))))
         with connection.cursor() as cursor:  # until the end of this transaction; texts are long, which the planner does not count
             cursor.execute("SELECT set_config('enable_seqscan', 'off', true)")
@@ -169,10 +173,10 @@ def saying(scope: Scope, text: str) -> QuerySet[Any] | None:
 class Page:
     """One page of sessions, newest first."""
 
-    def __init__(self, rows: list[Session], following: str | None, times: Sequence[datetime] = ()) -> None:
+    def __init__(self, rows: list[Session], following: str | None, times: Sequence[float] = ()) -> None:
         self.rows = rows
         self.next = following
-        self.times = times  # of what matches, newest first, as far ahead as was asked
+        self.times = times  # of what matches, in seconds since 1970, newest first, as far ahead as was asked
 
 
 def matching(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True, **how: Any) -> QuerySet[Any]:
@@ -198,14 +202,15 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     shown = newest[:count]
     whole = {row.key: row for row in scope.of(Session).filter(key__in=[key for _, key in shown])}
     found = [whole[key] for _, key in shown if key in whole]  # one that joined another in between is found under that
-    more: list[tuple[datetime, str]] = []
+    times = [at.timestamp() for at, _ in newest]
     if len(newest) > count and ahead > len(newest):
         # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
         # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
         if known.get("sets") and _dense(scope, newest):
             asked = matching(scope, given, zone, content=content, known=known, one_by_one=True)
-        more = _newest(asked.filter(before(newest[-1][0], key=newest[-1][1])), ahead - len(newest))
-    return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, [at for at, _ in (*newest, *more)][:ahead])
+        behind = asked.filter(before(newest[-1][0], key=newest[-1][1])).order_by("-sort_at", "-key")
+        times += behind.values_list(_SECONDS, flat=True)[: ahead - len(newest)]
+    return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, times[:ahead])
 
 
 def _newest(rows: QuerySet[Any], count: int) -> list[tuple[datetime, str]]:

@@ -11,8 +11,9 @@ from django.db import transaction
 from auditlog.errors import Problem
 from auditlog.search import facets
 from auditlog.search.bounds import shorter
-from auditlog.search.excerpts import excerpts
+from auditlog.search.excerpts import Excerpt, excerpts
 from auditlog.search.scope import Scope
+from auditlog.web import markup
 from auditlog.web.links import step_address
 from auditlog.web.present import SPEAKERS
 
@@ -34,9 +35,17 @@ _PATIENCE: Final = 3  # seconds that counting may take beside a page that is wan
 
 def passages(scope: Scope, keys: Sequence[str], question: str) -> dict[str, list[dict[str, Any]]]:
     """Per session, the passages of `_excerpts.html`. For whoever may read content only."""
+    return {key: [_passage(key, one) for one in found] for key, found in excerpts(scope, keys, question).items()}
+
+
+def _passage(key: str, one: Excerpt) -> dict[str, Any]:
     return {
-        key: [{"url": step_address(key, one.step), "who": SPEAKERS.get(one.kind, one.kind), "said": one} for one in found]
-        for key, found in excerpts(scope, keys, question).items()
+        "url": step_address(key, one.step),
+        "number": one.step + 1,
+        "who": SPEAKERS.get(one.kind, one.kind),
+        "pieces": [(piece.hit, markup.of(piece.text)) for piece in one.pieces],
+        "before": one.before,
+        "after": one.after,
     }
 
 

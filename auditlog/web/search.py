@@ -12,31 +12,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDi
 from django.urls import reverse
 from django.utils import timezone
 
-from auditlog.derive.keys import to_text
-from auditlog.derive.models import Action, Session
 from auditlog.errors import Problem
-from auditlog.search import actions, cursor, parameters, received, sessions
+from auditlog.search import cursor, parameters, received, sessions
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
-from auditlog.search.spread import MOST, Spread, spread
+from auditlog.search.spread import Spread, looked_at, spread
 from auditlog.web import ranges, recent, results, saved, sentence, zones
 from auditlog.web.access import Access, Right
-from auditlog.web.found import COUNTED, counts, passages
+from auditlog.web.entries import Reader, entries
+from auditlog.web.found import COUNTED, counts
 from auditlog.web.guard import page, show
-from auditlog.web.links import step_address
 from auditlog.web.sentence import Asked, Part, address
 
 SHOWN: Final = "30"  # sessions of a page where the address does not say
-ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
-KEPT: Final = (
-    "tz",
-    "view",
-    "live",
-    "limit",
-    "when",
-    COUNTED,
-    recent.RANGE,
-)  # parameters that the form sends again though no part of it shows them
+# Parameters that the form sends again though no part of it shows them.
+KEPT: Final = ("tz", "view", "live", "limit", "when", COUNTED, recent.RANGE)
 _HINT_SECONDS: Final = 2  # that looking for what would match without one part may take, all parts together
 
 
@@ -65,7 +55,7 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     found = Found()
     try:
         with bounded():
-            _find(request, access, asked, zone, found, ahead=0 if partial or "cursor" in asked.given else MOST)
+            _find(request, access, asked, zone, found, ahead=0 if partial or "cursor" in asked.given else looked_at(asked.given))
     except Problem as error:
         if error.code != "query_timeout":
             raise
@@ -76,7 +66,9 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
         return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
     if found.rows:
         access.record("search", filters=found.given, sessions=[row.key for row in found.page.rows])
-    context = _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times)) | found.counts
+    context = (
+        _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times, looked_at(asked.given))) | found.counts
+    )
     if not partial:
         context |= saved.menu(access)
     status = found.problem.kind.http if found.problem else 200
@@ -96,7 +88,7 @@ def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, foun
         found.problem, found.wrong = error, sentence.problems(scope, asked, now, zone, content=content)
         return
     only_sessions = request.GET.get("view") == "sessions"
-    found.rows = _rows(scope, found.page.rows, found.given, only_sessions=only_sessions, content=content)
+    found.rows = entries(scope, found.page.rows, found.given, Reader(zone, content, only_sessions))
     if found.rows and request.headers.get("HX-Request") != "true":
         found.counts = counts(scope, request.GET, found.given, zone, functools.partial(address, request.GET), content=content)
 
@@ -201,42 +193,7 @@ def _bars(query: QueryDict, found: Spread) -> dict[str, Any]:
         "bars": bars,
         "bar_count": len(found.bars),
         "bar_width": f"{max(step - 2, step * 0.8):.2f}",
-        "bars_cut": MOST if found.cut else None,
+        "bars_cut": found.cut,
         "bars_from": found.bars[0].start,
         "bars_to": found.bars[-1].end,
     }
-
-
-def _rows(scope: Scope, rows: list[Session], given: dict[str, str], *, only_sessions: bool, content: bool) -> list[dict[str, Any]]:
-    """One entry a session, with those of its actions that were asked for, and what was said where words were."""
-    identities = sessions.identities(scope, rows)
-    of_one_call = {name: given[name] for name in (*actions.OF_ONE_CALL, "tool") if given.get(name)}
-    calls = {} if only_sessions else actions.of_sessions(scope, [row.key for row in rows], of_one_call, ACTIONS_SHOWN)
-    said = passages(scope, [row.key for row in rows], given.get("q", "")) if content else {}
-    entries = []
-    for row in rows:
-        own = calls.get(row.key, [])
-        findings: dict[int, list[str]] = {}
-        for finding in row.findings:
-            findings.setdefault(finding.get("step"), []).append(finding["message"])
-        shown = [
-            {"row": one, "url": step_address(row.key, one.step), "findings": findings.get(one.step, [])} for one in own[:ACTIONS_SHOWN]
-        ]
-        entries.append(
-            {
-                "session": row,
-                "session_id": to_text(row.session_id),
-                **identities[row.key],
-                "actions": shown,
-                "excerpts": said.get(row.key, ()),
-                "hidden": _hidden(row, own, of_one_call),
-            }
-        )
-    return entries
-
-
-def _hidden(row: Session, own: list[Action], of_one_call: dict[str, str]) -> str:
-    """What a session's entry says of its calls that are not in the ledger."""
-    if len(own) > ACTIONS_SHOWN:
-        return f"the last {ACTIONS_SHOWN} {'that match ' if of_one_call else ''}shown"
-    return "those that match shown" if of_one_call and len(own) < row.tool_calls else ""

@@ -73,15 +73,24 @@ def parse(value: object) -> datetime | None:
 @register.simple_tag(takes_context=True)
 def at(context: Context, value: object, form: str = "full") -> str:
     """A time in the reader's zone, with UTC beside it for whoever asks. Forms: full, ledger, clock."""
+    return printed(value, _zone(context), form)
+
+
+def _zone(context: Context) -> tzinfo:
+    zone = context.get("zone")
+    return zone if isinstance(zone, tzinfo) else UTC
+
+
+def printed(value: object, zone: tzinfo, form: str = "full") -> str:
+    """What the tag `at` prints, for rows that are made in Python."""
     moment = parse(value) if value else None
     if moment is None:
         return markup.UNDATED
-    return markup.time(moment.isoformat(), _shown(context, moment, form), f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC")
+    return markup.time(moment.isoformat(), _shown(zone, moment, form), f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC")
 
 
-def _shown(context: Context, moment: datetime, form: str) -> str:
-    zone = context.get("zone")
-    local = moment.astimezone(zone if isinstance(zone, tzinfo) else UTC)
+def _shown(zone: tzinfo, moment: datetime, form: str) -> str:
+    local = moment.astimezone(zone)
     day = f"{local.day} {local:%b %Y}"
     clock = f"{local:%H:%M:%S}"
     return {"full": f"{day} {clock}", "ledger": f"{local:%d %b %Y} {clock}", "clock": f"{clock}.{local.microsecond // 100000}"}[form]
@@ -91,7 +100,7 @@ def _shown(context: Context, moment: datetime, form: str) -> str:
 def at_text(context: Context, value: object) -> str:
     """The same for a place without markup."""
     moment = parse(value) if value else None
-    return "undated" if moment is None else _shown(context, moment, "ledger")
+    return "undated" if moment is None else _shown(_zone(context), moment, "ledger")
 
 
 @register.filter
