@@ -45,7 +45,7 @@ class Questions:
         with connection.cursor() as cursor:
             self.cursor = cursor
             self.keys = self._rows("SELECT key FROM session ORDER BY md5(key) LIMIT 300")
-            declared = "SELECT convert_from(value, 'UTF8') FROM declared WHERE kind = '%s' ORDER BY digest LIMIT 300"
+            declared = "SELECT min(convert_from(value, 'UTF8')) FROM declared WHERE kind = '%s' GROUP BY digest ORDER BY digest LIMIT 300"
             self.customers, self.users = self._rows(declared % "customer"), self._rows(declared % "user")
             self.values = self._rows("SELECT object FROM action WHERE object LIKE 'cr_%' ORDER BY md5(object) LIMIT 300")
             self.ten = self._rows("SELECT key FROM session WHERE tool_calls = 9 AND model_calls = 10 ORDER BY md5(key) LIMIT 100")
