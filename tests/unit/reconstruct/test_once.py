@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from auditlog.item import INT, KVLIST, STRING, Context, Log
@@ -195,3 +196,17 @@ def test_a_request_that_failed_within_a_call_that_failed_is_told_once() -> None:
 
     assert errors("429") == ["429: slow down"]
     assert sorted(errors("503")) == ["429: slow down", "POST: 503"]
+
+
+def test_an_answer_of_thousands_of_parts_that_two_layers_tell_costs_no_more_than_its_length() -> None:
+    def layers(of: int, *, same: bool) -> dict[str, Any]:
+        said = [text("assistant", f"x{n} ") for n in range(of)]
+        other = said if same else [text("assistant", f"y{n}") for n in range(of)]
+        bare, whole = [call("c1", "pay", None)], [call("c1", "pay", {"amount": 400})]
+        return told(model(0, [ASK], said + bare, response="r"), model(0, [], other + whole, trace=2, layer="sdk", response="r"))
+
+    begun = time.perf_counter()
+    shown, twice = layers(6_000, same=True), layers(6_000, same=False)
+    assert time.perf_counter() - begun < 8
+    assert (len(shown["steps"]), len(twice["steps"])) == (6_002, 12_002)
+    assert [one["arguments"] for one in tools_of(shown)] == [{"amount": 400}]
