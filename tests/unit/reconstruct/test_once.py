@@ -210,3 +210,20 @@ def test_an_answer_of_thousands_of_parts_that_two_layers_tell_costs_no_more_than
     assert time.perf_counter() - begun < 8
     assert (len(shown["steps"]), len(twice["steps"])) == (6_002, 12_002)
     assert [one["arguments"] for one in tools_of(shown)] == [{"amount": 400}]
+
+
+def test_an_answer_in_another_notation_is_read_once_and_not_for_each_call_that_it_may_belong_to() -> None:
+    written = "[{'a': 1, 'b': [" + "'x', " * 18_000 + "]}, None]"
+    calls = [tool(n, "pay", call_id=f"c{n}", result=json.dumps({"a": n})) for n in range(100)]
+    begun = time.perf_counter()
+    told(*calls, model(101, [answer(None, written)], [text("assistant", "done")]))
+    assert time.perf_counter() - begun < 4
+
+
+def test_thousands_of_results_without_calls_are_each_told_once_and_soon() -> None:
+    calls = [tool(n, "pay", call_id=f"c{n}", result=f"result {n} of a call") for n in range(4_000)]
+    lost = [answer(f"d{n}", f"result {n} of a {'call' if n % 2 else 'lost call'}") for n in range(8_000)]
+    begun = time.perf_counter()
+    shown = told(*calls, model(8_001, lost, [text("assistant", "done")]))
+    assert time.perf_counter() - begun < 6
+    assert len(tools_of(shown)) == 10_000
