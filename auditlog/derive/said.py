@@ -21,6 +21,7 @@ _SLICE: Final = 2_000  # characters that are indexed at once; a part ends behind
 _AGAIN: Final = 200  # characters that the next part, or what is cut inside of a stretch, begins with once more: phrases stand across
 _POSITIONS: Final = 13_000  # of one part; those of a tsvector end at 16,383, and one slice more must fit
 _CHARACTERS: Final = 96 * 1024  # of lexemes of one part, far below the megabyte that a tsvector may have
+_WRITTEN: Final = 256 * 1024  # characters of the texts of one part: an excerpt reads them all, and an endless word is one lexeme
 _OFTEN: Final = 200  # a pair of characters this often in a part: a lexeme keeps 255 positions, and a stretch is found by them
 _HIGHEST, _KEPT = 16_383, 255
 _BREAK: Final = re.compile(r"[^\w\u0300-\u036f\u0900-\u1fff\u3099\u309a](?=\w)")  # between words, whatever the script
@@ -72,11 +73,13 @@ class _Building:
         self.places: dict[str, list[int]] = {}
         self.at = 1
         self.characters = 0
+        self.written = 0
         self.often = False
         self.texts: list[list[Any]] = []  # step, kind, text, whether more stands before it, and behind it
 
     def add(self, text: str) -> None:
         folded, at = fold(text), self.at
+        self.written += len(text)
         if folded.isascii():  # most texts: a word takes one position, and is no stretch
             for word in folded.split():
                 self._put(word if len(word) <= LONGEST else lexeme(word), at)
@@ -102,7 +105,7 @@ class _Building:
 
     @property
     def full(self) -> bool:
-        return self.at > _POSITIONS or self.characters > _CHARACTERS or self.often
+        return self.at > _POSITIONS or self.characters > _CHARACTERS or self.written > _WRITTEN or self.often
 
     def part(self) -> Part:
         words = " ".join(f"'{lexeme}':{','.join(map(str, places))}" for lexeme, places in self.places.items())

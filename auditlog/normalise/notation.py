@@ -61,7 +61,7 @@ def _node(node: ast.AST) -> Any:
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str | int | float | bool) or node.value is None else str(node.value)
     if isinstance(node, ast.Dict):
-        return {str(_node(k)): _node(v) for k, v in zip(node.keys, node.values, strict=True) if k is not None}
+        return {_key(k): _node(v) for k, v in zip(node.keys, node.values, strict=True) if k is not None}
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         return [_node(e) for e in node.elts]
     if isinstance(node, ast.Call):
@@ -73,6 +73,14 @@ def _node(node: ast.AST) -> Any:
     if isinstance(node, ast.Name | ast.Attribute):
         return node.id if isinstance(node, ast.Name) else node.attr
     raise ValueError("no notation of a value")
+
+
+def _key(node: ast.AST) -> str:
+    """No container: each one around it would escape its quotes once more, and forty of them would fill any memory."""
+    found = _node(node)
+    if isinstance(found, dict | list):
+        raise ValueError("no notation of a key")
+    return str(found)
 
 
 def texts_of(written: str, name: str) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from auditlog.reconstruct.keys import arguments_key, flat
 from auditlog.vocabulary import Call, Message, Reasoning, Text
+
+PAIRS: Final = 1_000_000  # parts of two reports that are compared, each with each; beyond it only what is equal is the same
 
 
 def merge_outputs(told: Sequence[tuple[Message, ...]]) -> list[Any]:
@@ -15,6 +17,9 @@ def merge_outputs(told: Sequence[tuple[Message, ...]]) -> list[Any]:
     reports = sorted((r for r in reports if r), key=lambda r: -len(r))
     out: list[Any] = list(reports[0]) if reports else []
     for report in reports[1:]:
+        if not closely(report, out):
+            _join_what_is_equal(report, out)
+            continue
         place = 0
         for part in report:
             at = covered(part, out)
@@ -24,6 +29,28 @@ def merge_outputs(told: Sequence[tuple[Message, ...]]) -> list[Any]:
             else:
                 place = max(place, at + 1)
     return _thought_first(_without_echo(out))
+
+
+def closely(report: Sequence[Any], out: Sequence[Any]) -> bool:
+    """Whether each part is compared with each: no model answers in so many parts that it would take long, but a sender may claim it."""
+    return len(report) * len(out) <= PAIRS
+
+
+def _join_what_is_equal(report: Sequence[Any], out: list[Any]) -> None:
+    known = {_alike(part): i for i, part in enumerate(out)}
+    for part in report:
+        at = known.setdefault(_alike(part), len(out))
+        if at == len(out):
+            out.append(part)
+        elif isinstance(part, Call):
+            out[at] = _fuller(out[at], part)
+
+
+def _alike(part: Any) -> tuple[Any, ...]:
+    """Equal for what is the same without a closer look."""
+    if isinstance(part, Call):
+        return (part.call_id,) if part.call_id else (part.name, arguments_key(part.arguments, part.arguments_raw))
+    return ("said", flat(part.text)) if isinstance(part, Text | Reasoning) else (repr(part), None, None)
 
 
 def covered(part: Any, out: list[Any]) -> int | None:

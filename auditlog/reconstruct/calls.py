@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from auditlog.reconstruct.answers import covered, merge_outputs
+from auditlog.reconstruct.answers import closely, covered, merge_outputs
 from auditlog.reconstruct.tree import Key, Tree, key_of
 from auditlog.vocabulary import AgentRun, Message, MessageRecord, ModelCall, Tool, Usage, Where
 
@@ -330,6 +330,6 @@ def enrich(calls: Sequence[JoinedCall], runs: Sequence[AgentRun], tree: Tree) ->
         told = telling[key].output
         parts = [p for m in told for p in m.parts]
         call = enclosed[0]
-        if not call.output or any(covered(p, list(call.output)) is not None for p in parts):
+        if not call.output or not closely(parts, call.output) or any(covered(p, list(call.output)) is not None for p in parts):
             call.output = merge_outputs([(Message("assistant", tuple(call.output)),), told])
             call.stated_by(telling[key].where)

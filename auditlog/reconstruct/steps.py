@@ -27,10 +27,8 @@ from auditlog.reconstruct.step import (
     opening,
 )
 from auditlog.reconstruct.tree import key_of
-from auditlog.reconstruct.wrapped import Said, told_already
+from auditlog.reconstruct.wrapped import Answers, Said
 from auditlog.vocabulary import AgentRun, Approval, Call, Failure, Media, Message, MessageRecord, Reasoning, Result, Text, Where
-
-CLOSELY = 200  # results without calls that are looked for in every other notation, too
 
 
 class Builder:
@@ -332,11 +330,12 @@ class Builder:
 
     def results_without_calls(self) -> None:
         """What came back happened, even where the call that it answers was never recorded."""
-        for n, (part, place, wheres) in enumerate(sorted(self.lost.values(), key=lambda found: found[1])):
+        answers = Answers(self.steps)
+        for part, place, wheres in sorted(self.lost.values(), key=lambda found: found[1]):
             told = self.by_id.get(part.call_id or "", ())
             if told and told[0].tool is not None:
                 told[0].tool.answer(part)
-            elif not any(told_already(part.result, s, n < CLOSELY) for s in self.steps):
+            elif not answers.knows(part.result):
                 step = self.add_call(Call(part.name or UNNAMED, part.call_id), place, place[0], wheres)
                 step.from_prompt = True
                 if step.tool is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from django.db import connection
@@ -93,7 +94,9 @@ def _passages(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[
     for said_here in (piece for text in texts for piece in _near(*text)):
         folded = fold(said_here[2])
         first = {n: match.span() for n, one in enumerate(patterns) if (match := one.search(folded)) is not None}
-        for n, (start, end) in first.items():
+        for n, (start, end) in islice(
+            first.items(), _SEEN
+        ):  # each of a question's words is looked for around these, and it may have hundreds
             near = {m for m, one in enumerate(patterns) if m in first and one.search(folded, max(0, start - AROUND), end + AROUND)}
             found.append(_Passage(len(found), said_here, (start, end), frozenset((n, *near))))
         if len(found) >= _SEEN:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 
 from auditlog.search import agents, parameters
 from auditlog.search.scope import Scope
-from auditlog.web import zones
+from auditlog.web import recent, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
 
@@ -33,7 +33,8 @@ def counted(request: HttpRequest, access: Access) -> HttpResponse:
 def _row(row: agents.Counted, given: dict[str, str]) -> dict[str, Any]:
     def sessions(**more: str) -> str:
         named = {"agent": row.name} if row.name is not None else {}
-        return "/?" + urlencode({**named, **more, **given}, errors="replace")
+        counted = given or {recent.RANGE: recent.ALL}  # else the search page would show the newest days of them alone
+        return "/?" + urlencode({**named, **more, **counted}, errors="replace")
 
     named = row.name is not None  # sessions without an agent cannot be asked for
     trails = (

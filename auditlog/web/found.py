@@ -16,6 +16,7 @@ from auditlog.search.scope import Scope
 from auditlog.web import markup
 from auditlog.web.links import step_address
 from auditlog.web.present import SPEAKERS
+from auditlog.web.recent import IDENTIFYING
 
 COUNTED: Final = "facets"  # the parameter of an address that asks for counts
 _LABELS: Final = {
@@ -62,6 +63,9 @@ def counts(
         if problem.code != "query_timeout":
             raise
         return {"facets_late": _PATIENCE, "facets_without": address(facets=None)}
+    # Whoever names a customer is shown all of the time, and so more than was counted here: such a value keeps the range that nobody chose.
+    chosen = any(query.get(name) for name in ("from", "to", "when"))
+    kept = {} if chosen or "from" not in given else {"from": given["from"]}
     shown = [
         {
             "label": _LABELS[name],
@@ -70,7 +74,9 @@ def counts(
                 {
                     "text": _WORDS.get(name, {}).get(one.text, one.text),
                     "sessions": one.sessions,
-                    "href": address(**{name: one.text}) if one.exact and given.get(name) != one.text else None,
+                    "href": address(**{name: one.text}, **(kept if name in IDENTIFYING else {}))
+                    if one.exact and given.get(name) != one.text
+                    else None,
                     "chosen": given.get(name) == one.text,
                 }
                 for one in facet.values

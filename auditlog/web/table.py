@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Final
 
 BOM: Final = "\ufeff"  # by it a spreadsheet knows UTF-8
-# A spreadsheet takes a cell that begins like this for a formula, the full-width signs included. Apostrophes before it count: only so
-# it stays known which apostrophe was put there.
-_ACTS: Final = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# A spreadsheet takes a cell that begins like this for a formula, the full-width signs included, and some drop what is blank, invisible or
+# a NUL before the sign. Apostrophes before it count: only so it stays known which apostrophe was put there.
+_ACTS: Final = re.compile("'*[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202f\u2060\u3000\ufeff]*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _LONE: Final = re.compile("[\ud800-\udfff]")
 
 Value = str | int | Decimal | bool | None | list[str]

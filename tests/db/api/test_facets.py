@@ -62,6 +62,14 @@ def test_sessions_are_counted_by_what_they_have_each_once(world: World) -> None:
     assert "facets" not in world.api.json("sessions")
 
 
+def test_a_customer_of_the_newest_days_leads_to_as_many_sessions_as_were_counted_of_it(world: World, operator: Client) -> None:
+    send(world, call("a", "refund", "ACME"), call("b", "refund", "ACME"), call("long ago", "refund", "ACME", number=-90 * 24 * 60))
+    page = operator.get("/?facets=1").content.decode()
+    href = re.search(r'href="([^"]*customer_id=ACME[^"]*)"', page)
+    assert href is not None and "2 sessions shown" in page
+    assert "2 sessions shown" in operator.get(unescape(href[1])).content.decode()
+
+
 def test_every_value_leads_to_as_many_sessions_as_it_counts(world: World) -> None:
     some(world)
     world.bench.owner.execute("UPDATE session SET findings = '[]'")

@@ -152,6 +152,12 @@ def test_what_is_more_than_a_session_may_have_is_left_out_and_said() -> None:
     assert said.parts(timeline("one two"), most=7)[1] is False
 
 
+def test_an_endless_word_ends_its_part_so_that_an_excerpt_reads_no_megabytes() -> None:
+    made, cut = said.parts(timeline("a" * 1_000_000 + " the end"))
+    assert not cut and max(sum(len(text) for _, _, text, *_ in said.texts(part.texts)) for part in made) < 300_000
+    assert "'end'" in made[-1].words
+
+
 def test_a_question_is_words_phrases_alternatives_and_what_must_be_absent() -> None:
     asked = wording.read('refund "rule 3b" -denied or 返金 -"no more"')
     assert asked is not None

@@ -41,6 +41,13 @@ def test_a_hostile_text_costs_no_more_than_its_length(written: str) -> None:
     assert time.perf_counter() - begun < 2
 
 
+def test_a_container_as_a_key_is_no_notation_since_each_around_it_would_escape_it_once_more() -> None:
+    deep = 9  # at thirty-eight, which a hundred and sixty characters are enough for, no memory would hold it
+    assert notation.objects("A(a=" + "{" * deep + "'\\'\"'" + ":1}" * deep + ")") is None
+    assert notation.objects("A(a={('x', 1): 2})") is None
+    assert notation.objects("A(a={1: 2, None: 3})") == {"a": {"1": 2, "None": 3}}
+
+
 def test_a_message_and_an_answer_that_were_written_down_are_what_they_were() -> None:
     said = "ChatMessage(role=<MessageRole.USER: 'user'>, blocks=[TextBlock(block_type='text', text='Why?')])"
     assert messages([said, "plain"], Memo()) == (Message("user", (Text("Why?"),)), Message("user", (Text("plain"),)))

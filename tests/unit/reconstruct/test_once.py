@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from auditlog.item import INT, KVLIST, STRING, Context, Log
@@ -195,3 +196,34 @@ def test_a_request_that_failed_within_a_call_that_failed_is_told_once() -> None:
 
     assert errors("429") == ["429: slow down"]
     assert sorted(errors("503")) == ["429: slow down", "POST: 503"]
+
+
+def test_an_answer_of_thousands_of_parts_that_two_layers_tell_costs_no_more_than_its_length() -> None:
+    def layers(of: int, *, same: bool) -> dict[str, Any]:
+        said = [text("assistant", f"x{n} ") for n in range(of)]
+        other = said if same else [text("assistant", f"y{n}") for n in range(of)]
+        bare, whole = [call("c1", "pay", None)], [call("c1", "pay", {"amount": 400})]
+        return told(model(0, [ASK], said + bare, response="r"), model(0, [], other + whole, trace=2, layer="sdk", response="r"))
+
+    begun = time.perf_counter()
+    shown, twice = layers(6_000, same=True), layers(6_000, same=False)
+    assert time.perf_counter() - begun < 8
+    assert (len(shown["steps"]), len(twice["steps"])) == (6_002, 12_002)
+    assert [one["arguments"] for one in tools_of(shown)] == [{"amount": 400}]
+
+
+def test_an_answer_in_another_notation_is_read_once_and_not_for_each_call_that_it_may_belong_to() -> None:
+    written = "[{'a': 1, 'b': [" + "'x', " * 18_000 + "]}, None]"
+    calls = [tool(n, "pay", call_id=f"c{n}", result=json.dumps({"a": n})) for n in range(100)]
+    begun = time.perf_counter()
+    told(*calls, model(101, [answer(None, written)], [text("assistant", "done")]))
+    assert time.perf_counter() - begun < 4
+
+
+def test_thousands_of_results_without_calls_are_each_told_once_and_soon() -> None:
+    calls = [tool(n, "pay", call_id=f"c{n}", result=f"result {n} of a call") for n in range(4_000)]
+    lost = [answer(f"d{n}", f"result {n} of a {'call' if n % 2 else 'lost call'}") for n in range(8_000)]
+    begun = time.perf_counter()
+    shown = told(*calls, model(8_001, lost, [text("assistant", "done")]))
+    assert time.perf_counter() - begun < 6
+    assert len(tools_of(shown)) == 10_000

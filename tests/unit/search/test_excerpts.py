@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 
 import pytest
@@ -89,3 +90,14 @@ def test_a_session_shows_a_few_passages_that_have_most_of_what_was_asked_in_the_
     assert [one.step for one in found("alpha beta gamma", *said)] == [0, 5, 6]
     assert len(found("alpha", *["alpha"] * 500)) == MOST
     assert len(found("alpha", " ".join(["alpha", LONG] * 3))) == 1  # of one step, one says it
+
+
+def test_a_question_of_hundreds_of_words_costs_no_more_than_its_length() -> None:
+    words = [first + second for first in "abcdefghijklmnopqrst" for second in "abcdefghijklmnop"]
+    asked = wording.read(" ".join(words))
+    assert asked is not None
+    patterns = [re.compile(pattern(phrase)) for phrase in asked.phrases]
+    begun = time.perf_counter()
+    for _ in range(20):
+        assert len(chosen([(0, "user_message", " ".join(words), False, False)], patterns)) == 1
+    assert time.perf_counter() - begun < 0.5
