@@ -24,6 +24,7 @@ from auditlog.search import actions, cursor, parameters, wording
 from auditlog.search.filters import Each, Filter, IdentityFilters, before
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope, trace_condition
+from auditlog.search.wording import LONGEST
 
 VERDICTS: Final = ("complete", "gaps", "unevaluable")
 _LONG: Final = timedelta(days=1)
@@ -85,6 +86,10 @@ class SessionFilters(IdentityFilters):
         if _VERSION.fullmatch(value):
             return self.by_term(rows, name, value.lower())
         if name == "system_prompt":
+            if not self.content:
+                raise Problem(
+                    "scope_missing", "Your role may not ask for the text of an instruction; write its version, 64 hexadecimal digits."
+                )
             return self.by_term(rows, name, hashlib.sha256(to_bytes(value)).hexdigest())
         raise parameters.invalid(name, "is no version; write its 64 hexadecimal digits.", value)
 
@@ -122,10 +127,16 @@ class SessionFilters(IdentityFilters):
     def by_anything(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         named = identified(self.scope, value, content=self.content)
         said = saying(self.scope, value) if self.content else None
-        if said is None:
+        if said is None and not self.content:
             return self.within(rows, named)
         if "named" not in self.known:
             self.known["named"] = named.exists()
+        if said is None:
+            if not self.known["named"]:  # an empty list would say that nobody said it
+                raise parameters.invalid(
+                    name, f"is no identifier of this project, and words are searched for up to {LONGEST:,} bytes.", value
+                )
+            return self.within(rows, named)
         if not self.known["named"]:
             # The usual case of words. As a condition of its own the planner knows how common they are: it reads the ledger from its newest
             # end where they are, and the index of words where they are not. In a union it knows nothing, and read all of the texts.

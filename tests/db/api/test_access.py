@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import timedelta
 from typing import Any
@@ -190,3 +191,13 @@ def test_a_record_is_evidence_like_any_other(refund: World, operator: Client) ->
     assert check_batch(refund.bench.owner, batch, lambda _: refund.bench.project.secret) == []
     refund.bench.owner.execute("UPDATE event SET skeleton = skeleton || 'x'::bytea WHERE batch_no = %s", (batch,))
     assert check_batch(refund.bench.owner, batch, lambda _: refund.bench.project.secret) != []
+
+
+def test_without_the_right_to_content_an_instruction_is_asked_for_by_its_version_only(refund: World, operator: Client) -> None:
+    """Its text would be a guess that the answer confirms."""
+    timeline = refund.api.json(f"sessions/{refund.key_of(SESSION)}/timeline")
+    words = timeline["system_prompts"][0]["text"]
+    version = hashlib.sha256(words.encode()).hexdigest()
+    viewer = person(refund.project, "vera", "viewer")
+    assert viewer.get("/", {"system_prompt": words}).status_code == 403
+    assert SESSION in text(viewer.get("/", {"system_prompt": version})) and SESSION in text(operator.get("/", {"system_prompt": words}))

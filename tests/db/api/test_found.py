@@ -71,3 +71,14 @@ def test_the_newest_thirty_sessions_cost_one_question_more_for_their_passages(wo
     with asked() as statements:
         page = text(operator.get("/?q=credit"))
     assert len(excerpts_of(page)) == 90 and sum("texts" in one for one in statements.statements) == 1
+
+
+def test_a_question_too_long_for_words_says_so_unless_it_names_something(world: World, operator: Client) -> None:
+    long = "s" * 3_000
+    world.bench.send(talk(long, 1))
+    world.bench.derive()
+    assert [one["session_id"] for one in world.api.json("sessions", q=long)["results"]] == [long]
+    answer = world.api.get("sessions", q=long + "x")
+    assert answer.status_code == 400 and "words are searched for up to 1,000 bytes" in answer.json()["error"]["message"]
+    page = operator.get("/", {"q": long + "x"})
+    assert page.status_code == 400 and "words are searched for up to 1,000 bytes" in page.content.decode()
