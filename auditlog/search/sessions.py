@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Exists, F, FloatField, Func, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, FloatField, Func, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 
 from auditlog.derive.keys import term_digest, to_bytes, to_text, value_digest, value_digests
 from auditlog.derive.models import ActionValue, Declared, SearchText, Session, SessionTerm, Trace
@@ -236,13 +237,18 @@ def _dense(scope: Scope, newest: list[tuple[datetime, str]]) -> bool:
         return bool(counting.fetchone()[0] < most)
 
 
-def identities(scope: Scope, rows: Iterable[Session]) -> dict[str, dict[str, list[str]]]:
-    """Per session key, what is declared of its users and customers, and its trace IDs: two queries for a whole page."""
+def identities(scope: Scope, rows: Iterable[Session], most: int | None = None) -> dict[str, dict[str, list[str]]]:
+    """Per session key, what is declared of its users and customers, and its trace IDs: two queries for a whole page.
+
+    `most`: of each session's first traces only. One may have thousands, and a line of the ledger shows two customers.
+    """
     keys = [row.key for row in rows]
     found: dict[str, dict[str, list[str]]] = {key: {"user": [], "customer": [], "trace": []} for key in keys}
-    traces = list(
-        scope.of(Trace).filter(session_key__in=keys).order_by("first_at", "trace_key").values_list("trace_key", "session_key", "trace_id")
-    )
+    known = scope.of(Trace).filter(session_key__in=keys)
+    if most is not None:
+        order = Window(RowNumber(), partition_by=F("session_key"), order_by=[F("first_at"), F("trace_key")])
+        known = known.annotate(order=order).filter(order__lte=most)
+    traces = list(known.order_by("first_at", "trace_key").values_list("trace_key", "session_key", "trace_id"))
     session_of = {trace_key: session_key for trace_key, session_key, _ in traces}
     for _, session_key, trace_id in traces:
         if trace_id:

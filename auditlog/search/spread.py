@@ -9,7 +9,10 @@ from typing import Final, NamedTuple
 
 # Sessions looked at. The planner reads so few from the newest end; for ten thousand it read every amount that there is, in seconds.
 MOST: Final = 1_000
-MOST_SAID: Final = 300  # likewise where words are searched for: whether they stand in a text costs 60 µs a session of PostgreSQL
+MOST_ASKED: Final = 300  # likewise where each has to be looked into: whether words stand in a text costs 60 µs a session, a call up to 90
+_OF_THE_ROW: Final = frozenset(
+    ("from", "to", "verdict", "min_cost", "max_cost", "min_tool_calls")
+)  # filters that the session's row answers
 BARS: Final = 60
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _WIDTHS: Final = (
@@ -32,7 +35,7 @@ class Spread(NamedTuple):
 
 def looked_at(given: Mapping[str, str]) -> int:
     """Of how many matches of a search the times are looked at."""
-    return MOST_SAID if given.get("q") else MOST
+    return MOST if all(name in _OF_THE_ROW or not value for name, value in given.items()) else MOST_ASKED
 
 
 def spread(times: Sequence[float], most: int = MOST) -> Spread:

@@ -22,6 +22,7 @@ from auditlog.web.links import step_address
 from auditlog.web.tags import cost, count, money, printed
 
 ACTIONS_SHOWN: Final = 4  # of one session; the rest is counted, and on its page
+TRACES_READ: Final = 20  # of one session, for whom it concerns
 _TONES: Final = {"returned": "good", "unknown": "open-tone"}
 _WORDS: Final = {"unknown": "outcome unknown"}
 
@@ -37,7 +38,7 @@ class Reader(NamedTuple):
 def entries(scope: Scope, rows: list[Session], given: Mapping[str, str], reader: Reader) -> list[dict[str, Any]]:
     """Members as `_entry.html` prints them: a str that it escapes, or HTML of `markup`."""
     keys = [row.key for row in rows]
-    identities = sessions.identities(scope, rows)
+    identities = sessions.identities(scope, rows, TRACES_READ)
     of_one_call = {name: given[name] for name in (*actions.OF_ONE_CALL, "tool") if given.get(name)}
     calls = {} if reader.only_sessions else actions.of_sessions(scope, keys, of_one_call, ACTIONS_SHOWN)
     said = passages(scope, keys, given.get("q", "")) if reader.content else {}

@@ -55,7 +55,7 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     found = Found()
     try:
         with bounded():
-            _find(request, access, asked, zone, found, ahead=0 if partial or "cursor" in asked.given else looked_at(asked.given))
+            _find(request, access, asked, zone, found, ahead=not partial and "cursor" not in asked.given)
     except Problem as error:
         if error.code != "query_timeout":
             raise
@@ -67,7 +67,7 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     if found.rows:
         access.record("search", filters=found.given, sessions=[row.key for row in found.page.rows])
     context = (
-        _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times, looked_at(asked.given))) | found.counts
+        _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times, looked_at(found.given))) | found.counts
     )
     if not partial:
         context |= saved.menu(access)
@@ -75,13 +75,15 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     return show(request, access, "_ledger.html" if partial else "search.html", context, status)
 
 
-def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, found: Found, ahead: int) -> None:
+def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, found: Found, *, ahead: bool) -> None:
     scope, now, content = Scope(access.project.pk), timezone.now(), Right.CONTENT in access.rights
     try:
         if asked.wrong:
             raise Problem("parameter_invalid", next(iter(asked.wrong.values())))
         found.given, found.recent = recent.within(scope, ranges.applied(asked.given, now, zone), zone)
-        found.page = sessions.page(scope, {"limit": SHOWN, **found.given}, zone, content=content, ahead=ahead)
+        found.page = sessions.page(
+            scope, {"limit": SHOWN, **found.given}, zone, content=content, ahead=looked_at(found.given) if ahead else 0
+        )
     except Problem as error:
         if error.code not in ("parameter_invalid", "scope_missing"):
             raise
