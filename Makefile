@@ -24,9 +24,8 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench-read: $(STAMP) chromium ## pages and lists among a million stored events: server time, database time, queries, bytes; then a page in a browser
+bench-read: $(STAMP) ## pages and lists among a million stored events: server time, database time, queries, bytes
 	@$(BIN)/python -m bench.read $(ARGS)
-	@$(BIN)/python -m bench.browser
 
 bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and its lag, and disk per session
 	@$(BIN)/python -m bench.ingest
