@@ -30,9 +30,12 @@ from auditlog.vocabulary import AgentRun, Fact, ModelCall, Reading, Received, To
 
 
 class Dialect(NamedTuple):
+    """`claims`: of an item that it recognises, whether it alone knows what it means, so that nobody else may speak."""
+
     name: str
     recognises: Callable[[Item], bool]
     translate: Callable[[Received, Memo], list[Fact]]
+    claims: Callable[[Item], bool] | None = None
 
 
 SPEAK = (
@@ -51,7 +54,7 @@ SPEAK = (
     named_events,
     rest,
 )
-DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate) for d in SPEAK)
+DIALECTS: Final = tuple(Dialect(d.NAME, d.recognises, d.translate, getattr(d, "claims", None)) for d in SPEAK)
 BY_WORDS: Final = Dialect(by_words.NAME, by_words.recognises, by_words.translate)
 
 
@@ -69,11 +72,10 @@ def read(received: Received, memo: Memo | None = None) -> Reading:
     item = received.item
     facts: list[Fact] = []
     spoke: list[str] = []
-    claimed = litellm.claims(item)
-    for dialect in DIALECTS:
-        if dialect.recognises(item) and (not claimed or dialect.name == litellm.NAME):
-            spoke.append(dialect.name)
-            facts += _safely(dialect, received, memo)
+    known = [dialect for dialect in DIALECTS if dialect.recognises(item)]
+    for dialect in [one for one in known if one.claims is not None and one.claims(item)] or known:
+        spoke.append(dialect.name)
+        facts += _safely(dialect, received, memo)
     if not any(_tells(f) for f in facts) and by_words.recognises(item):
         more = _safely(BY_WORDS, received, memo)
         if more and (not spoke or isinstance(more[0], ModelCall | ToolRun)):
