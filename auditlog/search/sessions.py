@@ -204,7 +204,6 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     """
     parameters.only(given, PARAMETERS | PAGED)
     known: dict[str, Any] = {}
-
     asked = matching(scope, given, zone, content=content, known=known)
     if given.get("cursor"):
         at, key = cursor.decode(given["cursor"])
