@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from django.db import connection
 
 from auditlog.derive import said
-from auditlog.derive.words import Mapped, fold, joins, mapped, pattern
+from auditlog.derive.words import Mapped, Sought, fold, joins, mapped
 from auditlog.search import wording
 from auditlog.search.scope import Scope
 
@@ -56,11 +56,11 @@ def excerpts(scope: Scope, keys: Sequence[str], question: str) -> dict[str, list
     asked = wording.read(question)
     if asked is None or not asked.phrases or not keys:
         return {}
-    patterns = [re.compile(pattern(phrase)) for phrase in asked.phrases]
+    sought = [Sought(phrase) for phrase in asked.phrases]
     with connection.cursor() as cursor:
         values: dict[str, Any] = {"keys": list(keys), "edition": scope.edition, "project_id": scope.project_id, "query": asked.query}
         cursor.execute(_ROWS, values)
-        return {key: chosen(said.texts(texts), patterns) for key, texts in cursor.fetchall()}
+        return {key: chosen(said.texts(texts), sought) for key, texts in cursor.fetchall()}
 
 
 class _Passage(NamedTuple):
@@ -72,9 +72,9 @@ class _Passage(NamedTuple):
     shows: frozenset[int]
 
 
-def chosen(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.Pattern[str]]) -> list[Excerpt]:
+def chosen(texts: list[tuple[int, str, str, bool, bool]], sought: Sequence[Sought]) -> list[Excerpt]:
     """Those that show most of what was asked, then the first; one of each step as long as there are others."""
-    passages = _passages(texts, patterns)
+    passages = _passages(texts, sought)
     taken: list[_Passage] = []
     shown: set[int] = set()
     steps: set[int] = set()
@@ -86,31 +86,39 @@ def chosen(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.
         taken.append(best)
         shown |= best.shows
         steps.add(best.said[0])
-    return [_excerpt(one, patterns) for one in sorted(taken)]
+    return [_excerpt(one, sought) for one in sorted(taken)]
 
 
-def _passages(texts: list[tuple[int, str, str, bool, bool]], patterns: Sequence[re.Pattern[str]]) -> list[_Passage]:
+def _passages(texts: list[tuple[int, str, str, bool, bool]], sought: Sequence[Sought]) -> list[_Passage]:
     found: list[_Passage] = []
     for said_here in (piece for text in texts for piece in _near(*text)):
+        if _surely_silent(said_here[2], sought):
+            continue
         folded = fold(said_here[2])
-        first = {n: match.span() for n, one in enumerate(patterns) if (match := one.search(folded)) is not None}
+        first = {n: span for n, one in enumerate(sought) if (span := one.span(folded)) is not None}
         for n, (start, end) in islice(
             first.items(), _SEEN
         ):  # each of a question's words is looked for around these, and it may have hundreds
-            near = {m for m, one in enumerate(patterns) if m in first and one.search(folded, max(0, start - AROUND), end + AROUND)}
+            near = {m for m in first if sought[m].span(folded, max(0, start - AROUND), end + AROUND)}
             found.append(_Passage(len(found), said_here, (start, end), frozenset((n, *near))))
         if len(found) >= _SEEN:
             break
     return found
 
 
-def _excerpt(passage: _Passage, patterns: Sequence[re.Pattern[str]]) -> Excerpt:
+def _surely_silent(text: str, sought: Sequence[Sought]) -> bool:
+    """Most texts of a session say nothing of what was asked, which small letters tell sooner than folding."""
+    if not text.isascii():
+        return False
+    lower = text.lower()
+    return not any(one.may_stand(lower) for one in sought)
+
+
+def _excerpt(passage: _Passage, sought: Sequence[Sought]) -> Excerpt:
     step, kind, text, before, behind = passage.said
     whole = mapped(text)
     start, end = _window(text, *whole.original(*passage.span))
-    return Excerpt(
-        step, kind, _pieces(text, _hits(whole, patterns, start, end), start, end), before or start > 0, behind or end < len(text)
-    )
+    return Excerpt(step, kind, _pieces(text, _hits(whole, sought, start, end), start, end), before or start > 0, behind or end < len(text))
 
 
 def _near(step: int, kind: str, text: str, before: bool, behind: bool) -> Iterator[tuple[int, str, str, bool, bool]]:
@@ -141,15 +149,15 @@ def _window(text: str, start: int, end: int) -> tuple[int, int]:
     return first, last
 
 
-def _hits(whole: Mapped, patterns: Sequence[re.Pattern[str]], start: int, end: int) -> list[tuple[int, int]]:
+def _hits(whole: Mapped, sought: Sequence[Sought], start: int, end: int) -> list[tuple[int, int]]:
     """What of the question stands between these characters of the original, cut to them."""
     spans: list[tuple[int, int]] = []
     first, last = whole.between(start, end)
-    for one in patterns:
-        for match in one.finditer(whole.folded, first, last + LONGEST):  # beyond it: a word that is cut there is another word
-            if match.start() >= last:
+    for one in sought:
+        for found in one.spans(whole.folded, first, last + LONGEST):
+            if found[0] >= last:
                 break
-            a, b = whole.original(*match.span())
+            a, b = whole.original(*found)
             spans.append((max(a, start), min(b, end)))
     return sorted(span for span in spans if span[0] < span[1])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import unicodedata
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.derive.words import fold, pattern, units
+from auditlog.derive.words import Sought, fold, units
 from auditlog.search import wording
 from auditlog.search.excerpts import AROUND, LONGEST, MOST, Excerpt, chosen
 from tests.unit.derive.test_words import texts
@@ -21,7 +20,7 @@ LONG = "nothing of it here " * 400
 def found(question: str, *said: str) -> list[Excerpt]:
     asked = wording.read(question)
     assert asked is not None
-    return chosen([(n, "user_message", text, False, False) for n, text in enumerate(said)], [re.compile(pattern(p)) for p in asked.phrases])
+    return chosen([(n, "user_message", text, False, False) for n, text in enumerate(said)], [Sought(phrase) for phrase in asked.phrases])
 
 
 def marked(question: str, text: str) -> list[str]:
@@ -96,7 +95,7 @@ def test_a_question_of_hundreds_of_words_costs_no_more_than_its_length() -> None
     words = [first + second for first in "abcdefghijklmnopqrst" for second in "abcdefghijklmnop"]
     asked = wording.read(" ".join(words))
     assert asked is not None
-    patterns = [re.compile(pattern(phrase)) for phrase in asked.phrases]
+    patterns = [Sought(phrase) for phrase in asked.phrases]
     begun = time.perf_counter()
     for _ in range(20):
         assert len(chosen([(0, "user_message", " ".join(words), False, False)], patterns)) == 1
