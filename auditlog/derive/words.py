@@ -34,6 +34,7 @@ _UNSPACED: Final = (
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 _UNIT: Final = re.compile(f"(?P<stretch>[{_UNSPACED}]+)|[^{_UNSPACED}]+")
+_FOREIGN: Final = re.compile(r"([^\x00-\x7f]{1,20})")
 _RUN: Final = re.compile(r"(?P<ascii>[\x00-\x7f]+(?![^\x00-\x7f]))|[\x00-\x7f]?[^\x00-\x7f]+")  # a letter goes with the marks behind it
 LONGEST: Final = 100  # characters of a word that stands in the index as it is
 
@@ -67,7 +68,23 @@ def fold(text: str) -> str:
     """A text as words are compared: letters and digits without case and marks, everything else a space."""
     if text.isascii():
         return text.translate(_ASCII)
+    # A text with some letters that are not ASCII: those are folded, each with the one before it, and the rest all at once.
+    pieces = _FOREIGN.split(text)
+    for place in range(1, len(pieces), 2):
+        before = pieces[place - 1]
+        pieces[place - 1], pieces[place] = before[:-1], _cluster(before[-1:] + pieces[place])
+        if not pieces[place].isascii():
+            return _fold(text)
+    return "".join(pieces).translate(_ASCII)
+
+
+def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", text).translate(_FOLDING))
+
+
+@lru_cache(maxsize=8192)
+def _cluster(text: str) -> str:
+    return _fold(text)
 
 
 # -- what is indexed, and asked ------------------------------------------------------------------------------------------------
@@ -137,25 +154,23 @@ class Sought:
         between = (" +" if not (one.stretch or other.stretch) else " *" for one, other in pairwise(phrase))
         self._letters = re.compile("".join(chain.from_iterable(zip((re.escape(one.text) for one in phrase), [*between, ""], strict=True))))
         self._begins, self._ends = not phrase[0].stretch, not phrase[-1].stretch
-        self._words = [unit.text for unit in phrase if unit.text.isascii()]
-
-    def may_stand(self, lower: str) -> bool:
-        """Whether it may be found in what an ASCII text in small letters folds to."""
-        return all(word in lower for word in self._words)
-
-    def spans(self, folded: str, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
-        """Where it stands between these two places, whole."""
-        while (found := self._letters.search(folded, start, end)) is not None:
-            first, last = found.span()
-            whole = not (self._begins and first and _of_word(folded[first - 1]))
-            if whole and not (self._ends and last < len(folded) and _of_word(folded[last])):
-                yield first, last
-                start = last
-            else:
-                start = first + 1
 
     def span(self, folded: str, start: int = 0, end: int = sys.maxsize) -> tuple[int, int] | None:
-        return next(self.spans(folded, start, end), None)
+        """Where it stands first between these two places, whole."""
+        while (found := self._letters.search(folded, start, end)) is not None:
+            first, last = found.span()
+            inside = (self._begins and first and _of_word(folded[first - 1])) or (
+                self._ends and last < len(folded) and _of_word(folded[last])
+            )
+            if not inside:
+                return first, last
+            start = first + 1
+        return None
+
+    def spans(self, folded: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        while (found := self.span(folded, start, end)) is not None:
+            yield found
+            start = found[1]
 
 
 def _of_word(character: str) -> bool:

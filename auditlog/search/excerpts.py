@@ -92,8 +92,6 @@ def chosen(texts: list[tuple[int, str, str, bool, bool]], sought: Sequence[Sough
 def _passages(texts: list[tuple[int, str, str, bool, bool]], sought: Sequence[Sought]) -> list[_Passage]:
     found: list[_Passage] = []
     for said_here in (piece for text in texts for piece in _near(*text)):
-        if _surely_silent(said_here[2], sought):
-            continue
         folded = fold(said_here[2])
         first = {n: span for n, one in enumerate(sought) if (span := one.span(folded)) is not None}
         for n, (start, end) in islice(
@@ -104,14 +102,6 @@ def _passages(texts: list[tuple[int, str, str, bool, bool]], sought: Sequence[So
         if len(found) >= _SEEN:
             break
     return found
-
-
-def _surely_silent(text: str, sought: Sequence[Sought]) -> bool:
-    """Most texts of a session say nothing of what was asked, which small letters tell sooner than folding."""
-    if not text.isascii():
-        return False
-    lower = text.lower()
-    return not any(one.may_stand(lower) for one in sought)
 
 
 def _excerpt(passage: _Passage, sought: Sequence[Sought]) -> Excerpt:

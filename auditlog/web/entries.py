@@ -1,8 +1,4 @@
-"""Owns the entries of the ledger as they are printed: one a session, with those of its actions that were asked for.
-
-Made here and not in the template, which only puts them into their cells: thirty sessions with their actions were two thirds of the
-time of a page when every cell was a tag, a filter or a file of its own.
-"""
+"""Owns what the entries of the ledger say: one a session, with those of its actions that were asked for; web/rows.py prints them."""
 
 from __future__ import annotations
 
@@ -36,7 +32,7 @@ class Reader(NamedTuple):
 
 
 def entries(scope: Scope, rows: list[Session], given: Mapping[str, str], reader: Reader) -> list[dict[str, Any]]:
-    """Members as `_entry.html` prints them: a str that it escapes, or HTML of `markup`."""
+    """Members as web/rows.py prints them: a str that it escapes, or HTML of `markup`."""
     keys = [row.key for row in rows]
     identities = sessions.identities(scope, rows, TRACES_READ)
     of_one_call = {name: given[name] for name in (*actions.OF_ONE_CALL, "tool") if given.get(name)}
@@ -64,6 +60,7 @@ def _session(row: Session, reader: Reader) -> dict[str, Any]:
         "agent": markup.of(row.agent_name or "unnamed"),
         "agent_known": row.agent_name is not None,
         "version": markup.of(row.agent_version) if row.agent_version else "",
+        "content": reader.content,
         "opening": markup.of(row.opening) if reader.content and row.opening else "",
         "session_id": markup.of(to_text(row.session_id)),
         "tone": tone,

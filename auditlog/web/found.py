@@ -35,7 +35,7 @@ _PATIENCE: Final = 3  # seconds that counting may take beside a page that is wan
 
 
 def passages(scope: Scope, keys: Sequence[str], question: str) -> dict[str, list[dict[str, Any]]]:
-    """Per session, the passages of `_excerpts.html`. For whoever may read content only."""
+    """Per session, the passages as web/rows.py prints them. For whoever may read content only."""
     return {key: [_passage(key, one) for one in found] for key, found in excerpts(scope, keys, question).items()}
 
 

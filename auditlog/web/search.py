@@ -11,13 +11,14 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from auditlog.errors import Problem
 from auditlog.search import cursor, parameters, received, sessions
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
 from auditlog.search.spread import Spread, looked_at, spread
-from auditlog.web import ranges, recent, results, saved, sentence, zones
+from auditlog.web import ranges, recent, results, rows, saved, sentence, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.entries import Reader, entries
 from auditlog.web.found import COUNTED, counts
@@ -35,7 +36,7 @@ class Found:
 
     def __init__(self) -> None:
         self.page = sessions.Page([], None)
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[SafeString] = []
         self.given: dict[str, str] = {}  # the filters as they were applied, ranges of time in dates
         self.recent: recent.Range | None = None  # the range that was applied because the address names none
         self.counts: dict[str, Any] = {}
@@ -90,7 +91,8 @@ def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, foun
         found.problem, found.wrong = error, sentence.problems(scope, asked, now, zone, content=content)
         return
     only_sessions = request.GET.get("view") == "sessions"
-    found.rows = entries(scope, found.page.rows, found.given, Reader(zone, content, only_sessions))
+    shown = entries(scope, found.page.rows, found.given, Reader(zone, content, only_sessions))
+    found.rows = [rows.entry(one, only_sessions=only_sessions) for one in shown]
     if found.rows and request.headers.get("HX-Request") != "true":
         found.counts = counts(scope, request.GET, found.given, zone, functools.partial(address, request.GET), content=content)
 

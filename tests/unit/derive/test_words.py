@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog.derive import said
+from auditlog.derive import said, words
 from auditlog.derive.words import Sought, Unit, fold, indexed, mapped, units
 from auditlog.search import wording
 
@@ -86,7 +86,7 @@ def test_what_is_not_there_is_not_found(text: str, query: str) -> None:
 def test_every_form_of_unicode_folds_alike_and_folding_twice_changes_nothing(text: str) -> None:
     folded = fold(text)
     assert all(fold(unicodedata.normalize(form, text)) == folded for form in ("NFC", "NFD", "NFKC", "NFKD"))
-    assert fold(folded) == folded
+    assert fold(folded) == folded == words._fold(text)  # the quick way is the same
     assert all(c == " " or c.isalnum() or unicodedata.category(c)[0] == "M" for c in folded)
 
 
@@ -113,7 +113,6 @@ def test_a_phrase_of_a_text_is_found_in_the_index_and_in_the_text(text: str, dat
     query = '"' + " ".join(unit.text for unit in phrase) + '"'
     assert stands_in(text, query)
     assert Sought(phrase).span(fold(text))
-    assert not text.isascii() or Sought(phrase).may_stand(text.lower())
 
 
 def timeline(*texts: str) -> dict[str, Any]:
