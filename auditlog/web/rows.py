@@ -1,6 +1,6 @@
 """Owns the HTML of the ledger: a session's entry with its actions, and what was said around the words that found it.
 
-Made in Python, because thirty sessions are hundreds of cells, and as templates those were half of the server time of a search
+Made in Python, because twenty sessions are hundreds of cells, and as templates those were half of the server time of a search
 (docs/bench). `html` escapes whatever it is given, except HTML that was made here or by `markup`.
 """
 

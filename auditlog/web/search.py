@@ -25,7 +25,7 @@ from auditlog.web.found import COUNTED, counts
 from auditlog.web.guard import page, show
 from auditlog.web.sentence import Asked, Part, address
 
-SHOWN: Final = "30"  # sessions of a page where the address does not say
+SHOWN: Final = "20"  # sessions of a page where the address does not say
 # Parameters that the form sends again though no part of it shows them.
 KEPT: Final = ("tz", "view", "live", "limit", "when", COUNTED, recent.RANGE)
 _HINT_SECONDS: Final = 2  # that looking for what would match without one part may take, all parts together

@@ -63,14 +63,14 @@ def test_without_the_right_to_content_there_is_no_passage(world: World) -> None:
     assert "secret" not in page and "<mark>" not in page and "needle" in page
 
 
-def test_the_newest_thirty_sessions_cost_one_question_more_for_their_passages(world: World, operator: Client) -> None:
+def test_the_newest_twenty_sessions_cost_one_question_more_for_their_passages(world: World, operator: Client) -> None:
     for n in range(40):
         world.bench.send(talk(f"s{n}", 2))
     world.bench.derive()
     operator.get("/")
     with asked() as statements:
         page = text(operator.get("/?q=credit"))
-    assert len(excerpts_of(page)) == 90 and sum("texts" in one for one in statements.statements) == 1
+    assert len(excerpts_of(page)) == 60 and sum("texts" in one for one in statements.statements) == 1
 
 
 def test_a_question_too_long_for_words_says_so_unless_it_names_something(world: World, operator: Client) -> None:
