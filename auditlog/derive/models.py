@@ -212,6 +212,7 @@ class Action(models.Model):
     occurred_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     sort_at = models.DateTimeField()  # occurred_at, else the session's sort_at
+    began_at = models.DateTimeField()  # the session's sort_at, as in the tables of values and amounts: what a range of time is asked of
     amount = models.DecimalField(max_digits=38, decimal_places=12, null=True)  # what the call moved, for display; all are in action_amount
     currency = models.CharField(max_length=3, null=True)
     object = models.TextField(null=True)  # the ID that the call made
@@ -239,11 +240,12 @@ class ActionValue(models.Model):
     digest = models.UUIDField()  # one of keys.value_digests(project_id, text): numbers in one spelling, texts exact
     side = models.CharField(max_length=9)  # arguments, result
     pointer = models.TextField()  # JSON pointer
+    began_at = models.DateTimeField()
 
     class Meta:
         db_table = "action_value"
         db_table_comment = DERIVED
-        indexes: ClassVar = [models.Index(fields=["digest", "edition"], name="action_value_digest")]
+        indexes: ClassVar = [models.Index(fields=["digest", "edition", "began_at"], name="action_value_digest")]
 
 
 class ActionAmount(models.Model):
@@ -259,11 +261,12 @@ class ActionAmount(models.Model):
     currency = models.CharField(max_length=3, null=True)  # NULL: the sender did not say
     side = models.CharField(max_length=9)
     pointer = models.TextField()
+    began_at = models.DateTimeField()
 
     class Meta:
         db_table = "action_amount"
         db_table_comment = DERIVED
-        indexes: ClassVar = [models.Index(fields=["amount", "project_id", "edition"], name="action_amount_amount")]
+        indexes: ClassVar = [models.Index(fields=["amount", "project_id", "edition", "began_at"], name="action_amount_amount")]
 
 
 class SessionTerm(models.Model):

@@ -33,9 +33,9 @@ TABLES: Final[dict[LiteralString, LiteralString]] = {
     "session": "key, project_id, session_id, declared, traces, started_at, ended_at, sort_at, agent_name, agent_version, opening, totals, "
     "verdict, gaps, findings, last_action, error, cut, model_calls, tool_calls, cost_usd, parts",
     "action": "project_id, session_key, step, tool, tool_digest, call_id, outcome, offered, arguments_valid, occurred_at, ended_at, "
-    "sort_at, amount, currency, object, event_ids, digest",
-    "action_value": "project_id, session_key, step, n, digest, side, pointer",
-    "action_amount": "project_id, session_key, step, n, amount, currency, side, pointer",
+    "sort_at, began_at, amount, currency, object, event_ids, digest",
+    "action_value": "project_id, session_key, step, n, digest, side, pointer, began_at",
+    "action_amount": "project_id, session_key, step, n, amount, currency, side, pointer, began_at",
     "session_term": "project_id, session_key, kind, digest, seen_at",
     "version": "project_id, kind, digest, version, name, first_seen, last_seen",
     "timeline_part": "project_id, session_key, n, digest",

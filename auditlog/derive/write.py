@@ -14,7 +14,8 @@ from auditlog.derive.index import Rows
 
 Connection = psycopg.Connection[Any]
 
-_KNOWN_ACTIONS: Final[LiteralString] = "SELECT session_key, step, digest, sort_at FROM action WHERE session_key = ANY(%s) AND edition = %s"
+_KNOWN_ACTIONS: Final[LiteralString] = """
+    SELECT session_key, step, digest, sort_at, began_at FROM action WHERE session_key = ANY(%s) AND edition = %s"""
 _FORGET_ACTIONS: Final[tuple[LiteralString, ...]] = tuple(
     f"DELETE FROM {table} t USING unnest(%(keys)s::text[], %(steps)s::int[]) AS gone (key, step) "
     "WHERE t.session_key = gone.key AND t.step = gone.step AND t.edition = %(edition)s"
@@ -23,10 +24,10 @@ _FORGET_ACTIONS: Final[tuple[LiteralString, ...]] = tuple(
 # COPY costs a third of an INSERT of arrays, on both sides.
 _ACTIONS: Final[LiteralString] = """
     COPY action (edition, project_id, session_key, step, tool, tool_digest, call_id, outcome, offered, arguments_valid,
-                 occurred_at, ended_at, amount,                 currency, object, event_ids, digest, sort_at) FROM STDIN"""
-_VALUES: Final[LiteralString] = "COPY action_value (edition, project_id, session_key, step, n, digest, side, pointer) FROM STDIN"
+                 occurred_at, ended_at, amount, currency, object, event_ids, digest, began_at, sort_at) FROM STDIN"""
+_VALUES: Final[LiteralString] = "COPY action_value (edition, project_id, session_key, step, n, digest, side, pointer, began_at) FROM STDIN"
 _AMOUNTS: Final[LiteralString] = """
-    COPY action_amount (edition, project_id, session_key, step, n, amount, currency, side, pointer) FROM STDIN"""
+    COPY action_amount (edition, project_id, session_key, step, n, amount, currency, side, pointer, began_at) FROM STDIN"""
 
 _KNOWN_TERMS: Final[LiteralString] = "SELECT session_key, digest, seen_at FROM session_term WHERE session_key = ANY(%s) AND edition = %s"
 _FORGET_TERMS: Final[LiteralString] = """
@@ -88,8 +89,8 @@ def _copy(conn: Connection, statement: LiteralString, rows: Iterable[tuple[Any, 
 
 def _write_actions(conn: Connection, edition: int, entries: Sequence[Entry]) -> None:
     keys = [entry.key for entry in entries]
-    known = {(key, step): (digest, at) for key, step, digest, at in conn.execute(_KNOWN_ACTIONS, (keys, edition)).fetchall()}
-    told = {(e.key, row.step): (row.digest, row.occurred_at or e.sort_at) for e in entries for row in e.rows.actions}
+    known = {(key, step): tuple(said) for key, step, *said in conn.execute(_KNOWN_ACTIONS, (keys, edition)).fetchall()}
+    told = {(e.key, row.step): (row.digest, row.occurred_at or e.sort_at, e.sort_at) for e in entries for row in e.rows.actions}
     if wrong := sorted(place for place, found in known.items() if told.get(place) != found):
         values = {"edition": edition, "keys": [key for key, _ in wrong], "steps": [step for _, step in wrong]}
         for statement in _FORGET_ACTIONS:
@@ -97,10 +98,9 @@ def _write_actions(conn: Connection, edition: int, entries: Sequence[Entry]) -> 
     missing = {place for place, wanted in told.items() if known.get(place) != wanted}
 
     def of(kind: Callable[[Rows], Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-        return ((edition, e.project_id, e.key, *row) for e in entries for row in kind(e.rows) if (e.key, row.step) in missing)
+        return ((edition, e.project_id, e.key, *row, e.sort_at) for e in entries for row in kind(e.rows) if (e.key, row.step) in missing)
 
-    at = {(edition, e.project_id, e.key): e.sort_at for e in entries}
-    _copy(conn, _ACTIONS, ((*row, row[10] or at[row[0], row[1], row[2]]) for row in of(lambda rows: rows.actions)))
+    _copy(conn, _ACTIONS, ((*row, row[10] or row[-1]) for row in of(lambda rows: rows.actions)))
     _copy(conn, _VALUES, of(lambda rows: rows.values))
     _copy(conn, _AMOUNTS, of(lambda rows: rows.amounts))
 

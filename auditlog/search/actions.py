@@ -6,7 +6,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from django.db.models import Exists, F, OuterRef, QuerySet, Window
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from auditlog.derive.keys import term_digest, to_text, value_digests
@@ -35,6 +35,10 @@ class ActionFilters(IdentityFilters):
 
     session_column = "session_key"
 
+    def __init__(self, *args: Any, began: Q | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.began = began or Q()  # when their sessions did, where that is known
+
     class Meta:
         model = Action
         fields: tuple[str, ...] = ()
@@ -49,12 +53,13 @@ class ActionFilters(IdentityFilters):
         return rows.filter(**CHECKS[parameters.one_of(name, value, tuple(CHECKS))])
 
     def by_value(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return rows.filter(Exists(_same(self.scope, ActionValue).filter(digest__in=value_digests(self.scope.project_id, value))))
+        same = _same(self.scope, ActionValue).filter(self.began, digest__in=value_digests(self.scope.project_id, value))
+        return rows.filter(Exists(same))
 
     def by_amount(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         if name == "amount_max" and self.data.get("amount_min"):
             return rows  # applied with amount_min: both have to hold for the same amount
-        return rows.filter(Exists(_between(_same(self.scope, ActionAmount), self.data)))
+        return rows.filter(Exists(_between(_same(self.scope, ActionAmount).filter(self.began), self.data)))
 
     def by_start(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(sort_at__gte=parameters.moment("from", value, self.zone))
@@ -79,22 +84,22 @@ def _between(amounts: QuerySet[Any], given: dict[str, str]) -> QuerySet[Any]:
     return amounts
 
 
-def sessions_of(scope: Scope, given: dict[str, str]) -> QuerySet[Any]:
-    """Keys of the sessions with an action that fulfils all of these filters.
+def sessions_of(scope: Scope, given: dict[str, str], began: Q) -> QuerySet[Any]:
+    """Keys of the sessions that `began` then with an action that fulfils all of these filters.
 
     An amount or a value asked for alone is looked up without the actions: joined to them it took twice as long.
     """
     asked = {name for name, value in given.items() if value}
     if asked and asked <= {"amount_min", "amount_max"}:
-        return _between(scope.of(ActionAmount), given).values("session_key")
+        return _between(scope.of(ActionAmount), given).filter(began).values("session_key")
     if asked == {"value"}:
-        return scope.of(ActionValue).filter(digest__in=value_digests(scope.project_id, given["value"])).values("session_key")
-    return matching(scope, given).values("session_key")
+        return scope.of(ActionValue).filter(began, digest__in=value_digests(scope.project_id, given["value"])).values("session_key")
+    return matching(scope, given, began).filter(began).values("session_key")
 
 
-def matching(scope: Scope, given: dict[str, str]) -> QuerySet[Any]:
+def matching(scope: Scope, given: dict[str, str], began: Q | None = None) -> QuerySet[Any]:
     """The actions that fulfil all of these filters. Raises Problem."""
-    found: QuerySet[Any] = ActionFilters(data=given, queryset=scope.of(Action), scope=scope).qs
+    found: QuerySet[Any] = ActionFilters(data=given, queryset=scope.of(Action), scope=scope, began=began).qs
     return found
 
 

@@ -81,7 +81,13 @@ class SessionFilters(IdentityFilters):
         if name != next(one for one in actions.OF_ONE_CALL if self.data.get(one)):
             return rows  # all of them are applied once, together
         asked = {one: self.data[one] for one in (*actions.OF_ONE_CALL, "tool") if self.data.get(one)}
-        return self.within(rows, actions.sessions_of(self.scope, asked))
+        return self.within(rows, actions.sessions_of(self.scope, asked, self._began()))
+
+    def _began(self) -> Q:
+        """When sessions of the range that is asked for began."""
+        start, end = self.data.get("from"), self.data.get("to")
+        began = Q(began_at__gte=self._earliest(parameters.moment("from", start, self.zone))) if start else Q()
+        return began & Q(began_at__lte=parameters.moment("to", end, self.zone, end=True)) if end else began
 
     def by_version(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         if _VERSION.fullmatch(value):

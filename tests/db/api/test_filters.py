@@ -225,6 +225,20 @@ def test_pages_of_actions_of_one_instant_neither_skip_nor_repeat(world: World) -
     assert {f"c{total}" == call_id for _, total, call_id in seen} == {True}
 
 
+@pytest.mark.parametrize("asked", [{"amount_min": "2"}, {"value": "2"}, {"value": "2", "tool": "pay"}])
+def test_a_call_of_a_session_that_was_going_on_is_found_though_it_was_made_outside_the_range(world: World, asked: dict[str, str]) -> None:
+    first, second = calls(2)
+    second.start = second.end = 10**18 + 3 * 86400 * 10**9
+    world.bench.send([first, second])  # 2001-09-09T01:46:40Z, and three days later
+    world.bench.derive()
+
+    def found(start: str, end: str) -> int:
+        return len(world.api.json("sessions", **asked, **{"from": start, "to": end})["results"])
+
+    assert found("2001-09-10", "2001-09-11") == found("2001-09-09", "2001-09-09") == found("2001-09-12", "2001-09-12") == 1
+    assert found("2001-09-13", "2001-09-20") == found("2001-09-01", "2001-09-08") == 0
+
+
 def test_a_list_of_actions_asks_the_database_a_fixed_number_of_times(world: World, django_assert_max_num_queries: Any) -> None:
     world.bench.send(calls(30))
     world.bench.derive()

@@ -91,6 +91,19 @@ def test_a_call_is_found_by_any_scalar_and_by_its_amount(bench: Bench) -> None:
     assert bench.rows("SELECT amount, currency, side, pointer FROM action_amount") == [(400, "EUR", "arguments", "/amount")]
 
 
+def test_what_a_call_says_is_dated_with_its_session_even_where_that_began_earlier_than_was_known(bench: Bench) -> None:
+    bench.send(refund())
+    bench.derive()
+    began = "SELECT DISTINCT s.sort_at = t.began_at FROM session s JOIN {} t ON t.session_key = s.key"
+    tables = ("action", "action_value", "action_amount")
+    assert [bench.rows(began.format(table)) for table in tables] == [[(True,)]] * 3
+    before = bench.rows("SELECT began_at FROM action")
+    bench.send([span(-500, gen_ai__agent__name="refunds")])
+    bench.derive()
+    assert bench.rows("SELECT began_at FROM action") < before
+    assert [bench.rows(began.format(table)) for table in tables] == [[(True,)]] * 3
+
+
 @pytest.mark.parametrize(
     ("kind", "hit"),
     [

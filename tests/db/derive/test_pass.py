@@ -29,7 +29,7 @@ TRACE = bytes.fromhex("0af7651916cd43dd8448eb211c80319c")
 def span(number: int, trace: bytes = TRACE, **said: str) -> Span:
     attributes: list[Attribute] = [(key.replace("__", "."), STRING, value) for key, value in said.items()]
     start = 1_700_000_000_000_000_000 + number * 1_000_000_000
-    return Span(Context(), trace, number.to_bytes(8), f"step {number}", start, start + 500, [*attributes, ("n", INT, number)])
+    return Span(Context(), trace, (number % 2**64).to_bytes(8), f"step {number}", start, start + 500, [*attributes, ("n", INT, number)])
 
 
 def test_a_trace_belongs_to_the_session_that_its_last_span_declares(bench: Bench) -> None:
