@@ -24,8 +24,9 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench-read: $(STAMP) ## pages and lists among a million stored events: server time, database time, queries, bytes
+bench-read: $(STAMP) chromium ## pages and lists among a million stored events, and how long a browser is busy with 300 steps
 	@$(BIN)/python -m bench.read $(ARGS)
+	@$(BIN)/python -m bench.browser
 
 bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and its lag, and disk per session
 	@$(BIN)/python -m bench.ingest
