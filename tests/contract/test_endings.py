@@ -21,32 +21,14 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.contract import transports
-from tests.contract.conftest import BODY_TIMEOUT, Receivers
+from tests.contract.conftest import BODY_TIMEOUT, Items, Receivers, Start
 from tests.contract.test_bad_input import HTTP, post
 from tests.contract.transports import send, span, traces
 from tests.service import ROOT, free_ports
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; the receivers are processes of their own
 
-Start = Callable[[str], tuple[subprocess.Popen[bytes], int]]
-Items = Callable[[dict[str, str] | None], list[Any]]
 both_ports = pytest.mark.parametrize("name", ["otlp", "web"])
-
-
-@pytest.fixture
-def start(receivers: Receivers) -> Iterator[Start]:
-    """Starts one more process of a kind, which the test may end as it likes."""
-    begun: list[subprocess.Popen[bytes]] = []
-
-    def one(name: str) -> tuple[subprocess.Popen[bytes], int]:
-        port = free_ports(1)[0]
-        begun.append(receivers.start(name, port))
-        return begun[-1], port
-
-    yield one
-    for process in begun:
-        process.kill()
-        process.wait()
 
 
 def stall(port: int, key: str) -> socket.socket:
@@ -115,12 +97,11 @@ def test_after_kill_9_of_the_main_process_no_worker_serves_on(start: Start, name
 
 @pytest.mark.parametrize("name", ["otlp", "web", "grpc"])
 def test_a_second_start_on_a_taken_port_ends_with_a_message_and_disturbs_nobody(receivers: Receivers, name: str) -> None:
-    setting = {"otlp": "AUDITLOG_OTLP_HTTP", "grpc": "AUDITLOG_OTLP_GRPC", "web": "AUDITLOG_HTTP"}[name]
     port = getattr(receivers, name)
     second = subprocess.run(
         [sys.executable, "-m", Receivers.MODULES[name]],
         cwd=ROOT,
-        env=receivers.env | {setting: f"127.0.0.1:{port}"},
+        env=receivers.env | {Receivers.ADDRESSES[name]: f"127.0.0.1:{port}"},
         capture_output=True,
         timeout=30,
     )

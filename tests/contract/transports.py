@@ -11,13 +11,24 @@ from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf import json_format
+from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.conformance import note
+
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 GRPC_EXPORT = "/opentelemetry.proto.collector.{0}.v1.{1}Service/Export"
+
+
+def name_of(content_type: str | None) -> str:
+    """Of the transport, as the catalogue of cases calls it."""
+    media = (content_type or "").partition(";")[0].strip().lower()
+    return {PROTOBUF: "protobuf", JSON: "JSON"}.get(media, "HTTP")
+
+ANSWERS: dict[str, Any] = {"traces": ExportTraceServiceResponse, "logs": ExportLogsServiceResponse}
 
 
 class Answer(NamedTuple):
@@ -51,6 +62,7 @@ def send(
     port: int, path: str, body: bytes, *, key: str | None, method: str = "POST", content_type: str | None = PROTOBUF, **headers: str
 ) -> Answer:
     """One request over a connection of its own. Header names with underscores for hyphens."""
+    note(name_of(content_type), path)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     all_headers = {name.replace("_", "-"): value for name, value in headers.items()}
     if key is not None:
@@ -75,6 +87,7 @@ def send_raw(port: int, data: bytes, *, end: bool, timeout: float = 15) -> bytes
 
 
 def raw_head(path: str, key: str, *lines: str, content_type: str = PROTOBUF) -> bytes:
+    note(name_of(content_type), path)
     fixed = (f"POST {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {key}", f"Content-Type: {content_type}", *lines, "", "")
     return "\r\n".join(fixed).encode()
 
@@ -100,6 +113,7 @@ def call(
     gzip: bool = False,
     header: str = "authorization",
 ) -> GrpcAnswer:
+    note("gRPC", method)
     metadata = () if key is None else ((header, f"Bearer {key}" if header == "authorization" else key),)
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)]) as channel:
         export = channel.unary_unary(method, request_serializer=None, response_deserializer=None)
@@ -110,6 +124,18 @@ def call(
             return GrpcAnswer(grpc.StatusCode.OK, "", dict(done.trailing_metadata()), answer)
         except grpc.RpcError as error:
             return GrpcAnswer(error.code(), error.details(), dict(error.trailing_metadata() or ()), b"")
+
+
+def retry_seconds(answer: GrpcAnswer) -> int | None:
+    """What RetryInfo says, in the details and in the trailer of its own, which must agree; None: it may not be repeated."""
+    alone, details = (answer.trailers.get(name) for name in ("google.rpc.retryinfo-bin", "grpc-status-details-bin"))
+    inner = RetryInfo()
+    within = details is not None and any(detail.Unpack(inner) for detail in Status.FromString(details).details)
+    assert within == (alone is not None)
+    if alone is None:
+        return None
+    assert RetryInfo.FromString(alone) == inner
+    return int(inner.retry_delay.seconds)
 
 
 def span(name: str = "a", **given: Any) -> Span:
