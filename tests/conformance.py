@@ -106,7 +106,13 @@ What clients are told: [ingest.md](ingest.md).
 
 def page(ran: dict[int, list[Ran]]) -> str:
     proven = sum(judge(case, ran[case.number]) == "proven" for case in CASES)
-    lines = [HEAD, f"{proven} of {len(CASES)} cases are proven.", "", "| | request | answer | over | result | tests |", "|---|---|---|---|---|---|"]
+    lines = [
+        HEAD,
+        f"{proven} of {len(CASES)} cases are proven.",
+        "",
+        "| | request | answer | over | result | tests |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [row(case, ran[case.number]) for case in CASES]
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -152,7 +154,9 @@ class Receivers:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return process
             except OSError:
-                assert process.poll() is None, f"{self.MODULES[name]} ended with {process.returncode}:\n{self.log(name).read_text()[-4000:]}"
+                assert process.poll() is None, (
+                    f"{self.MODULES[name]} ended with {process.returncode}:\n{self.log(name).read_text()[-4000:]}"
+                )
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
@@ -256,3 +260,21 @@ def items_of() -> Iterator[Callable[[dict[str, str] | None], list[Any]]]:
             return [stored.item for stored in reader.events_of_batches([int(receipt["batch"])])]
 
         yield items
+
+
+@pytest.fixture
+def shown(started: Receivers) -> Callable[[dict[str, str] | None], list[bytes]]:
+    """What the read API gives back of a receipt's items: each original."""
+    key = started.keys["reading"]
+
+    def get(path: str) -> bytes:
+        request = urllib.request.Request(f"http://127.0.0.1:{started.web}{path}", headers={"Authorization": f"Bearer {key}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return bytes(answer.read())
+
+    def originals(receipt: dict[str, str] | None) -> list[bytes]:
+        assert receipt is not None
+        events = json.loads(get(f"/api/v1/events?batch={receipt['batch']}"))["results"]
+        return [get(f"/api/v1/events/{event['id']}/raw") for event in events]
+
+    return originals

@@ -10,8 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import grpc
 import psutil
@@ -24,7 +23,7 @@ from tests.contract import transports
 from tests.contract.conftest import BODY_TIMEOUT, Items, Receivers, Start
 from tests.contract.test_bad_input import HTTP, post
 from tests.contract.transports import send, span, traces
-from tests.service import ROOT, free_ports
+from tests.service import ROOT
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; the receivers are processes of their own
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import secrets
@@ -10,7 +9,6 @@ import socket
 from typing import Any, NamedTuple
 
 import grpc
-from google.protobuf import json_format
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
@@ -28,6 +26,8 @@ def name_of(content_type: str | None) -> str:
     media = (content_type or "").partition(";")[0].strip().lower()
     return {PROTOBUF: "protobuf", JSON: "JSON"}.get(media, "HTTP")
 
+
+REQUESTS: dict[str, Any] = {"traces": ExportTraceServiceRequest, "logs": ExportLogsServiceRequest}
 ANSWERS: dict[str, Any] = {"traces": ExportTraceServiceResponse, "logs": ExportLogsServiceResponse}
 
 
@@ -48,14 +48,6 @@ class Answer(NamedTuple):
             return Status(code=document["code"], message=document["message"])
         assert self.headers["content-type"] == PROTOBUF
         return Status.FromString(self.body)
-
-    def rejected(self) -> tuple[int, str]:
-        """Of an answer to traces: rejected_spans and error_message."""
-        if self.headers["content-type"] == JSON:
-            message = json_format.Parse(self.body, ExportTraceServiceResponse())
-        else:
-            message = ExportTraceServiceResponse.FromString(self.body)
-        return message.partial_success.rejected_spans, message.partial_success.error_message
 
 
 def send(
@@ -154,25 +146,9 @@ def traces(*spans: Span) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def traces_json(*spans: Span) -> bytes:
-    """OTLP/JSON of the same: protobuf's own JSON form, with IDs in hexadecimal and enums as numbers."""
-    request = ExportTraceServiceRequest()
-    request.resource_spans.add().scope_spans.add(spans=spans)
-    document = json_format.MessageToDict(request, use_integers_for_enums=True)
-    for one in document["resourceSpans"][0]["scopeSpans"][0].get("spans", []):
-        for name in ("traceId", "spanId", "parentSpanId"):
-            if name in one:
-                one[name] = base64.b64decode(one[name]).hex()
-    return json.dumps(document).encode()
-
-
 def logs(count: int = 1) -> bytes:
     request = ExportLogsServiceRequest()
     part = request.resource_logs.add().scope_logs.add()
     for _ in range(count):
         part.log_records.add(time_unix_nano=1, event_name=secrets.token_hex(8))
     return bytes(request.SerializeToString())
-
-
-def rejected_logs(answer: Answer) -> int:
-    return int(ExportLogsServiceResponse.FromString(answer.body).partial_success.rejected_log_records)

@@ -112,7 +112,11 @@ def one(way: Way, name: str = "a", **given: Any) -> One:
     """A span, or a log record with the same identity; `name` is its name or its event's."""
     if way.signal == "traces":
         return transports.span(name, **given)
-    fields: dict[str, Any] = {"trace_id": secrets.token_bytes(16), "span_id": secrets.token_bytes(8), "time_unix_nano": 1_700_000_000 * 10**9}
+    fields: dict[str, Any] = {
+        "trace_id": secrets.token_bytes(16),
+        "span_id": secrets.token_bytes(8),
+        "time_unix_nano": 1_700_000_000 * 10**9,
+    }
     return LogRecord(event_name=name, **(fields | given))
 
 
