@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import grpc
+import psutil
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -92,7 +93,7 @@ def _grpc(answer: transports.GrpcAnswer, way: Way) -> Reply:
         code, _, message = answer.message.partition(": ")
         if code in CODES:  # else it is grpcio's own
             assert CODES[code].grpc == answer.code.value[0]
-        assert (transports.retry_seconds(answer) in (1, 2, 3)) == (answer.code is grpc.StatusCode.UNAVAILABLE)
+            assert (transports.retry_seconds(answer) in (1, 2, 3)) == (answer.code is grpc.StatusCode.UNAVAILABLE)
         return Reply(code, 0, 0, message, answer.receipt)
     rejected, message = said(way, answer.body)
     return Reply("", 0, rejected, message, answer.receipt)
@@ -171,6 +172,12 @@ def bad(way: Way) -> tuple[One, Callable[[bytes], bytes]]:
     if way.transport == "JSON":
         return made, lambda sent: sent.replace(b"MARK", b"\\ud800")
     return made, lambda sent: sent.replace(b"MARK", b"\xff\xff\xff\xff")
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and its workers."""
+    main = psutil.Process(pid)
+    return [main, *main.children(recursive=True)]
 
 
 def base64_id(length: int) -> str:
