@@ -68,6 +68,8 @@ class Recorder:
         return report
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self._ran:
+            return  # nothing ran, so nothing is known
         self._page.write_text(page(self._ran))
         left = [case.number for case in CASES if not case.pending and judge(case, self._ran[case.number]) != "proven"]
         if left:
@@ -98,23 +100,22 @@ HEAD: Final = """\
 # OTLP conformance: which requests were sent, and what was answered
 
 Written by `make conformance` from a run of the tests, against the running receivers and a real PostgreSQL; the exporters are those of
-OpenTelemetry for Python and JavaScript. "Over" is what the tests were seen sending: OTLP/HTTP with protobuf, OTLP/HTTP with JSON, OTLP/gRPC;
-"HTTP" is a request that says neither. MUST and SHOULD are of the OTLP specification 1.11.0; where it leaves a choice, ours is in _italics_.
-What clients are told: [ingest.md](ingest.md).
+OpenTelemetry for Python and JavaScript. "over" is what the tests were seen sending: protobuf and JSON of OTLP/HTTP, OTLP/gRPC, and HTTP for
+what says neither. MUST and SHOULD are of the OTLP specification 1.11.0; where it leaves a choice, ours is in _italics_. What clients are
+told: [ingest.md](ingest.md).
 """
 
 
 def page(ran: dict[int, list[Ran]]) -> str:
     proven = sum(judge(case, ran[case.number]) == "proven" for case in CASES)
-    lines = [
+    head = [
         HEAD,
         f"{proven} of {len(CASES)} cases are proven.",
         "",
         "| | request | answer | over | result | tests |",
         "|---|---|---|---|---|---|",
     ]
-    lines += [row(case, ran[case.number]) for case in CASES]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*head, *(row(case, ran[case.number]) for case in CASES)]) + "\n"
 
 
 def row(case: Case, ran: list[Ran]) -> str:

@@ -75,7 +75,7 @@ def otlp_success(signal: int, media: str, rejected: int, message: str, written: 
 
 
 def status(problem: Problem) -> Status:
-    """Code, message, and as details ErrorInfo, BadRequest where the data is what is wrong (a SHOULD of OTLP), RetryInfo where it may help."""
+    """Details: ErrorInfo; BadRequest where the data is what is wrong, which OTLP asks for; RetryInfo where another try may help."""
     details: list[Any] = [ErrorInfo(reason=problem.code.upper(), domain="auditlog")]
     if problem.kind.grpc == INVALID:
         details.append(BadRequest(field_violations=[BadRequest.FieldViolation(description=problem.message)]))

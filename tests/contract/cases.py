@@ -98,12 +98,12 @@ CASES: Final = (
         choice="JSON: 400. Protobuf and gRPC can tell where the item ends: it is kept as sent, its neighbours are stored",
     ),
     Case(64, "three good items and a bad one", "200, one rejected with a message; three are stored, one is in quarantine"),
-    Case(65, "nothing wrong, but worth a word", "200, none rejected, a message", JSON, choice="A request without items, such as misspelt JSON"),
+    Case(65, "nothing wrong, but worth a word", "200, none rejected, a message", JSON, choice="Only a request without items is worth one"),
     Case(66, "only bad items", "200, all rejected", choice="All are kept in quarantine"),
     # refusals
     Case(
         67, "whatever is answered 4xx or 5xx", "a google.rpc.Status in the encoding of the request", ENCODED,
-        choice="No OTLP request reaches Django, whatever its Host or path. What is no HTTP at all is refused by the HTTP server, without a body",
+        choice="No OTLP request reaches Django, whatever its Host or path. What is no HTTP at all is refused without a body",
     ),
     Case(68, "every answer", "the Content-Type of the request", ENCODED),
     Case(69, "overload", "429 or 503 with a Retry-After of 1 to 3", choice="503, UNAVAILABLE"),

@@ -279,23 +279,26 @@ def test_alive_is_not_ready(receivers: Receivers) -> None:
 
 @proves(69, 70, 71, 82)
 def test_while_the_database_hangs_every_sender_is_answered_before_it_gives_up_and_health_says_so(receivers: Receivers) -> None:
-    everywhere = [lambda way=way: ask(receivers, way, body(way, one(way))) for way in WAYS]
-    everywhere += [lambda other=other: post(receivers, other) for other in REST]
-    for request in everywhere:
-        assert request().receipt
+    everywhere: list[Way | str] = [*WAYS, *REST]
+
+    def request(where: Way | str) -> Reply | transports.Answer:
+        return post(receivers, where) if isinstance(where, str) else ask(receivers, where, body(where, one(where)))
+
+    for where in everywhere:
+        assert request(where).receipt
     receivers.door.stick()
     begun = time.monotonic()
     with ThreadPoolExecutor(len(everywhere)) as pool:
         for _ in range(2):  # the second time the key is no longer remembered
-            for reply in pool.map(lambda request: request(), everywhere):
+            for reply in pool.map(request, everywhere):
                 to_be_repeated(reply)
     assert time.monotonic() - begun < 2 * 10  # the whole patience of an exporter, twice
     with grpc.insecure_channel(f"127.0.0.1:{receivers.grpc}") as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""), timeout=5)
     assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
     receivers.door.open()
-    for request in everywhere:
-        until(lambda: request().receipt)  # noqa: B023, called at once
+    for where in everywhere:
+        until(lambda: request(where).receipt)  # noqa: B023, called at once
 
 
 def stalled_and_full(port: int, key: str) -> list[socket.socket]:

@@ -43,7 +43,7 @@ if shutil.which("node") is None or not (FOLDER / "node_modules").is_dir():
     raise RuntimeError("JavaScript's exporters need Node.js and their packages. Run: make tests/javascript/node_modules/.stamp")
 
 LINKED = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-SAID = {"text": "ünïcödé 🙂", "count": 9007199254740991, "ratio": 0.1, "yes": True, "list": ["a", "b"]}
+SAID: dict[str, Any] = {"text": "ünïcödé 🙂", "count": 9007199254740991, "ratio": 0.1, "yes": True, "list": ["a", "b"]}
 STORED = [
     ("text", STRING, "ünïcödé 🙂"), ("count", INT, 9007199254740991), ("ratio", DOUBLE, 0.1), ("yes", BOOL, True),
     ("list", ARRAY, [(STRING, "a"), (STRING, "b")]),
@@ -62,7 +62,7 @@ def span(name: str) -> Any:
 
 
 def record(name: str) -> Any:
-    memory = InMemoryLogRecordExporter()
+    memory: Any = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
     provider.get_logger("exporters").emit(

@@ -1,4 +1,4 @@
-"""Owns that what was acknowledged is stored, once: sent again, sent to several at once, cut off, killed, with the disk full or a mistake of ours."""
+"""Owns that what was acknowledged is stored, once: sent again or to several at once, cut off, killed, the disk full, a mistake of ours."""
 
 from __future__ import annotations
 
@@ -187,15 +187,17 @@ def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_is_st
 @pytest.fixture
 def odd(receivers: Receivers, owner: psycopg.Connection[Any]) -> Iterator[str]:
     """The key of a project of which the writer does not foresee that it can be: its period is none that there is."""
-    made = keys.make()
+    made, secret = keys.make(), project_secrets.wrap(project_secrets.new_project_secret())
     owner.execute("ALTER TABLE project DROP CONSTRAINT project_period")
     row = owner.execute(
-        "INSERT INTO project (name, slug, secret_wrapped, class_no, period, created_at) VALUES ('odd', %s, %s, 1, 'eon', now()) RETURNING id",
-        (f"odd-{secrets.token_hex(4)}", project_secrets.wrap(project_secrets.new_project_secret())),
+        "INSERT INTO project (name, slug, secret_wrapped, class_no, period, created_at) "
+        "VALUES ('odd', %s, %s, 1, 'eon', now()) RETURNING id",
+        (f"odd-{secrets.token_hex(4)}", secret),
     ).fetchone()
     assert row
     owner.execute(
-        "INSERT INTO api_key (public_id, project_id, name, scopes, secret_digest, created_at) VALUES (%s, %s, 'odd', '{ingest}', %s, now())",
+        "INSERT INTO api_key (public_id, project_id, name, scopes, secret_digest, created_at) "
+        "VALUES (%s, %s, 'odd', '{ingest}', %s, now())",
         (made.public_id, row[0], made.digest),
     )
     owner.commit()

@@ -1,4 +1,4 @@
-"""Owns what OTLP/HTTP answers to heads and bodies: media types, methods, keys, encodings, sizes; and the small requests that hold nothing."""
+"""Owns what OTLP/HTTP answers to heads and bodies: media types, methods, keys, encodings, sizes; and to requests that hold nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,15 @@ def post(receivers: Receivers, way: Way, sent: bytes, content_type: str | None =
 
 
 FIRST = [
-    pytest.param(way, marks=proves(number), id=str(way))
-    for number, way in zip((1, 2, 3, 4), [*AS_PROTOBUF, *AS_JSON], strict=True)
-]  # fmt: skip
+    pytest.param(Way("protobuf", "traces"), marks=proves(1)),
+    pytest.param(Way("protobuf", "logs"), marks=proves(2)),
+    pytest.param(Way("JSON", "traces"), marks=proves(3)),
+    pytest.param(Way("JSON", "logs"), marks=proves(4)),
+]
 
 
 @proves(68)
-@pytest.mark.parametrize("way", FIRST)
+@pytest.mark.parametrize("way", FIRST, ids=str)
 def test_a_valid_request_is_answered_with_an_empty_message_of_its_encoding(receivers: Receivers, way: Way, items_of: Items) -> None:
     answer = post(receivers, way, body(way, one(way, "first"), one(way)))
     assert (answer.status, answer.headers["content-type"]) == (200, way.content_type)
@@ -81,9 +84,10 @@ def test_an_empty_json_object_is_no_error_and_no_json_is_one(receivers: Receiver
 def test_groups_without_items_are_no_error_and_store_nothing(receivers: Receivers, way: Way, events: Count) -> None:
     before = events()
     groups, parts, inner = ways.NAMES[way.signal]
-    empty = [b"\n\0", b"\n\2\x12\0"] if way.transport != "JSON" else [
-        json.dumps(one).encode() for one in ({groups: []}, {groups: [{}]}, {groups: [{parts: []}]}, {groups: [{parts: [{inner: []}]}]})
-    ]  # fmt: skip
+    empty = [b"\n\0", b"\n\2\x12\0"]
+    if way.transport == "JSON":
+        listed: list[list[Any]] = [[], [{}], [{parts: []}], [{parts: [{inner: []}]}]]
+        empty = [json.dumps({groups: told}).encode() for told in listed]
     for sent in empty:
         reply = ask(receivers, way, sent)
         assert (reply.code, reply.rejected, reply.receipt) == ("", 0, None)
@@ -154,11 +158,15 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "zstd": zstandard.ZstdCompressor().compress,
     "identity": bytes,
 }
-NUMBERS = {("gzip", "protobuf"): 21, ("gzip", "JSON"): 22, "zstd": 23, "deflate": 24, "identity": 25}
+MARKS = {
+    ("gzip", "protobuf"): proves(21), ("gzip", "JSON"): proves(22),
+    "zstd": proves(23), "deflate": proves(24), "identity": proves(25),
+}  # fmt: skip
 PACKED = [
-    pytest.param(encoding, way, marks=proves(NUMBERS.get((encoding, way.transport)) or NUMBERS[encoding]), id=f"{encoding} {way}")
-    for encoding in PACK for way in OVER_HTTP
-]  # fmt: skip
+    pytest.param(encoding, way, marks=MARKS.get(encoding) or MARKS[encoding, way.transport], id=f"{encoding} {way}")
+    for encoding in PACK
+    for way in OVER_HTTP
+]
 
 
 @pytest.mark.parametrize(("encoding", "way"), PACKED)
@@ -189,8 +197,13 @@ BROKEN: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 @pytest.mark.parametrize(
-    "how", [pytest.param("said to be gzip", marks=proves(27)), pytest.param("cut off", marks=proves(28)), pytest.param("a wide window", marks=proves(35))]
-)  # fmt: skip
+    "how",
+    [
+        pytest.param("said to be gzip", marks=proves(27)),
+        pytest.param("cut off", marks=proves(28)),
+        pytest.param("a wide window", marks=proves(35)),
+    ],
+)
 @over(OVER_HTTP)
 def test_what_cannot_be_unpacked_is_400_and_stores_nothing(receivers: Receivers, how: str, way: Way, events: Count) -> None:
     before = events()
@@ -233,8 +246,8 @@ def test_a_body_of_exactly_the_limit_is_taken(receivers: Receivers, way: Way) ->
 def test_one_byte_more_than_the_limit_is_413(receivers: Receivers, way: Way, events: Count) -> None:
     before = events()
     sent = of_size(way, LIMIT + 1)
-    for packed, headers in ((sent, {}), (gzip.compress(sent, 1), {"content_encoding": "gzip"})):
-        reply = ask(receivers, way, packed, **headers)
+    for packed, encoding in ((sent, "identity"), (gzip.compress(sent, 1), "gzip")):
+        reply = ask(receivers, way, packed, content_encoding=encoding)
         assert (reply.http, reply.code) == (413, "body_too_large")
     assert events() == before
 
@@ -248,10 +261,14 @@ def test_a_chunked_body_over_the_limit_is_413(receivers: Receivers, way: Way) ->
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-BOMBS = {
-    "gzip": gzip.compress(bytes(LIMIT + 1)),
-    "zstd": zstandard.ZstdCompressor(write_content_size=False).compress(bytes(10 * LIMIT)),
-}
+@cache
+def bombs(encoding: str) -> list[bytes]:
+    """One that is a byte too large, of 65 KB; and ten times as much."""
+    if encoding == "gzip":
+        one_too_many = gzip.compress(bytes(LIMIT + 1))
+        return [one_too_many, one_too_many * 10]
+    compressor = zstandard.ZstdCompressor(write_content_size=False)
+    return [compressor.compress(bytes(size)) for size in (LIMIT + 1, 10 * LIMIT)]
 
 
 @over(OVER_HTTP)
@@ -261,9 +278,10 @@ def test_bombs_are_413_and_leave_the_service_small(receivers: Receivers, encodin
     proc = Path(f"/proc/{worker.pid}")
     (proc / "clear_refs").write_text("5")  # the peak begins anew
     before = worker.memory_info().rss
-    assert ask(receivers, way, BOMBS[encoding], content_encoding=encoding).http == 413
+    for bomb in bombs(encoding):
+        assert ask(receivers, way, bomb, content_encoding=encoding).http == 413
     (peak,) = (line.split()[1] for line in (proc / "status").read_text().splitlines() if line.startswith("VmHWM:"))
-    assert int(peak) * 1024 - before < 2 * LIMIT
+    assert int(peak) * 1024 - before < 3 * LIMIT  # what may be unpacked, twice while it is put together, and the rest of a request
     assert ask(receivers, way, body(way, one(way))).code == ""
 
 

@@ -100,3 +100,13 @@ def test_no_path_beside_the_api_leads_elsewhere(receivers: Receivers, way: Way, 
     answer = send(receivers.web, path, body(way, one(way)), key=receivers.keys["good"], content_type=way.content_type)
     assert answer.status == 404
     assert "location" not in answer.headers
+
+
+@proves(67)
+@both_ports
+@pytest.mark.parametrize("sent", [b"no HTTP at all\r\n\r\n", b"POST /v1/traces HTTP/1.1\r\nContent-Length: many\r\n\r\n"])
+def test_what_is_no_http_is_refused_without_a_body(receivers: Receivers, port: str, sent: bytes) -> None:
+    """By the HTTP server: no encoding of an answer can be known, and a body of no bytes is a Status in protobuf."""
+    answer = send_raw(getattr(receivers, port), sent, end=True)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert Status.FromString(answer.partition(b"\r\n\r\n")[2]) == Status()

@@ -82,7 +82,7 @@ def ask(receivers: Receivers, way: Way, body: bytes, *, port: int = 0, key: str 
         status = answer.google_status()
         code, _, message = status.message.partition(": ")
         assert (CODES[code].http, CODES[code].grpc) == (answer.status, status.code)
-        assert (answer.headers.get("retry-after") in ("1", "2", "3")) == (answer.status == 503)
+        assert (answer.headers.get("retry-after") in ("1", "2", "3")) == (answer.status in (429, 503))
         return Reply(code, answer.status, 0, message, answer.receipt)
     rejected, message = said(way, answer.body)
     return Reply("", 200, rejected, message, answer.receipt)

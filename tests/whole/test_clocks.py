@@ -1,4 +1,4 @@
-"""Owns what becomes of times that cannot be, on the running service, over every transport: stored as sent, and flagged where they are read."""
+"""Owns what becomes of times that cannot be, on the running service: stored as sent over every transport, flagged where they are read."""
 
 from __future__ import annotations
 
