@@ -15,7 +15,7 @@ from auditlog.item import Log, Rest, Span, Unreadable
 from tests.contract import transports
 from tests.contract.conftest import Count, Items, Receivers
 from tests.contract.transports import GRPC_EXPORT, JSON, PROTOBUF, logs, send, send_raw, span, traces
-from tests.contract.ways import OVER_GRPC, WAYS, Way, ask, bad, body, encode, one, over
+from tests.contract.ways import NAMES, OVER_GRPC, WAYS, Way, ask, bad, body, encode, message, one, over
 
 JSON_TRACES, JSON_LOGS = Way("JSON", "traces"), Way("JSON", "logs")
 # transport: (port of, path, content type, a good body)
@@ -134,8 +134,8 @@ def test_a_body_shorter_than_announced_is_400_and_stores_nothing(
     assert events() == before
 
 
-@over_http
-def test_sixty_five_mebibytes_are_413_over_every_encoding(receivers: Receivers, transport: str, events: Count) -> None:
+@pytest.mark.parametrize("transport", ["web port, protobuf", "web port, REST"])
+def test_sixty_five_mebibytes_are_413_on_the_web_port_too(receivers: Receivers, transport: str, events: Count) -> None:
     before = events()
     refused(post(receivers, transport, b" " * (65 * 1024 * 1024)), 413, "body_too_large")
     refused(post(receivers, transport, gzip.compress(b" " * (65 * 1024 * 1024), 1), content_encoding="gzip"), 413, "body_too_large")
@@ -224,20 +224,24 @@ def test_only_bad_items_are_all_rejected_and_all_kept(receivers: Receivers, way:
     assert [type(item) for item in items_of(reply.receipt)] == [Unreadable, Unreadable]
 
 
+def unreadable_resource(way: Way, count: int) -> bytes:
+    """A request of so many items under a resource that cannot be read."""
+    wrong, spoil = bad(way)
+    if way.transport == "JSON":
+        groups, parts, inner = NAMES[way.signal]
+        resource = {"attributes": [{"key": "MARK"}]}
+        return spoil(json.dumps({groups: [{"resource": resource, parts: [{inner: [{"traceId": "12"}] * count}]}]}).encode())
+    request = message(way, *[wrong] * count)
+    (group,) = request.resource_spans if way.signal == "traces" else request.resource_logs
+    group.resource.attributes.add(key="MARK")
+    return spoil(encode(way, request))
+
+
 @proves(84)
 @over(WAYS)
 def test_the_answer_to_100000_rejected_items_stays_small(receivers: Receivers, way: Way, items_of: Items) -> None:
     """All in one resource that cannot be read, which is kept as a whole: that many rows would take longer than a sender waits."""
-    wrong, spoil = bad(way)
-    request: Any = transports.REQUESTS[way.signal]()
-    if way.signal == "traces":
-        group = request.resource_spans.add()
-        group.scope_spans.add(spans=[wrong] * 100_000)
-    else:
-        group = request.resource_logs.add()
-        group.scope_logs.add(log_records=[wrong] * 100_000)
-    group.resource.attributes.add(key="MARK")
-    reply = ask(receivers, way, spoil(encode(way, request)))
+    reply = ask(receivers, way, unreadable_resource(way, 100_000))
     assert (reply.code, reply.rejected) == ("", 100_000)
     assert len(reply.message) < 4096
     assert len(items_of(reply.receipt)) == 1

@@ -27,7 +27,6 @@ def name_of(content_type: str | None) -> str:
     return {PROTOBUF: "protobuf", JSON: "JSON"}.get(media, "HTTP")
 
 
-REQUESTS: dict[str, Any] = {"traces": ExportTraceServiceRequest, "logs": ExportLogsServiceRequest}
 ANSWERS: dict[str, Any] = {"traces": ExportTraceServiceResponse, "logs": ExportLogsServiceResponse}
 
 
