@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +25,7 @@ from tests.contract.conftest import BODY_TIMEOUT, Count, Items, Receivers, Start
 from tests.contract.test_bad_input import post
 from tests.contract.transports import send, span, traces
 from tests.contract.ways import OVER_GRPC, OVER_HTTP, WAYS, Reply, Way, ask, body, one, over
+from tests.platform.test_supervisor import eventually
 from tests.service import ROOT
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; the receivers are processes of their own
@@ -137,7 +137,7 @@ def test_a_call_in_flight_at_sigterm_is_finished_and_stored_and_no_new_one_is_ta
     with ThreadPoolExecutor() as pool:
         replies = [pool.submit(ask, receivers, way, sent, port=port) for way, sent in bodies.items()]
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'batch'::regclass"
-        until(lambda: owner.execute(waiting).fetchone() == (len(replies),))
+        eventually(lambda: owner.execute(waiting).fetchone() == (len(replies),))
         process.terminate()
         time.sleep(0.2)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as refused:
@@ -147,14 +147,6 @@ def test_a_call_in_flight_at_sigterm_is_finished_and_stored_and_no_new_one_is_ta
         for reply in replies:
             assert [ways.name_of(item) for item in items_of(reply.result().receipt)] == ["in flight"]
     assert process.wait(timeout=10) == 0
-
-
-def until(happens: Callable[[], object], seconds: float = 30) -> None:
-    """Waits for a condition; the limit is for a test that would otherwise hang, not a measurement."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.02)
 
 
 @both_ports
@@ -270,11 +262,11 @@ def test_alive_is_not_ready(receivers: Receivers) -> None:
     def status(path: str) -> int:
         return send(receivers.web, path, b"", key=None, method="GET", content_type=None).status
 
-    assert (status("/healthz"), status("/readyz")) == (200, 200)
+    eventually(lambda: (status("/healthz"), status("/readyz")) == (200, 200))
     receivers.door.shut()
     assert (status("/healthz"), status("/readyz")) == (200, 503)
     receivers.door.open()
-    until(lambda: (status("/healthz"), status("/readyz")) == (200, 200))
+    eventually(lambda: (status("/healthz"), status("/readyz")) == (200, 200))
 
 
 @proves(69, 70, 71, 82)
@@ -298,7 +290,7 @@ def test_while_the_database_hangs_every_sender_is_answered_before_it_gives_up_an
     assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
     receivers.door.open()
     for where in everywhere:
-        until(lambda: request(where).receipt)  # noqa: B023, called at once
+        eventually(lambda: request(where).receipt)  # noqa: B023, called at once
 
 
 def stalled_and_full(port: int, key: str) -> list[socket.socket]:
@@ -313,7 +305,7 @@ def test_more_bodies_than_a_process_may_hold_are_to_be_repeated(receivers: Recei
     with contextlib.ExitStack() as stack:
         for client in stalled_and_full(port, receivers.keys["good"]):
             stack.enter_context(client)
-        until(lambda: ask(receivers, WAYS[0], body(WAYS[0], *[one(WAYS[0])] * 3), port=port).code == "overloaded")
+        eventually(lambda: ask(receivers, WAYS[0], body(WAYS[0], *[one(WAYS[0])] * 3), port=port).code == "overloaded")
         for way in OVER_HTTP:
             assert ask(receivers, way, body(way, one(way)), port=port).code == "overloaded"
     assert events() == before

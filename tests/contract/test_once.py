@@ -20,8 +20,8 @@ from auditlog import secrets as project_secrets
 from tests.conformance import note
 from tests.contract import transports, ways
 from tests.contract.conftest import Count, Door, Items, Receivers, Start
-from tests.contract.test_endings import until
 from tests.contract.ways import OVER_GRPC, OVER_HTTP, WAYS, Reply, Way, ask, body, one, over
+from tests.platform.test_supervisor import eventually
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; the receivers are processes of their own
 proves = pytest.mark.conformance
@@ -92,7 +92,7 @@ def test_a_connection_that_is_cut_between_commit_and_answer_costs_only_a_resend(
     head = transports.raw_head(way.path, receivers.keys["good"], f"Content-Length: {len(sent)}", content_type=way.content_type)
     with socket.create_connection(("127.0.0.1", door.port), timeout=30) as client:
         client.sendall(head + sent)
-        until(lambda: events() == before + 2)  # committed, by the count of another connection
+        eventually(lambda: events() == before + 2)  # committed, by the count of another connection
         door.shut()
         with contextlib.suppress(ConnectionError):
             assert client.recv(1) == b""  # the sender was told nothing
@@ -114,7 +114,7 @@ def test_a_call_that_is_cut_between_commit_and_answer_costs_only_a_resend(
         door.mute()
         export = channel.unary_unary(way.method, request_serializer=None, response_deserializer=None)
         answer = export.future(sent, metadata=(("x-api-key", receivers.keys["good"]),), timeout=30)
-        until(lambda: events() == before + 2)
+        eventually(lambda: events() == before + 2)
         door.shut()
         assert answer.exception(30).code() is grpc.StatusCode.UNAVAILABLE  # the sender was told nothing
     door.open()
@@ -136,7 +136,7 @@ def test_after_kill_9_what_was_acknowledged_is_stored_and_what_was_not_is_repair
     with ThreadPoolExecutor() as pool:
         asked = [pool.submit(ask, receivers, way, sent, port=port) for way, sent in bodies.items()]
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'batch'::regclass"
-        until(lambda: owner.execute(waiting).fetchone() == (2,))  # as many as write at once
+        eventually(lambda: owner.execute(waiting).fetchone() == (2,))  # as many as write at once
         for child in ways.family(process.pid):
             child.kill()
         for unanswered in asked:

@@ -254,10 +254,10 @@ def test_one_byte_more_than_the_limit_is_413(receivers: Receivers, way: Way, eve
 
 @proves(36)
 @over(OVER_HTTP)
-def test_a_chunked_body_over_the_limit_is_413(receivers: Receivers, way: Way) -> None:
+def test_a_chunked_body_a_byte_over_the_limit_is_413(receivers: Receivers, way: Way) -> None:
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
     head = transports.raw_head(way.path, receivers.keys["good"], "Transfer-Encoding: chunked", content_type=way.content_type)
-    answer = transports.send_raw(receivers.otlp, head + chunk * 65 + b"0\r\n\r\n", end=False)
+    answer = transports.send_raw(receivers.otlp, head + chunk * 64 + b"1\r\n \r\n0\r\n\r\n", end=False)
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
