@@ -177,6 +177,12 @@ def _issue(connection: psycopg.Connection[Any], project: int, scopes: list[str],
     return made.text
 
 
+def _forge(text: str) -> str:
+    """A key with the public ID of another and a secret of its own; in form there is nothing wrong with it."""
+    body = f"al_{keys.parse(text)}_{secrets.token_hex(16)}"
+    return body + keys._checksum(body)
+
+
 @pytest.fixture(scope="session")
 def key_texts(django_db_setup: None) -> dict[str, str]:
     secret = project_secrets.wrap(project_secrets.new_project_secret())
@@ -188,8 +194,10 @@ def key_texts(django_db_setup: None) -> dict[str, str]:
             (f"contract-{secrets.token_hex(4)}", secret),
         ).fetchone()
         assert row
+        good = _issue(connection, row[0], ["ingest"])
         return {
-            "good": _issue(connection, row[0], ["ingest"]),
+            "good": good,
+            "forged": _forge(good),
             "reading": _issue(connection, row[0], ["read"]),
             "revoked": _issue(connection, row[0], ["ingest"], revoked_at=past),
             "expired": _issue(connection, row[0], ["ingest"], expires_at=past),

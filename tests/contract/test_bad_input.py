@@ -74,6 +74,7 @@ def test_a_good_request_is_stored_and_has_a_receipt(receivers: Receivers, transp
     [
         ("unknown", 401, "key_unknown"),
         ("mistyped", 401, "key_unknown"),
+        ("forged", 401, "key_unknown"),
         ("revoked", 401, "key_revoked"),
         ("expired", 401, "key_expired"),
         ("reading", 403, "scope_missing"),
@@ -268,7 +269,8 @@ def test_over_grpc_no_key_is_unauthenticated(receivers: Receivers, way: Way) -> 
 @pytest.mark.parametrize(
     ("key", "code"),
     [
-        ("unknown", "key_unknown"), ("mistyped", "key_unknown"), ("revoked", "key_revoked"), ("expired", "key_expired"),
+        ("unknown", "key_unknown"), ("mistyped", "key_unknown"),
+        ("forged", "key_unknown"), ("revoked", "key_revoked"), ("expired", "key_expired"),
         ("reading", "scope_missing"),
     ],
 )  # fmt: skip

@@ -25,6 +25,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"key": None}, "key_missing"),
     ({"key": None, "cookie": "sessionid=expired"}, "key_missing"),
     ({"key": "unknown"}, "key_unknown"),
+    ({"key": "forged"}, "key_unknown"),
     ({"key": "revoked"}, "key_revoked"),
     ({"key": "expired"}, "key_expired"),
     ({"key": "reading"}, "scope_missing"),
