@@ -121,7 +121,7 @@ CASES: Final = (
     Case(80, "kill -9 before the answer; sent again", "stored once"),
     Case(
         81, "SIGTERM", "what is in flight is answered and stored, new requests go elsewhere",
-        choice="New connections are refused, new calls are UNAVAILABLE: exporters try again",
+        choice="New connections are refused or answered 503, new calls are UNAVAILABLE: exporters try again",
     ),
     Case(82, "every answer that asks for another try", "Retry-After of 1, 2 or 3, RetryInfo alike"),
     Case(83, "`Accept-Encoding: gzip`", "may be gzip", ENCODED, choice="It is not: answers are short"),
