@@ -129,7 +129,7 @@ CASES: Final = (
     Case(85, "1,000 requests over one connection", "200 each"),
     Case(86, "requests pipelined; a body that stalls", "all are answered, in order; 503, because 408 is not repeated", ENCODED),
     Case(87, "grpc.health.v1 Check, of \"\" and of each service", "SERVING; NOT_SERVING while the database takes no writes", GRPC, ()),
-    Case(88, "`/healthz` and `/readyz`", "alive always; ready only while the database is there", (), ()),
+    Case(88, "`/healthz` and `/readyz`", "alive always; ready only while the database is there", HTTP, ()),
     Case(89, "the same key as HTTP header and as gRPC metadata", "both are accepted"),
     Case(90, "a CORS preflight of a foreign origin", "no allowing header", ENCODED),
     Case(91, "a timestamp of 2^64-1", "stored as sent"),
