@@ -19,6 +19,7 @@ from tests.contract import ways
 from tests.contract.conftest import Count, Items, Receivers
 from tests.contract.ways import AS_JSON, WAYS, Way, around, ask, body, one, over, text, with_text, with_value
 from tests.strategies import as_request, singles
+from tests.unit.ingest.test_protobuf import length_delimited
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; the receivers are processes of their own
 proves = pytest.mark.conformance
@@ -314,11 +315,8 @@ def test_a_text_that_is_no_utf8_leaves_its_neighbours_alone(receivers: Receivers
     assert {ways.name_of(item) for item in found if item is not unreadable} == {"before", "after"}
 
 
-def nested(levels: int) -> Any:
-    value: Any = {"string_value": "x"}
-    for _ in range(levels):
-        value = {"array_value": {"values": [value]}}
-    return value
+def nested(levels: int) -> dict[str, Any]:
+    return {"array_value": {"values": [nested(levels - 1)]}} if levels else {"string_value": "x"}
 
 
 @proves(62)
@@ -331,21 +329,13 @@ def test_a_value_nested_40_deep_is_stored(receivers: Receivers, way: Way, items_
     assert found == [(STRING, "x")]
 
 
-def delimited(field: int, content: bytes) -> bytes:
-    size, length = bytearray(), len(content)
-    while length > 127:
-        size.append(length & 127 | 128)
-        length >>= 7
-    return bytes([field << 3 | 2]) + bytes(size) + bytes([length]) + content
-
-
 def deep(way: Way, levels: int) -> bytes:
     """An item with one attribute of nested arrays, built by hand because the runtime would refuse it."""
     value = b"\x0a\x01x"
     for _ in range(levels):
-        value = delimited(5, delimited(1, value))
+        value = length_delimited(5, length_delimited(1, value))
     field = 9 if way.signal == "traces" else 6
-    return bytes(one(way).SerializeToString()) + delimited(field, b"\x0a\x01k" + delimited(2, value))
+    return bytes(one(way).SerializeToString()) + length_delimited(field, b"\x0a\x01k" + length_delimited(2, value))
 
 
 @proves(63)
@@ -359,7 +349,7 @@ def test_a_value_nested_5000_deep_harms_nobody(receivers: Receivers, way: Way, e
         assert events() == before
     else:
         good, bad = one(way).SerializeToString(), deep(way, 5000)
-        reply = ask(receivers, way, delimited(1, delimited(2, delimited(2, good) + delimited(2, bad))))
+        reply = ask(receivers, way, length_delimited(1, length_delimited(2, length_delimited(2, good) + length_delimited(2, bad))))
         assert (reply.code, reply.rejected) == ("", 1)
         assert [item.raw for item in items_of(reply.receipt) if isinstance(item, Unreadable)] == [bad]
     assert ask(receivers, way, body(way, one(way))).code == ""
