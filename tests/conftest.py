@@ -18,6 +18,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+pytest_plugins = ["tests.conformance"]
+
 _DATA = Path(tempfile.mkdtemp(prefix="auditlog-test-"))
 _DATABASE = f"test_auditlog_{os.getpid()}"
 

@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from auditlog import conf
 from auditlog.errors import Problem
 from auditlog.ingest import outcome, receive, server, work
-from auditlog.ingest.auth import Keys, key_text
+from auditlog.ingest.auth import LOOK_UP_WITHIN, Caller, Keys, away, key_text
 from auditlog.ingest.compression import too_large
 from auditlog.ingest.decode import Decoded, decode_request
 from auditlog.item import LOG, SPAN
@@ -44,6 +44,7 @@ class Exporter:
         self._keys = keys
         self._limit = limit
         self._work = work.Work()
+        self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
 
     def handler(self, kind: int) -> grpc.RpcMethodHandler[bytes, bytes]:
         def export(body: bytes, context: grpc.ServicerContext) -> bytes:
@@ -54,7 +55,7 @@ class Exporter:
     def _export(self, kind: int, body: bytes, context: grpc.ServicerContext) -> bytes:
         try:
             metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-            caller = self._keys.check(key_text(metadata.get), "ingest")
+            caller = self._caller(key_text(metadata.get))
             if len(body) > self._limit:
                 raise too_large(self._limit)
             now = datetime.now(UTC)
@@ -70,6 +71,18 @@ class Exporter:
             return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected, receive.remark(found, body))
         except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: UNAVAILABLE is repeated, UNKNOWN is not
             refuse(receive.as_problem(error), context)
+
+    def _caller(self, key: str) -> Caller:
+        """In a thread of its own, because a database that hangs answers no look-up, and the sender must be answered all the same."""
+        caller = self._keys.remembered(key, "ingest")
+        if caller is not None:
+            return caller
+        future = self._look_ups.submit(self._keys.check, key, "ingest")
+        try:
+            return future.result(LOOK_UP_WITHIN)
+        except TimeoutError:
+            future.cancel()
+            raise away() from None
 
 
 def refuse(problem: Problem, context: grpc.ServicerContext) -> NoReturn:
