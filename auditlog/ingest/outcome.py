@@ -28,6 +28,7 @@ class Answer(NamedTuple):
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    code: str = ""  # of a refusal
 
 
 class Reported(msgspec.Struct):
@@ -109,8 +110,8 @@ def otlp_refusal(problem: Problem, media: str) -> Answer:
     if media == JSON:
         info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": problem.code.upper(), "domain": "auditlog"}
         body = {"code": problem.kind.grpc, "message": f"{problem.code}: {problem.message}", "details": [info]}
-        return Answer(problem.kind.http, headers, msgspec.json.encode(body))
-    return Answer(problem.kind.http, headers, status(problem).SerializeToString())
+        return Answer(problem.kind.http, headers, msgspec.json.encode(body), problem.code)
+    return Answer(problem.kind.http, headers, status(problem).SerializeToString(), problem.code)
 
 
 def rest_success(good: int, reported: Sequence[Reported], written: Written | None) -> Answer:
@@ -127,4 +128,4 @@ def rest_success(good: int, reported: Sequence[Reported], written: Written | Non
 
 def rest_refusal(problem: Problem) -> Answer:
     body = {"error": {"code": problem.code, "message": problem.message, "detail": problem.detail}}
-    return Answer(problem.kind.http, _refusal_headers(problem, JSON), msgspec.json.encode(body))
+    return Answer(problem.kind.http, _refusal_headers(problem, JSON), msgspec.json.encode(body), problem.code)
