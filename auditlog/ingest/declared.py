@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from auditlog import own, tracing
 from auditlog.ingest.decode import Decoded
-from auditlog.item import Context, Item, Log, Rest, Span
+from auditlog.item import Context, Item, Log, Span
 from auditlog.metrics import Dropped
 
 OWN: Final = "of the items are Auditlog's own telemetry, which is not stored here; send it to another backend"
@@ -18,35 +18,39 @@ def dropped(items: Iterable[Item]) -> Dropped:
     attributes = events = links = 0
     shared: Context | None = None
     for item in items:
-        if not isinstance(item, Span | Log):
+        kind = type(item)
+        if kind is not Span and kind is not Log:
             continue
-        attributes += item.dropped_attributes
-        if item.context is not shared:
-            shared = item.context
+        one: Any = item  # of a kind that mypy cannot see; this is asked of every span
+        attributes += one.dropped_attributes
+        if one.context is not shared:
+            shared = one.context
             attributes += shared.resource_dropped + shared.scope_dropped
-        if isinstance(item, Span):
-            events += item.dropped_events
-            links += item.dropped_links
-            for event in item.events:
+        if kind is Span:
+            events += one.dropped_events
+            links += one.dropped_links
+            for event in one.events:
                 attributes += event.dropped_attributes
-            for link in item.links:
+            for link in one.links:
                 attributes += link.dropped_attributes
     return Dropped(attributes, events, links)
 
 
 def without_own(found: Decoded) -> Decoded:
-    """What is to be stored. What the service says of itself is left out and the sender is told; the request is not traced then."""
-    contexts = {id(context): context for item in found.items if (context := _context(item)) is not None}
-    mine = {key for key, context in contexts.items() if _is_own(context)}
+    """What of an OTLP request is to be stored: without the service's own telemetry. The sender is told, and the request is not traced."""
+    items: Sequence[Any] = found.items  # each has a context; only REST events, of which none comes here, do not
+    last: Context | None = None
+    mine = set()
+    for item in items:
+        if item.context is not last:
+            last = item.context
+            if last is not None and _is_own(last):
+                mine.add(id(last))
     if not mine:
         return found
     tracing.forget()
-    kept = [item for item in found.items if id(_context(item)) not in mine]
-    return found._replace(items=kept, own=len(found.items) - len(kept))
-
-
-def _context(item: Item) -> Context | None:
-    return None if isinstance(item, Rest) else item.context
+    kept = [item for item in items if id(item.context) not in mine]
+    return found._replace(items=kept, own=len(items) - len(kept))
 
 
 def _is_own(context: Context) -> bool:

@@ -68,7 +68,7 @@ class Command(BaseCommand):
             busy = False
             enough = time.monotonic() + SUMMARISE_AT_LEAST_EVERY
             while (done := work.step()) and not stop.is_set():
-                metrics.derived(done)
+                metrics.batches_derived.add(done)
                 busy = True
                 if time.monotonic() > enough:
                     break
