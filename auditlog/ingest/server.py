@@ -77,6 +77,7 @@ def refuse_taken_port(host: str, port: int) -> None:
 def serve(role: str, build: Callable[[], Any], address: tuple[str, int], workers: int) -> None:
     """Serves until SIGTERM or SIGINT. role: its name in metrics; `build` makes the RSGI application, in each worker process."""
     logs.configure()
+    telemetry.check()
     host, port = address
     refuse_taken_port(host, port)
     main = os.getpid()

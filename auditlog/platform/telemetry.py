@@ -30,12 +30,17 @@ logger = logging.getLogger(__name__)
 _held: Final[list[int]] = []  # lock files of this process, open for as long as it lives
 
 
-def start(role: str) -> None:
-    """Once per process, after forking. Ends the process where its telemetry would go to the service itself."""
+def check() -> list[otlp_target.Target]:
+    """Where telemetry goes. Ends the process where that cannot be read, or would be the service itself: before it begins, and not later."""
     try:
-        targets = otlp_target.wanted()
+        return otlp_target.wanted()
     except conf.SettingError as error:
         sys.exit(str(error))
+
+
+def start(role: str) -> None:
+    """Once per process, after forking."""
+    targets = check()
     if otlp_target.disabled():
         return
     folder = conf.get("AUDITLOG_DATA") / "metrics"
@@ -109,11 +114,11 @@ def _begin(target: otlp_target.Target, meters: MeterProvider) -> None:
         if target.protocol == "grpc":
             from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
 
-            exporter = GrpcMetrics(headers=target.headers())
+            exporter = GrpcMetrics(endpoint=target.url, headers=target.headers())
         else:
             from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
 
-            exporter = HttpMetrics(headers=target.headers())
+            exporter = HttpMetrics(endpoint=target.url, headers=target.headers())
         meters.add_metric_reader(PeriodicExportingMetricReader(exporter))
         return
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -121,10 +126,10 @@ def _begin(target: otlp_target.Target, meters: MeterProvider) -> None:
     if target.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
 
-        exporter = GrpcSpans(headers=target.headers())
+        exporter = GrpcSpans(endpoint=target.url, headers=target.headers())
     else:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
 
-        exporter = HttpSpans(headers=target.headers())
+        exporter = HttpSpans(endpoint=target.url, headers=target.headers())
     provider: Any = trace.get_tracer_provider()
     provider.add_span_processor(BatchSpanProcessor(exporter))

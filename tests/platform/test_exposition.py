@@ -62,7 +62,8 @@ def test_each_process_has_a_number_of_its_own_and_takes_the_lowest_that_is_free(
         assert requests(folder) == {"ingest-0": 41, "ingest-1": 42}
         child.kill()
         child.wait()
-        assert requests(folder) == {"ingest-1": 42}, "who has ended is not shown"
+        assert requests(folder) == {"ingest-1": 42}
+        assert [answer.process for answer in exposition.gather(folder)] == ["ingest-1"], "who has ended is not shown, not even as hanging"
         with process(folder) as (third, _):
             assert third == 0
             assert requests(folder) == {"ingest-0": 41, "ingest-1": 42}
