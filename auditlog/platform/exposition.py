@@ -24,7 +24,7 @@ from auditlog.metrics import METRICS, SCOPE, Metric
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_ANSWER_WITHIN: Final = 1.0  # seconds; a process that takes longer to count is stuck
+_ANSWER_WITHIN: Final = 3.0  # seconds; a process that takes longer to count is stuck
 _UNITS: Final = {"s": "seconds", "By": "bytes"}
 _UP: Final = METRICS["auditlog.process.up"]
 
