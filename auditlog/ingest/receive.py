@@ -102,7 +102,7 @@ def keep(store: Store, caller: Caller, found: Decoded, protocol: int, received_a
     seconds = time.perf_counter() - began
     # Of a batch with both quarantined and repeated items the store does not say which were which: the quarantined count as new.
     bad = sum(isinstance(item, Unreadable) for item in found.items) if found.rejected else 0
-    good = written.acknowledged - bad
+    good = max(0, written.acknowledged - bad)
     accepted = max(0, min(good, written.stored - bad))
     metrics.succeeded(protocol, size, accepted, good - accepted, found.rejected)
     metrics.committed(protocol, seconds, declared.dropped(found.items) if written.stored else metrics.Dropped())
