@@ -163,4 +163,5 @@ STATUS: Final = of(
     events=COUNT,
     failed_batches=COUNT,
     stale_summaries=COUNT,
+    text_lag_seconds={"type": "number", "minimum": 0},
 )

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from auditlog import keys, secrets
+from auditlog import keys, metrics, secrets
 from auditlog.errors import Problem
 from auditlog.store.connect import connect
 from auditlog.store.writer import Project
@@ -81,12 +81,14 @@ class Keys:
         known = self._known.get(keys.parse(text))
         if known is None or known.until < time.monotonic():
             return None
+        metrics.looked_up("key", 1, 0)
         return _judge(known, text, scope)
 
     def _check(self, text: str, scope: str) -> Caller:
         public_id = keys.parse(text)
         if not self._lock.acquire(timeout=LOOK_UP_WITHIN):
             raise away()
+        metrics.looked_up("key", 0, 1)
         try:
             known = self._look_up(public_id)
             if known is None:

@@ -14,14 +14,14 @@ from typing import Final, NoReturn
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from auditlog import conf
+from auditlog import conf, tracing
 from auditlog.errors import Problem
 from auditlog.ingest import outcome, receive, server, work
 from auditlog.ingest.auth import LOOK_UP_WITHIN, Caller, Keys, away, key_text
 from auditlog.ingest.compression import too_large
-from auditlog.ingest.decode import Decoded, decode_request
+from auditlog.ingest.decode import Decoded
 from auditlog.item import LOG, SPAN
-from auditlog.platform import process
+from auditlog.platform import logs, process, telemetry
 from auditlog.store.writer import Writer, Written
 
 logger = logging.getLogger("auditlog.ingest.otlp_grpc")
@@ -46,31 +46,36 @@ class Exporter:
         self._work = work.Work()
         self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
 
-    def handler(self, kind: int) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def handler(self, kind: int, service: str) -> grpc.RpcMethodHandler[bytes, bytes]:
         def export(body: bytes, context: grpc.ServicerContext) -> bytes:
-            return self._export(kind, body, context)
+            metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+            with tracing.request(f"{service}/Export", metadata.get) as told:
+                return self._export(kind, body, metadata, context, told)
 
         return grpc.unary_unary_rpc_method_handler(export)
 
-    def _export(self, kind: int, body: bytes, context: grpc.ServicerContext) -> bytes:
+    def _export(self, kind: int, body: bytes, metadata: dict[str, str], context: grpc.ServicerContext, told: tracing.Request) -> bytes:
         try:
-            metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+            receive.refuse_own(metadata.get)
             caller = self._caller(key_text(metadata.get))
             if len(body) > self._limit:
                 raise too_large(self._limit)
             now = datetime.now(UTC)
 
             def job(writer: Writer) -> tuple[Decoded, Written | None]:
-                found = decode_request(body, kind, "protobuf")
+                found = receive.decoded(body, kind, "protobuf")
                 # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
-                return found, receive.keep(writer, caller, found, receive.OTLP_GRPC, now)
+                return found, receive.keep(writer, caller, found, receive.OTLP_GRPC, now, len(body))
 
             found, written = self._work.wait(job)
             if written is not None:
                 context.set_trailing_metadata(((outcome.RECEIPT, outcome.receipt(written)),))
-            return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected, receive.remark(found, body))
+            told.answered(200)
+            return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected + found.own, receive.remark(found, body))
         except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: UNAVAILABLE is repeated, UNKNOWN is not
-            refuse(receive.as_problem(error), context)
+            problem = receive.as_problem(error)
+            told.answered(problem.kind.http, problem.code)
+            refuse(problem, context)
 
     def _caller(self, key: str) -> Caller:
         """In a thread of its own, because a database that hangs answers no look-up, and the sender must be answered all the same."""
@@ -87,7 +92,7 @@ class Exporter:
 
 def refuse(problem: Problem, context: grpc.ServicerContext) -> NoReturn:
     """Aborts with the status, its details, and for what may be repeated RetryInfo in both places where clients look for it."""
-    logger.info("ingest.refused", extra={"code": problem.code, "grpc": problem.kind.grpc})
+    receive.note_refusal(problem, "otlp_grpc")
     trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", outcome.status(problem).SerializeToString())]
     if problem.retry_after:
         trailers.append(("google.rpc.retryinfo-bin", outcome.retry_info(problem).SerializeToString()))
@@ -131,7 +136,7 @@ def build(address: tuple[str, int], keys: Keys | None = None) -> tuple[grpc.Serv
         ],
     )
     for name, kind in SERVICES.items():
-        service.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": exporter.handler(kind)}),))
+        service.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": exporter.handler(kind, name)}),))
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
     host, port = address
@@ -143,8 +148,9 @@ def build(address: tuple[str, int], keys: Keys | None = None) -> tuple[grpc.Serv
 
 
 def main() -> None:
-    server.configure_logging()
+    logs.configure()
     server.tune()
+    telemetry.start("otlp-grpc")
     service, checks = build(conf.get("AUDITLOG_OTLP_GRPC"))
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

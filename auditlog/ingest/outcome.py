@@ -28,6 +28,7 @@ class Answer(NamedTuple):
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    code: str = ""  # of a refusal
 
 
 class Reported(msgspec.Struct):
@@ -107,7 +108,7 @@ def otlp_refusal(problem: Problem, media: str) -> Answer:
     headers = _refusal_headers(problem, media)
     told = status(problem)
     body = msgspec.json.encode(MessageToDict(told)) if media == JSON else told.SerializeToString()
-    return Answer(problem.kind.http, headers, body)
+    return Answer(problem.kind.http, headers, body, problem.code)
 
 
 def rest_success(good: int, reported: Sequence[Reported], written: Written | None) -> Answer:
@@ -124,4 +125,4 @@ def rest_success(good: int, reported: Sequence[Reported], written: Written | Non
 
 def rest_refusal(problem: Problem) -> Answer:
     body = {"error": {"code": problem.code, "message": problem.message, "detail": problem.detail}}
-    return Answer(problem.kind.http, _refusal_headers(problem, JSON), msgspec.json.encode(body))
+    return Answer(problem.kind.http, _refusal_headers(problem, JSON), msgspec.json.encode(body), problem.code)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from auditlog import metrics
 from auditlog.errors import Problem
 from auditlog.store.connect import writer_connection
 from auditlog.store.writer import Writer
@@ -27,9 +30,14 @@ class Work:
     def __init__(self, threads: int = THREADS, name: str = "ingest") -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._local = threading.local()
+        _pools.add(self)
 
     def submit(self, job: Callable[[Writer], T]) -> Future[T]:
-        return self._pool.submit(self._run, job)
+        return self._pool.submit(contextvars.copy_context().run, self._run, job)  # so that what is logged there has the request's trace
+
+    def waiting(self) -> int:
+        """Jobs that no thread has begun."""
+        return self._pool._work_queue.qsize()
 
     def wait(self, job: Callable[[Writer], T]) -> T:
         """Its result. Raises Problem after too long: not begun, it never will be; begun, it may still commit: a resend is a duplicate."""
@@ -47,3 +55,7 @@ class Work:
         if writer is None:
             writer = self._local.writer = Writer(writer_connection)
         return job(writer)
+
+
+_pools: Final[weakref.WeakSet[Work]] = weakref.WeakSet()
+metrics.observe("auditlog.ingest.queue.depth", lambda: sum(pool.waiting() for pool in list(_pools)))

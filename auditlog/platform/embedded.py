@@ -47,6 +47,9 @@ SETTINGS: Final = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d %a ",
+    # The text of a statement and the detail of an error quote what was searched for or stored; a log holds no content.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
 }
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import errors as pg
 
+from auditlog import metrics
 from auditlog.errors import Problem
 from auditlog.item import Item
 from auditlog.proof import merkle
@@ -188,6 +189,8 @@ class Writer:
         conn.commit()
         # Only now is the content known to be there. Dying here costs a cache, and the client asks again and gets the same answer.
         self._learn(learned)
+        referred = sum(len(event.longs) + len(event.shared) for event in fresh)
+        metrics.looked_up("content", referred - len(content), len(content))
         return Written(batch_no, root, count, len(stored), len(duplicates))
 
     def _open(self, conn: psycopg.Connection[Any], bucket: partitions.Bucket) -> int:

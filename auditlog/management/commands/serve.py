@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from auditlog import conf
-from auditlog.platform import first_run, roster
+from auditlog.platform import first_run, otlp_target, roster
 from auditlog.platform.embedded import Embedded, PostgresError
 from auditlog.platform.supervisor import Stop, Supervisor, say
 
@@ -22,8 +22,11 @@ class Command(BaseCommand):
         try:
             for name in conf.SETTINGS:
                 conf.get(name)
+            targets = otlp_target.wanted()
         except conf.SettingError as error:
             raise CommandError(str(error)) from error
+        if own := [otlp_target.refusal(target) for target in targets if target.is_auditlog()]:
+            raise CommandError("\n".join(own))
         if taken := roster.taken():
             raise CommandError("\n".join(taken))
         os.environ.pop("AUDITLOG_DATABASE_ROLE", None)  # ours; every child chooses its own
