@@ -163,4 +163,5 @@ STATUS: Final = of(
     events=COUNT,
     failed_batches=COUNT,
     stale_summaries=COUNT,
+    unsafe_settings={"type": "array", "items": {"type": "string"}, "description": "numbers of docs/operate/postgresql.md; empty: none"},
 )

@@ -13,6 +13,7 @@ from auditlog.api.schema import JSON
 from auditlog.api.views import ReadView
 from auditlog.derive.consume import ATTEMPTS
 from auditlog.search.scope import Scope
+from auditlog.store import server
 
 # Committed and not consumed, above the horizon too. What the service itself records (protocol 5) is nothing to wait for. Batches of another
 # cluster are looked for only until the pass has passed them.
@@ -64,5 +65,6 @@ class Status(ReadView):
                 "events": events,
                 "failed_batches": aside,
                 "stale_summaries": stale,
+                "unsafe_settings": [one.id for one in server.standing.dangers()],
             }
         )
