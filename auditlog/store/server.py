@@ -14,8 +14,6 @@ from auditlog.store import durability
 from auditlog.store.connect import connect
 from auditlog.store.durability import WEB, Fact, Finding
 
-REMEMBERED: Final = 10.0  # seconds that pages and health checks go by an earlier answer
-
 # The version's text names the system that PostgreSQL runs on. A table that may be derived again may be unlogged.
 _LOOK: Final[LiteralString] = """
     SELECT s.name, s.setting, s.source, s.context, session_user, current_database() FROM pg_settings s WHERE s.name = ANY(%s)
@@ -57,9 +55,11 @@ def refusal(found: list[Finding]) -> Problem:
 
 
 class Standing:
-    """What stands between ingest and the server's settings, for pages and health checks, asked at most every `REMEMBERED` seconds."""
+    """What stands between ingest and the server's settings, for pages and health checks, asked when one of them comes and
+    the last answer is older than `remembered` seconds: that one waits for it, some 5 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: float = 10.0) -> None:
+        self.remembered = remembered
         self._lock = threading.Lock()
         self._found: list[Finding] = []
         self._until = float("-inf")
@@ -69,7 +69,7 @@ class Standing:
         if time.monotonic() < self._until or not self._lock.acquire(blocking=False):
             return self._found  # one asks, the others do not wait
         try:
-            self._until = time.monotonic() + REMEMBERED
+            self._until = time.monotonic() + self.remembered
             with connect("ingest") as conn:
                 self._found = durability.refused(durability.findings(look(conn)))
         except (psycopg.Error, Problem):
