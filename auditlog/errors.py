@@ -36,6 +36,7 @@ CODES: Final[dict[str, Kind]] = {
     "query_timeout": Kind(504, DEADLINE),
     "overloaded": Kind(503, UNAVAILABLE),
     "store_unavailable": Kind(503, UNAVAILABLE),
+    "store_unsafe": Kind(503, UNAVAILABLE),
     "internal": Kind(503, UNAVAILABLE),
     # one item is quarantined; its neighbours are stored
     "item_undecodable": Kind(400, INVALID),

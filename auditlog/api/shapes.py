@@ -164,4 +164,5 @@ STATUS: Final = of(
     failed_batches=COUNT,
     stale_summaries=COUNT,
     text_lag_seconds={"type": "number", "minimum": 0},
+    unsafe_settings={"type": "array", "items": {"type": "string"}, "description": "numbers of docs/operate/postgresql.md; empty: none"},
 )

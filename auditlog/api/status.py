@@ -13,6 +13,7 @@ from auditlog.api.schema import JSON
 from auditlog.api.views import ReadView
 from auditlog.derive.waiting import waiting
 from auditlog.search.scope import Scope
+from auditlog.store import server
 
 _TALLY: Final[LiteralString] = "SELECT events, batches, quarantined FROM tally WHERE edition = %(edition)s AND project_id = %(project_id)s"
 
@@ -37,5 +38,6 @@ class Status(ReadView):
                 "failed_batches": behind.failed,
                 "stale_summaries": behind.stale,
                 "text_lag_seconds": round(behind.text_lag, 3),
+                "unsafe_settings": [one.id for one in server.standing.dangers()],
             }
         )

@@ -44,6 +44,7 @@ SETTINGS: Final = {
     "max_connections": "60",
     "max_locks_per_transaction": "256",  # a query over many buckets locks each partition and its indexes
     "jit": "off",
+    "idle_in_transaction_session_timeout": "10min",  # an open transaction holds back the reading of what was committed after it began
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d %a ",
