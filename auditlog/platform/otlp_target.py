@@ -93,20 +93,14 @@ def disabled() -> bool:
 
 
 def wanted() -> list[Target]:
-    """Where each signal goes; none by default. Raises SettingError: a value that cannot be read, or an address of the service itself."""
-    if disabled():
-        return []
-    targets = [target for signal in SIGNALS if (target := _target(signal)) is not None]
-    for target in targets:
-        if target.is_here():
-            raise conf.SettingError(refusal(target))
-    return targets
+    """Where each signal is to go; none by default. Raises SettingError: a value that cannot be read."""
+    return [] if disabled() else [target for signal in SIGNALS if (target := _target(signal)) is not None]
 
 
 def refusal(target: Target) -> str:
     return (
         f"{target.variable} sends the {target.signal} of Auditlog itself to {target.url}, which is Auditlog: it would fill itself. "
-        f"Unset it for the service, set it to another backend, or set OTEL_{target.signal.upper()}_EXPORTER=none."
+        f"So they are not sent. Unset it for the service, set it to another backend, or set OTEL_{target.signal.upper()}_EXPORTER=none."
     )
 
 

@@ -31,7 +31,7 @@ _held: Final[list[int]] = []  # lock files of this process, open for as long as 
 
 
 def check() -> list[otlp_target.Target]:
-    """Where telemetry goes. Ends the process where that cannot be read, or would be the service itself: before it begins, and not later."""
+    """Where telemetry is to go. Ends the process where that cannot be read: before it begins, and not later."""
     try:
         return otlp_target.wanted()
     except conf.SettingError as error:
@@ -40,7 +40,7 @@ def check() -> list[otlp_target.Target]:
 
 def start(role: str) -> None:
     """Once per process, after forking."""
-    targets = check()
+    targets = [target for target in check() if not (target.is_here() and _refused(target))]
     if otlp_target.disabled():
         return
     folder = conf.get("AUDITLOG_DATA") / "metrics"
@@ -97,8 +97,7 @@ def _trace(resource: Resource) -> None:
 def _export(targets: list[otlp_target.Target], meters: MeterProvider) -> None:
     """Begins the exports. What cannot be exported is lost, and nothing else: no request waits for it."""
     for target in targets:
-        if target.is_auditlog():
-            logger.error("telemetry.refused", extra={"signal": target.signal, "variable": target.variable})
+        if target.is_auditlog() and _refused(target):
             continue
         try:
             _begin(target, meters)
@@ -106,6 +105,12 @@ def _export(targets: list[otlp_target.Target], meters: MeterProvider) -> None:
             logger.error("telemetry.not_exported", extra={"signal": target.signal, "error_kind": type(error).__name__})
             continue
         logger.info("telemetry.exporting", extra={"signal": target.signal, "protocol": target.protocol})
+
+
+def _refused(target: otlp_target.Target) -> bool:
+    """An agent's variables in the shell of the service are a mistake that costs its telemetry. It must not cost the evidence."""
+    logger.error("telemetry.refused", extra={"signal": target.signal, "variable": target.variable})
+    return True
 
 
 def _begin(target: otlp_target.Target, meters: MeterProvider) -> None:

@@ -28,8 +28,9 @@ class Command(BaseCommand):
             targets = otlp_target.wanted()
         except conf.SettingError as error:
             raise CommandError(str(error)) from error
-        if own := [otlp_target.refusal(target) for target in targets if target.is_auditlog()]:
-            raise CommandError("\n".join(own))
+        for target in targets:
+            if target.is_here() or target.is_auditlog():
+                say(otlp_target.refusal(target))
         if taken := roster.taken():
             raise CommandError("\n".join(taken))
         os.environ.pop("AUDITLOG_DATABASE_ROLE", None)  # ours; every child chooses its own
