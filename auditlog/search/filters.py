@@ -119,7 +119,7 @@ class IdentityFilters(django_filters.FilterSet):
     def by_session(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         named = self.scope.sessions_declaring("session", value)
         if value.startswith("trace:") and len(value) == 38:
-            named = named.union(self._of_trace(name, value[6:]))
+            named = named.union(self._of_trace(name, value[6:]), all=True)
         return self.within(rows, named)
 
     def _of_trace(self, name: str, value: str) -> QuerySet[Any]:
@@ -151,9 +151,12 @@ def showing(scope: Scope, kind: str, text: str) -> QuerySet[Any]:
 
 
 def concerning(scope: Scope, kind: str, value: str) -> QuerySet[Any]:
-    """Keys of the sessions that concern this subject, whether an event declared it or the timeline shows it."""
+    """Keys of the sessions that concern this subject, whether an event declared it or the timeline shows it; some twice.
+
+    All of them would have to be found before the first could be told if each were told once.
+    """
     declared = scope.sessions_declaring(kind, value)
-    return declared.union(showing(scope, kind, value)) if kind in _SHOWN_TOO else declared
+    return declared.union(showing(scope, kind, value), all=True) if kind in _SHOWN_TOO else declared
 
 
 def before(at: Any, **ties: Any) -> Q:

@@ -82,7 +82,12 @@ class SessionFilters(IdentityFilters):
         if name != next(one for one in actions.OF_ONE_CALL if self.data.get(one)):
             return rows  # all of them are applied once, together
         asked = {one: self.data[one] for one in (*actions.OF_ONE_CALL, "tool") if self.data.get(one)}
-        return self.within(rows, actions.sessions_of(self.scope, asked, self._began()))
+        sessions = actions.sessions_of(self.scope, asked, self._began())
+        if actions.joined(asked):
+            # Asked for the first few hundred, the planner takes one condition and tries the other on each, however rare both together are.
+            self.known["open"] = True
+            return rows.filter(Each(sessions.query)) if self.one_by_one else rows.filter(key__in=sessions)
+        return self.within(rows, sessions)
 
     def _began(self) -> Q:
         """When sessions of the range that is asked for began."""
@@ -148,7 +153,7 @@ class SessionFilters(IdentityFilters):
         if not self.known["named"]:
             # The usual case of words. As a condition of its own the planner knows how common they are: it reads the ledger from its newest
             # end where they are, and the index of words where they are not. In a union it knows nothing, and read all of the texts.
-            self.known["words"] = True
+            self.known["open"] = True
             if self.one_by_one:
                 return rows.filter(Each(said.values("session_key").query))
             return rows.filter(Exists(said.filter(session_key=OuterRef(self.session_column))))
@@ -180,7 +185,7 @@ def identified(scope: Scope, text: str, *, content: bool) -> QuerySet[Any]:
     ]
     if content:
         found.append(scope.of(ActionValue).filter(digest__in=value_digests(scope.project_id, exact)).values("session_key"))
-    return found[0].union(*found[1:])
+    return found[0].union(*found[1:], all=True)
 
 
 def saying(scope: Scope, text: str) -> QuerySet[Any] | None:
@@ -214,7 +219,7 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     asked = _behind(given, matching(scope, given, zone, content=content, known=known))
     count = parameters.limit(given.get("limit"))
     few = any(keys is not None for keys in known.get("sets", {}).values())
-    newest = _near(scope, given, zone, content, known, count + 1) if known.get("sets") and not few and not known.get("words") else None
+    newest = _near(scope, given, zone, content, known, count + 1) if known.get("sets") and not few and not known.get("open") else None
     if newest is None:
         newest = _newest(asked, count + 1)
     shown = newest[:count]
@@ -224,7 +229,7 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     if len(newest) > count and ahead > len(newest):
         # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
         # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
-        if not few and (known.get("sets") or known.get("words")) and _dense(scope, newest):
+        if not few and (known.get("sets") or known.get("open")) and _dense(scope, newest):
             asked = matching(scope, given, zone, content=content, known=known, one_by_one=True)
         behind = asked.filter(before(newest[-1][0], key=newest[-1][1])).order_by("-sort_at", "-key")
         times += behind.values_list(_SECONDS, flat=True)[: ahead - len(newest)]
