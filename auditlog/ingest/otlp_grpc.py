@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import Final, NoReturn
@@ -20,6 +23,8 @@ from auditlog.ingest import outcome, receive, server, work
 from auditlog.ingest.auth import Keys, key_text
 from auditlog.ingest.compression import too_large
 from auditlog.ingest.decode import Decoded, decode_request
+from auditlog.ingest.gate import Gate, Place
+from auditlog.ingest.quota import Quotas
 from auditlog.item import LOG, SPAN
 from auditlog.platform import process
 from auditlog.store.writer import Writer, Written
@@ -30,46 +35,107 @@ SERVICES: Final = {
     "opentelemetry.proto.collector.trace.v1.TraceService": SPAN,
     "opentelemetry.proto.collector.logs.v1.LogsService": LOG,
 }
-THREADS: Final = 16  # calls that may wait; the work itself is done by the threads of `work`
+THREADS: Final = 64  # calls that may wait; the work itself is done by the threads of `work`
+CALLS: Final = THREADS // 2  # of known keys; whatever these do, there are threads left for the look-ups and refusals of others
+_HELD_MESSAGES: Final = 8  # messages of the largest size that are held or being read at once: what is read may be as large as that
+_ROOM_WITHIN: Final = 2.0  # seconds that a call waits for its turn to be read
 STOP_WITHIN: Final = 5.0
+_WATCHED_EVERY: Final = 0.5
 _HEALTH_EVERY: Final = 1.0
 _HEALTH_WITHIN: Final = 3.0
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Exporter:
-    """The Export method of both services. Bytes in, bytes out: grpcio would answer INTERNAL to what it cannot decode itself."""
+    """The Export method of both services. Bytes in, bytes out: grpcio would answer INTERNAL to what it cannot decode itself.
+
+    Served as a stream of one message, which is the same to the sender: nothing is read of it before its key is known and it has room.
+    """
 
     def __init__(self, keys: Keys, limit: int) -> None:
         self._keys = keys
         self._limit = limit
+        self._gate = Gate(CALLS, limit * _HELD_MESSAGES, limit)
+        self._quotas = Quotas()
+        self._arriving = Arriving(float(conf.get("AUDITLOG_BODY_TIMEOUT")))
         self._work = work.Work()
 
     def handler(self, kind: int) -> grpc.RpcMethodHandler[bytes, bytes]:
-        def export(body: bytes, context: grpc.ServicerContext) -> bytes:
-            return self._export(kind, body, context)
+        def export(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            return self._export(kind, messages, context)
 
-        return grpc.unary_unary_rpc_method_handler(export)
+        return grpc.stream_unary_rpc_method_handler(export)
 
-    def _export(self, kind: int, body: bytes, context: grpc.ServicerContext) -> bytes:
+    def _read(self, messages: Iterator[bytes], context: grpc.ServicerContext, place: Place) -> bytes:
+        place.hold(self._limit, _ROOM_WITHIN)
+        with self._arriving.within(context):
+            body = next(messages, None)
+        if body is None:
+            raise Problem("body_undecodable", "The call ended before its message was complete; send it again whole.")
+        if len(body) > self._limit:
+            raise too_large(self._limit)
+        place.hold(len(body))
+        return body
+
+    def _export(self, kind: int, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        place = None
         try:
             metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
             caller = self._keys.check(key_text(metadata.get), "ingest")
-            if len(body) > self._limit:
-                raise too_large(self._limit)
+            self._quotas.check(caller.key_id)
+            place = self._gate.enter(caller.project.project_id)
+            body = self._read(messages, context, place)
             now = datetime.now(UTC)
 
             def job(writer: Writer) -> tuple[Decoded, Written | None]:
                 found = decode_request(body, kind, "protobuf")
                 # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
-                return found, receive.keep(writer, caller, found, receive.OTLP_GRPC, now)
+                written = receive.keep(writer, caller, found, receive.OTLP_GRPC, now)
+                self._quotas.charge(caller.key_id, len(found.items), len(body))
+                return found, written
 
-            found, written = self._work.wait(job)
+            mine, place = place, None  # from here on the job's
+            found, written = self._work.wait(job, mine)
             if written is not None:
                 context.set_trailing_metadata(((outcome.RECEIPT, outcome.receipt(written)),))
             return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected, receive.remark(found, body))
+        except grpc.RpcError:
+            raise  # the sender has gone, or its message was too large and is answered; there is nobody to tell
         except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: UNAVAILABLE is repeated, UNKNOWN is not
             refuse(receive.as_problem(error), context)
+        finally:
+            if place:
+                place.leave()
+
+
+class Arriving:
+    """Ends calls whose message does not arrive in time: CANCELLED, which exporters repeat. grpcio knows no time-out for reading."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._until: dict[grpc.ServicerContext, float] = {}
+        threading.Thread(target=self._watch, name="arriving", daemon=True).start()
+
+    @contextlib.contextmanager
+    def within(self, context: grpc.ServicerContext) -> Iterator[None]:
+        with self._lock:
+            self._until[context] = time.monotonic() + self._seconds
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._until[context]
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_WATCHED_EVERY)
+            now = time.monotonic()
+            with self._lock:
+                late = [context for context, until in self._until.items() if until < now]
+            for context in late:
+                logger.info("ingest.refused", extra={"code": "overloaded", "grpc": grpc.StatusCode.CANCELLED.value[0]})
+                context.cancel()
 
 
 def refuse(problem: Problem, context: grpc.ServicerContext) -> NoReturn:
