@@ -21,6 +21,7 @@ from google.rpc.status_pb2 import Status
 
 from auditlog import keys
 from auditlog import secrets as project_secrets
+from auditlog.ingest import otlp_grpc
 from auditlog.store.connect import connect
 from tests.contract import transports
 from tests.contract.conftest import Receivers
@@ -159,7 +160,7 @@ def test_of_64_large_bodies_at_once_two_are_held_and_the_others_are_asked_to_com
     assert {answer.split()[1] for answer in answers} == {b"200", b"503"}
     assert sum(b"HTTP/1.1 200" in answer for answer in answers) == 2
     assert all(b"retry-after: 1" in answer.lower() for answer in answers if b" 503 " in answer)
-    assert tight.peak() - before < 100 * MIB  # all of them are 512 MiB
+    assert tight.peak() - before < 200 * MIB  # all of them are 512 MiB
 
 
 def field(number: int, content: bytes) -> bytes:
@@ -246,6 +247,7 @@ def test_over_grpc_messages_that_do_not_arrive_end_in_time_and_hold_up_nobody_el
         # Of the first the message was waited for until its time was over; the others have had no room, or no place.
         codes = [one.code() for one in stalled]
     assert set(codes) == {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
+    assert sum("as many requests under way" in one.call.details() for one in stalled) >= len(stalled) - otlp_grpc.CALLS // 2
 
 
 # --- fairness -------------------------------------------------------------------------------------------------------------------
