@@ -124,12 +124,8 @@ def _walk(body: bytes, at: int, end: int, fields: _Fields, most: int, found: lis
         end, fields = outer.pop()
 
 
-_FIXED: Final = {
-    1: 8,
-    5: 4,
-    3: 0,
-    4: 0,
-}  # bytes by wire type; 3 and 4 are brackets around fields, which are walked as if they were not there
+# Bytes by wire type. 3 and 4 are brackets around fields, which are walked as if they were not there.
+_FIXED: Final = {1: 8, 5: 4, 3: 0, 4: 0}
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:

@@ -92,6 +92,8 @@ def test_a_bomb_behind_a_message_that_is_broken_is_found_before_it_is_salvaged(s
 
 
 def test_an_endless_number_is_no_endless_work(small: None) -> None:
+    with pytest.raises(limits._Broken):
+        limits._varint(b"\xff" * 11 + b"\x01", 0)
     refused("too_many_values", item(b"\x08" + b"\xff" * 1_000_000, after=field(2, PAIR * (VALUES + 1))), SPAN)
 
 
