@@ -15,7 +15,7 @@ from auditlog.errors import Problem
 from auditlog.item import SPAN
 
 MOST_ITEMS: Final = 100_000  # spans, log records or events
-MOST_VALUES: Final = 2_000_000  # protobuf: messages in items; JSON: commas and opening brackets outside of texts
+MOST_VALUES: Final = 2_500_000  # protobuf: messages in items; JSON: commas and opening brackets outside of texts
 _LEAST: Final = 2  # bytes of a message or value, with what introduces or separates it
 
 

@@ -63,7 +63,7 @@ def tight(started: Receivers) -> Iterator[Tight]:
             processes.append(receivers.start(name, port))
         # Granian's own processes besides its workers have no threads of ours; the worker is the one with the most.
         (worker,) = sorted(psutil.Process(processes[0].pid).children(recursive=True), key=lambda child: child.num_threads())[-1:]
-        yield Tight(*ports, worker)
+        yield Tight(ports[0], ports[1], worker)
     finally:
         for process in processes:
             process.kill()
@@ -229,7 +229,7 @@ class Stalled:
 
     def code(self) -> grpc.StatusCode:
         try:
-            return self.call.code()  # type: ignore[no-any-return]
+            return self.call.code()
         finally:
             self._never.set()
 

@@ -93,8 +93,8 @@ def test_projects_take_turns_at_the_threads() -> None:
     def job(project: int) -> Callable[[Any], None]:
         return lambda _: order.append(project)
 
-    first = work.submit(lambda _: busy.wait(30), gate.enter(1))
-    jobs = [work.submit(job(project), gate.enter(project)) for project in [1] * 32 + [2] * 2 + [3]]
+    first: Future[Any] = work.submit(lambda _: busy.wait(30), gate.enter(1))
+    jobs: list[Future[Any]] = [work.submit(job(project), gate.enter(project)) for project in [1] * 32 + [2] * 2 + [3]]
     busy.set()
     for future in (first, *jobs):
         future.result(30)
