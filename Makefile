@@ -8,7 +8,7 @@ JS := tests/javascript
 JS_STAMP := $(JS)/node_modules/.stamp
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make requirements"
 
-.PHONY: help run test lint chromium node requirements bench bench-read drill pictures
+.PHONY: help run test lint chromium node requirements bench bench-read conformance drill pictures
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and
 	@$(BIN)/python -m bench.ingest
 	@$(BIN)/python -m bench.derive
 	@$(BIN)/python -m bench.disk
+
+conformance: $(STAMP) chromium $(JS_STAMP) ## every conformance case of OTLP, and the page of what was proven
+	@$(BIN)/python -m pytest tests -m conformance -q --conformance-page docs/reference/otlp-conformance.md
 
 drill: $(STAMP) ## twenty rounds of kill -9 under real exporters
 	@DRILL_ROUNDS=20 $(BIN)/python -m pytest tests/drills

@@ -5,7 +5,9 @@ import os
 import sys
 
 # Commands that change the schema or the roles work as the owner; everything else gets the rights of the pages.
-OWNER_COMMANDS = {"migrate", "setup", "makemigrations", "sqlmigrate", "showmigrations", "createcachetable", "flush", "dbshell", "test"}
+OWNER_COMMANDS = {
+    "migrate", "setup", "makemigrations", "sqlmigrate", "showmigrations", "createcachetable", "flush", "dbshell", "test", "citus_setup",
+}  # fmt: skip
 ROLES = {"derive": "derive"}
 
 

@@ -1,4 +1,4 @@
-"""Owns the Django application `auditlog`, and that a migrated database has its roles, their rights and the broker's queue tables."""
+"""Owns the Django application `auditlog`: its system checks, and that a migrated database has roles, rights and the broker's tables."""
 
 from __future__ import annotations
 
@@ -19,5 +19,7 @@ class AuditlogConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from auditlog import checks  # noqa: F401  (importing registers them)
+
         # Sent once all migrations of all apps are done; may be repeated.
         post_migrate.connect(_after_migrate, sender=self, dispatch_uid="auditlog.rights")

@@ -13,7 +13,7 @@ from celery import Celery
 from celery.signals import beat_init, worker_process_init, worker_ready
 
 from auditlog import conf
-from auditlog.platform import process
+from auditlog.platform import logs, process, telemetry
 from auditlog.store import connect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "auditlog.settings")
@@ -78,8 +78,18 @@ app.conf.update(
 
 
 @worker_ready.connect
+def _worker_ready(**_: Any) -> None:
+    _ready("worker")
+
+
 @beat_init.connect
-def _ready(**_: Any) -> None:
+def _beat_ready(**_: Any) -> None:
+    _ready("beat")
+
+
+def _ready(role: str) -> None:
+    logs.catch()
+    telemetry.start(role)
     process.ready()
 
 

@@ -75,6 +75,7 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_INGEST_DATABASE_URL", "", _text, "URL of the ingest role. Empty: the owner's URL with SET ROLE."),
         Setting("AUDITLOG_WEB_DATABASE_URL", "", _text, "URL of the web role. Empty: the owner's URL with SET ROLE."),
         Setting("AUDITLOG_DERIVE_DATABASE_URL", "", _text, "URL of the derive role. Empty: the owner's URL with SET ROLE."),
+        Setting("AUDITLOG_UNSAFE_DATABASE", "0", _flag, "Store on a PostgreSQL whose settings lose data (docs/operate/postgresql.md)."),
         Setting("AUDITLOG_HTTP", "127.0.0.1:8000", _address, "Address of pages, read API and REST ingest."),
         Setting("AUDITLOG_OTLP_HTTP", "127.0.0.1:4318", _address, "Address of OTLP over HTTP."),
         Setting("AUDITLOG_OTLP_GRPC", "127.0.0.1:4317", _address, "Address of OTLP over gRPC."),

@@ -21,6 +21,7 @@ CODES: Final[dict[str, Kind]] = {
     "key_revoked": Kind(401, UNAUTHENTICATED),
     "key_expired": Kind(401, UNAUTHENTICATED),
     "scope_missing": Kind(403, DENIED),
+    "own_telemetry": Kind(403, DENIED),
     "content_type_unsupported": Kind(415, INVALID),
     "content_encoding_unsupported": Kind(415, INVALID),
     "body_undecodable": Kind(400, INVALID),
@@ -38,6 +39,7 @@ CODES: Final[dict[str, Kind]] = {
     "query_timeout": Kind(504, DEADLINE),
     "overloaded": Kind(503, UNAVAILABLE),
     "store_unavailable": Kind(503, UNAVAILABLE),
+    "store_unsafe": Kind(503, UNAVAILABLE),
     "internal": Kind(503, UNAVAILABLE),
     # one item is quarantined; its neighbours are stored
     "item_undecodable": Kind(400, INVALID),

@@ -86,9 +86,11 @@ class Front:
     def _django(self) -> Application:
         with self._loading:
             if self._application is None:
+                from auditlog.platform import gauges
                 from auditlog.wsgi import application
 
                 self._application = application
+                gauges.register()
         return self._application
 
     def _serve(self, loop: asyncio.AbstractEventLoop, scope: Any, protocol: Any, body: bytes) -> None:
@@ -211,7 +213,7 @@ def environ(scope: Any, body: bytes) -> dict[str, Any]:
 
 
 def main() -> None:
-    server.serve(Front, conf.get("AUDITLOG_HTTP"), 1)
+    server.serve("web", Front, conf.get("AUDITLOG_HTTP"), 1)
 
 
 if __name__ == "__main__":

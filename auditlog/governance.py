@@ -48,7 +48,8 @@ class Recorder:
     """Writes governance events over one connection; may be asked from any thread."""
 
     def __init__(self) -> None:
-        self._writer = Writer(writer_connection)
+        # Whatever the server is set to: a record that a crash might lose is better than evidence that nobody may look at meanwhile.
+        self._writer = Writer(writer_connection, anyway=True)
         self._turn = threading.Lock()
 
     def record(self, project: Project, actor: Actor, action: Action, about: Mapping[str, Any]) -> None:

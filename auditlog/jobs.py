@@ -55,7 +55,7 @@ def hint(job_id: int) -> None:
         run_job.delay(job_id)
     except run_job.OperationalError as error:
         # The broker is away. The row is committed, the periodic hint finds it.
-        logger.warning("job.hint_failed", extra={"job": job_id, "reason": str(error)})
+        logger.warning("job.hint_failed", extra={"job": job_id, "error_kind": type(error).__name__})
 
 
 def open_jobs() -> QuerySet[Job]:

@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "auditlog.platform.traced.Traced",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",  # before the static files, which are answered at once: they have a policy like all else
     "auditlog.platform.statics.Files",

@@ -2,11 +2,13 @@
 
 from django.urls import include, path
 
+from auditlog.api.metrics import Metrics
 from auditlog.platform import health
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("api/v1/", include("auditlog.api.urls")),
     path("", include("auditlog.web.urls")),
 ]

@@ -18,6 +18,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+pytest_plugins = ["tests.conformance"]
+
 _DATA = Path(tempfile.mkdtemp(prefix="auditlog-test-"))
 _DATABASE = f"test_auditlog_{os.getpid()}"
 
@@ -25,7 +27,7 @@ _DATABASE = f"test_auditlog_{os.getpid()}"
 def _prepare() -> None:
     """Before Django reads its settings: an empty data folder, and a database of this run that does not exist yet."""
     given = os.environ.get("AUDITLOG_TEST_DATABASE_URL") or os.environ.get("DATABASE_URL")
-    for name in [name for name in os.environ if name.startswith("AUDITLOG_")]:
+    for name in [name for name in os.environ if name.startswith(("AUDITLOG_", "OTEL_"))]:
         del os.environ[name]  # what is set in the developer's shell must not decide what a test sees
     os.environ["AUDITLOG_DATA"] = str(_DATA)
     os.environ["AUDITLOG_DATABASE_ROLE"] = "owner"

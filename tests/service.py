@@ -50,7 +50,7 @@ class Service:
         self.folder.chmod(0o711)  # as root, PostgreSQL runs as a user who must pass
         self.data = self.folder / "var"
         self.http, self.otlp, self.grpc = free_ports(3)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUDITLOG_", "DATABASE_URL"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUDITLOG_", "DATABASE_URL", "OTEL_"))}
         self.env = kept | {
             "AUDITLOG_DATA": str(self.data),
             "AUDITLOG_HTTP": f"127.0.0.1:{self.http}",

@@ -163,4 +163,6 @@ STATUS: Final = of(
     events=COUNT,
     failed_batches=COUNT,
     stale_summaries=COUNT,
+    text_lag_seconds={"type": "number", "minimum": 0},
+    unsafe_settings={"type": "array", "items": {"type": "string"}, "description": "numbers of docs/operate/postgresql.md; empty: none"},
 )

@@ -97,12 +97,3 @@ def _write(conn: psycopg.Connection[Any], edition: int, project_id: int, key: st
 def index_again(conn: psycopg.Connection[Any], edition: int, project_id: int) -> int:
     """Every session of a project is looked at again: after its text index was switched on or off."""
     return conn.execute(_ALL_DUE, (edition, project_id)).rowcount
-
-
-def lag(conn: psycopg.Connection[Any], edition: int) -> float:
-    """Seconds that the oldest summary has waited for its words."""
-    row = conn.execute(
-        "SELECT extract(epoch FROM now() - min(text_due)) FROM session WHERE edition = %s AND text_due IS NOT NULL", (edition,)
-    )
-    found = row.fetchone()
-    return max(float(found[0]), 0.0) if found and found[0] is not None else 0.0

@@ -13,7 +13,7 @@ from typing import Any, Final, LiteralString, NamedTuple, TypeVar
 
 import psycopg
 
-from auditlog import keys, secrets
+from auditlog import keys, metrics, secrets
 from auditlog.errors import Problem
 from auditlog.store.connect import connect
 from auditlog.store.writer import Project
@@ -125,11 +125,13 @@ class Keys:
         known = self._known.get(keys.parse(text))
         if known is None or known.until < time.monotonic():
             return None
+        metrics.looked_up("key", 1, 0)
         return _judge(known, text, scope)
 
     def look_up(self, text: str) -> Future[_Known | None]:
         """What the database knows of a key, for `judge`. Others may wait for the same: do not cancel it. Raises Problem: too many wait."""
         public_id = keys.parse(text)
+        metrics.looked_up("key", 0, 1)
         strange = public_id not in self._known
         if strange and self._missing.get(public_id, 0) > time.monotonic():
             raise _unknown()

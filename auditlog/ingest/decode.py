@@ -15,6 +15,7 @@ class Decoded(NamedTuple):
     items: list[Item]
     rejected: int = 0  # items in quarantine; they are among `items`
     message: str = ""  # what is wrong with the first of them
+    own: int = 0  # items that were left out, because they are the service's own telemetry
 
 
 def decode(body: bytes, signal: int, encoding: str) -> list[Item]:

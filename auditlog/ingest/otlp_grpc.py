@@ -17,16 +17,16 @@ from typing import Final, NoReturn
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from auditlog import conf
+from auditlog import conf, tracing
 from auditlog.errors import Problem
 from auditlog.ingest import outcome, receive, server, work
 from auditlog.ingest.auth import Keys, key_text
 from auditlog.ingest.compression import too_large
-from auditlog.ingest.decode import Decoded, decode_request
+from auditlog.ingest.decode import Decoded
 from auditlog.ingest.gate import Gate, Place
 from auditlog.ingest.quota import Quotas
 from auditlog.item import LOG, SPAN
-from auditlog.platform import process
+from auditlog.platform import logs, process, telemetry
 from auditlog.store.writer import Writer, Written
 
 logger = logging.getLogger("auditlog.ingest.otlp_grpc")
@@ -60,9 +60,11 @@ class Exporter:
         self._arriving = Arriving(float(conf.get("AUDITLOG_BODY_TIMEOUT")))
         self._work = work.Work()
 
-    def handler(self, kind: int) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def handler(self, kind: int, service: str) -> grpc.RpcMethodHandler[bytes, bytes]:
         def export(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            return self._export(kind, messages, context)
+            metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+            with tracing.request(f"{service}/Export", metadata.get) as told:
+                return self._export(kind, messages, metadata, context, told)
 
         return grpc.stream_unary_rpc_method_handler(export)
 
@@ -77,10 +79,12 @@ class Exporter:
         place.hold(len(body))
         return body
 
-    def _export(self, kind: int, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    def _export(
+        self, kind: int, messages: Iterator[bytes], metadata: dict[str, str], context: grpc.ServicerContext, told: tracing.Request
+    ) -> bytes:
         place = None
         try:
-            metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+            receive.refuse_own(metadata.get)
             caller = self._keys.check(key_text(metadata.get), "ingest")
             self._quotas.check(caller.key_id)
             place = self._gate.enter(caller.project.project_id)
@@ -88,9 +92,9 @@ class Exporter:
             now = datetime.now(UTC)
 
             def job(writer: Writer) -> tuple[Decoded, Written | None]:
-                found = decode_request(body, kind, "protobuf")
+                found = receive.decoded(body, kind, "protobuf")
                 # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
-                written = receive.keep(writer, caller, found, receive.OTLP_GRPC, now)
+                written = receive.keep(writer, caller, found, receive.OTLP_GRPC, now, len(body))
                 self._quotas.charge(caller.key_id, len(found.items), len(body))
                 return found, written
 
@@ -98,11 +102,14 @@ class Exporter:
             found, written = self._work.wait(job, mine)
             if written is not None:
                 context.set_trailing_metadata(((outcome.RECEIPT, outcome.receipt(written)),))
-            return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected, receive.remark(found, body))
+            told.answered(200)
+            return outcome.otlp_body(kind, outcome.PROTOBUF, found.rejected + found.own, receive.remark(found, body))
         except grpc.RpcError:
             raise  # the sender has gone, or its message was too large and is answered; there is nobody to tell
         except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: UNAVAILABLE is repeated, UNKNOWN is not
-            refuse(receive.as_problem(error), context)
+            problem = receive.as_problem(error)
+            told.answered(problem.kind.http, problem.code)
+            refuse(problem, context)
         finally:
             if place:
                 place.leave()
@@ -134,13 +141,13 @@ class Arriving:
             with self._lock:
                 late = [context for context, until in self._until.items() if until < now]
             for context in late:
-                logger.info("ingest.refused", extra={"code": "overloaded", "grpc": grpc.StatusCode.CANCELLED.value[0]})
+                receive.note_refusal(Problem("overloaded", "The message did not arrive in time."), "otlp_grpc")
                 context.cancel()
 
 
 def refuse(problem: Problem, context: grpc.ServicerContext) -> NoReturn:
     """Aborts with the status, its details, and for what may be repeated RetryInfo in both places where clients look for it."""
-    logger.info("ingest.refused", extra={"code": problem.code, "grpc": problem.kind.grpc})
+    receive.note_refusal(problem, "otlp_grpc")
     trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", outcome.status(problem).SerializeToString())]
     if problem.retry_after:
         trailers.append(("google.rpc.retryinfo-bin", outcome.retry_info(problem).SerializeToString()))
@@ -184,7 +191,7 @@ def build(address: tuple[str, int], keys: Keys | None = None) -> tuple[grpc.Serv
         ],
     )
     for name, kind in SERVICES.items():
-        service.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": exporter.handler(kind)}),))
+        service.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": exporter.handler(kind, name)}),))
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
     host, port = address
@@ -196,8 +203,9 @@ def build(address: tuple[str, int], keys: Keys | None = None) -> tuple[grpc.Serv
 
 
 def main() -> None:
-    server.configure_logging()
+    logs.configure()
     server.tune()
+    telemetry.start("otlp-grpc")
     service, checks = build(conf.get("AUDITLOG_OTLP_GRPC"))
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

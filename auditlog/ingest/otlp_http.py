@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from auditlog import conf
+from auditlog import conf, tracing
 from auditlog.errors import Problem
 from auditlog.ingest import outcome, receive, server, work
 from auditlog.ingest.auth import LOOK_UP_WITHIN, Caller, Keys, away
 from auditlog.ingest.compression import too_large
 from auditlog.ingest.gate import Gate, Place
 from auditlog.ingest.quota import Quotas
-
-logger = logging.getLogger("auditlog.ingest.otlp_http")  # run as a program, __name__ would be __main__
 
 _HELD_BODIES: Final = 4  # bodies of the largest size that a process holds at once, in bytes; more are answered 503
 _REQUESTS: Final = 256  # of known keys that a process works on at once; more are answered 503
@@ -39,6 +36,13 @@ class Ingest:
         await self.answer(scope, protocol)
 
     async def answer(self, scope: Any, protocol: Any) -> None:
+        route = receive.route_of(scope.path)
+        with tracing.request(f"POST {route}", scope.headers.get) as told:
+            told.attributes["http.route"] = route
+            result = await self._answer(scope, protocol)
+            told.answered(result.status, result.code)
+
+    async def _answer(self, scope: Any, protocol: Any) -> outcome.Answer:
         content_type = scope.headers.get("content-type")
         media = receive.answer_media(scope.path, content_type)
         body = _Body(self, scope.headers.get("content-length"), protocol)
@@ -46,12 +50,12 @@ class Ingest:
             result = await self._result(scope, body)
         except Exception as error:  # noqa: BLE001, the last line of defence, as in receive: 503 and not 500
             problem = receive.as_problem(error)
-            logger.info("ingest.refused", extra={"code": problem.code, "http": problem.kind.http})
             result = receive.refuse(problem, media, rest_form=scope.path.startswith(receive.REST_PATH))
             await body.drain()
         # A body that is not whole is the end of its connection: told so, the server closes it instead of waiting for the rest.
         headers = [*result.headers, *self._headers] if body.whole else [*result.headers, *self._headers, ("connection", "close")]
         protocol.response_bytes(result.status, headers, result.body)
+        return result
 
     async def _result(self, scope: Any, body: _Body) -> outcome.Answer:
         head = receive.admit(scope.method, scope.path, scope.headers.get)
@@ -147,7 +151,7 @@ class _Body:
 
 
 def main() -> None:
-    server.serve(Ingest, conf.get("AUDITLOG_OTLP_HTTP"), conf.get("AUDITLOG_WORKERS"))
+    server.serve("otlp-http", Ingest, conf.get("AUDITLOG_OTLP_HTTP"), conf.get("AUDITLOG_WORKERS"))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.protobuf.json_format import MessageToDict
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from auditlog.errors import Problem
+from auditlog.errors import INVALID, Problem
 from auditlog.item import SPAN
 from auditlog.store.writer import Written
 
@@ -28,6 +28,7 @@ class Answer(NamedTuple):
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    code: str = ""  # of a refusal
 
 
 class Reported(msgspec.Struct):
@@ -75,16 +76,15 @@ def otlp_success(signal: int, media: str, rejected: int, message: str, written: 
 
 
 def status(problem: Problem) -> Status:
-    details = [ErrorInfo(reason=problem.code.upper(), domain="auditlog")]
+    """Details: ErrorInfo; BadRequest where the data is what is wrong, which OTLP asks for; RetryInfo where another try may help."""
+    details: list[Any] = [ErrorInfo(reason=problem.code.upper(), domain="auditlog")]
+    if problem.kind.grpc == INVALID:
+        details.append(BadRequest(field_violations=[BadRequest.FieldViolation(description=problem.message)]))
+    if problem.retry_after:
+        details.append(retry_info(problem))
     message = Status(code=problem.kind.grpc, message=f"{problem.code}: {problem.message}")
     for detail in details:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        message.details.append(packed)
-    if problem.retry_after:
-        packed = AnyMessage()
-        packed.Pack(retry_info(problem))
-        message.details.append(packed)
+        message.details.add().Pack(detail)
     return message
 
 
@@ -106,11 +106,9 @@ def _refusal_headers(problem: Problem, media: str) -> list[tuple[str, str]]:
 def otlp_refusal(problem: Problem, media: str) -> Answer:
     """A google.rpc.Status in the encoding of the request. Never a redirect: exporters count it as success."""
     headers = _refusal_headers(problem, media)
-    if media == JSON:
-        info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": problem.code.upper(), "domain": "auditlog"}
-        body = {"code": problem.kind.grpc, "message": f"{problem.code}: {problem.message}", "details": [info]}
-        return Answer(problem.kind.http, headers, msgspec.json.encode(body))
-    return Answer(problem.kind.http, headers, status(problem).SerializeToString())
+    told = status(problem)
+    body = msgspec.json.encode(MessageToDict(told)) if media == JSON else told.SerializeToString()
+    return Answer(problem.kind.http, headers, body, problem.code)
 
 
 def rest_success(good: int, reported: Sequence[Reported], written: Written | None) -> Answer:
@@ -127,4 +125,4 @@ def rest_success(good: int, reported: Sequence[Reported], written: Written | Non
 
 def rest_refusal(problem: Problem) -> Answer:
     body = {"error": {"code": problem.code, "message": problem.message, "detail": problem.detail}}
-    return Answer(problem.kind.http, _refusal_headers(problem, JSON), msgspec.json.encode(body))
+    return Answer(problem.kind.http, _refusal_headers(problem, JSON), msgspec.json.encode(body), problem.code)

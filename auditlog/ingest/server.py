@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import socket
 import sys
@@ -19,8 +18,7 @@ import uvloop
 from granian import Granian, loops
 from granian.constants import HTTPModes, Interfaces
 
-from auditlog.platform import process
-from auditlog.platform.logs import JsonFormatter
+from auditlog.platform import logs, process, telemetry
 
 STOP_WITHIN: Final = 12  # seconds after SIGTERM; in-flight requests are answered long before
 _GRACE: Final = 1.0  # seconds that a body still has to arrive after SIGTERM
@@ -65,12 +63,6 @@ def tune() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def configure_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-
-
 def refuse_taken_port(host: str, port: int) -> None:
     """Granian binds with SO_REUSEPORT: a second one would start without a word and take half of the traffic. So we ask first."""
     family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -82,9 +74,10 @@ def refuse_taken_port(host: str, port: int) -> None:
             sys.exit(f"{host}:{port} cannot be used: {error.strerror}. Another process has it; end that one, or set another address.")
 
 
-def serve(build: Callable[[], Any], address: tuple[str, int], workers: int) -> None:
-    """Serves until SIGTERM or SIGINT. `build` makes the RSGI application, in each worker process."""
-    configure_logging()
+def serve(role: str, build: Callable[[], Any], address: tuple[str, int], workers: int) -> None:
+    """Serves until SIGTERM or SIGINT. role: its name in metrics; `build` makes the RSGI application, in each worker process."""
+    logs.configure()
+    telemetry.check()
     host, port = address
     refuse_taken_port(host, port)
     main = os.getpid()
@@ -93,7 +86,8 @@ def serve(build: Callable[[], Any], address: tuple[str, int], workers: int) -> N
         process.die_with_parent(main)  # nothing goes on serving after kill -9 of the main process
         os.environ.pop(process.READY_FD, None)
         tune()
-        configure_logging()
+        logs.configure()
+        telemetry.start(role)
         return build()  # type: ignore[no-any-return]
 
     loops.register("auditlog")(_build_loop)

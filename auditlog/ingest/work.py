@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
+from auditlog import metrics
 from auditlog.errors import Problem
 from auditlog.ingest.gate import Place
+from auditlog.store import server
 from auditlog.store.connect import writer_connection
 from auditlog.store.writer import Writer
 
@@ -29,14 +34,16 @@ class Work:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._waiting: dict[int, dict[Future[Any], Callable[[Writer], Any]]] = {}  # by project; whose turn it is comes first
+        self._waiting: dict[int, dict[Future[Any], Callable[[], Any]]] = {}  # by project; whose turn it is comes first
+        _pools.add(self)
 
     def submit(self, job: Callable[[Writer], T], place: Place | None = None) -> Future[T]:
         """The job's result to come. `place`: left when the job has ended, be it that nobody waits for it any more, or is cancelled."""
         project = place.project if place else 0
         future: Future[T] = Future()
+        run = partial(contextvars.copy_context().run, self._run, job)  # so that what is logged there has the request's trace
         with self._lock:
-            self._waiting.setdefault(project, {})[future] = job
+            self._waiting.setdefault(project, {})[future] = run
 
         def ended(future: Future[T]) -> None:
             if future.cancelled():
@@ -47,6 +54,11 @@ class Work:
         future.add_done_callback(ended)
         self._pool.submit(self._next)
         return future
+
+    def waiting(self) -> int:
+        """Jobs that no thread has begun."""
+        with self._lock:
+            return sum(len(jobs) for jobs in self._waiting.values())
 
     def wait(self, job: Callable[[Writer], T], place: Place | None = None) -> T:
         """Its result. Raises Problem after too long: not begun, it never will be; begun, it may still commit: a resend is a duplicate."""
@@ -81,7 +93,7 @@ class Work:
         if not future.set_running_or_notify_cancel():
             return
         try:
-            result = self._run(job)
+            result = job()
         except BaseException as error:  # noqa: BLE001, as ThreadPoolExecutor has it: the error is for who waits
             future.set_exception(error)
         else:
@@ -92,5 +104,9 @@ class Work:
     def _run(self, job: Callable[[Writer], T]) -> T:
         writer = getattr(self._local, "writer", None)
         if writer is None:
-            writer = self._local.writer = Writer(writer_connection)
+            writer = self._local.writer = Writer(writer_connection, anyway=server.allowed())
         return job(writer)
+
+
+_pools: Final[weakref.WeakSet[Work]] = weakref.WeakSet()
+metrics.observe("auditlog.ingest.queue.depth", lambda: sum(pool.waiting() for pool in list(_pools)))

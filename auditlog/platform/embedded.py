@@ -44,9 +44,13 @@ SETTINGS: Final = {
     "max_connections": "60",
     "max_locks_per_transaction": "256",  # a query over many buckets locks each partition and its indexes
     "jit": "off",
+    "idle_in_transaction_session_timeout": "10min",  # an open transaction holds back the reading of what was committed after it began
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d %a ",
+    # The text of a statement and the detail of an error quote what was searched for or stored; a log holds no content.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
 }
 
 

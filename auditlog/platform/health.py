@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from auditlog import conf
+from auditlog.store import server
 
 
 @require_safe
@@ -26,11 +27,15 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     checks = {
         "database": _database(),
+        "database_settings": _settings(),
         "otlp_http": _accepts("AUDITLOG_OTLP_HTTP"),
         "otlp_grpc": _accepts("AUDITLOG_OTLP_GRPC"),
     }
     ready = all(answer == "ok" for answer in checks.values())
-    return JsonResponse({"status": "ready" if ready else "not ready", "checks": checks}, status=200 if ready else 503)
+    answer: dict[str, object] = {"status": "ready" if ready else "not ready", "checks": checks}
+    if ready and (dangers := server.standing.dangers()):
+        answer["unsafe_settings"] = [one.id for one in dangers]  # as AUDITLOG_UNSAFE_DATABASE allows
+    return JsonResponse(answer, status=200 if ready else 503)
 
 
 @lru_cache(maxsize=1)
@@ -46,6 +51,11 @@ def _database() -> str:
     except DatabaseError as error:
         return f"not reachable: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
     return f"{len(missing)} migrations are not applied; run `manage.py setup`" if missing else "ok"
+
+
+def _settings() -> str:
+    dangers = () if server.allowed() else server.standing.dangers()
+    return "; ".join(f"{one.id} {one.message}" for one in dangers) or "ok"
 
 
 def _accepts(name: str) -> str:

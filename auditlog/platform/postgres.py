@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-OLDEST: Final = 15
+from auditlog.store import durability
+
+OLDEST: Final = durability.OLDEST
 _SYSTEM: Final = Path("/usr/lib/postgresql")
 
 

@@ -5,9 +5,11 @@ Three answers: valid, invalid with the offending places, or unknown. What could 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jsonschema
@@ -19,6 +21,7 @@ from referencing.exceptions import Unresolvable
 from auditlog.reconstruct.keys import canonical
 
 LARGEST_SCHEMA = 256 * 1024  # bytes of JSON
+REMEMBERED_SCHEMA = 16 * 1024  # bytes of JSON, of a few hundred schemas
 LARGEST_ARGUMENTS = 1024 * 1024
 MOST_STEPS = 20_000  # keywords evaluated for one call: schemas may refer to themselves in ways that double at every turn
 MOST_ERRORS = 20
@@ -144,7 +147,7 @@ NOTHING: Registry[Any] = Registry()  # knows no other schema, and fetches none
 
 
 class Checker:
-    """Checks calls of one session; each schema is prepared once."""
+    """Checks calls of one session; each of its schemas is looked at once."""
 
     def __init__(self) -> None:
         self.prepared: dict[int, tuple[Any, Callable[[Bounds], Any] | None]] = {}
@@ -165,8 +168,22 @@ class Checker:
             return None
         if id(schema) not in self.prepared:
             fits = len(canonical(schema)) <= LARGEST_SCHEMA and all(_harmless(p) for p in _patterns(schema))
-            self.prepared[id(schema)] = schema, _prepared(schema) if fits else None  # the schema is held, so that its ID stays its own
+            self.prepared[id(schema)] = schema, _remembered(schema) if fits else None  # the schema is held, so that its ID stays its own
         return self.prepared[id(schema)][1]
+
+
+def _remembered(schema: Any) -> Callable[[Bounds], Any] | None:
+    """An agent offers the same tools in every session, and to see that a schema is one was half the time of a reconstruction."""
+    try:
+        text = json.dumps(schema)
+    except (ValueError, TypeError, RecursionError):
+        return _prepared(schema)
+    return _of_text(text) if len(text) <= REMEMBERED_SCHEMA else _prepared(schema)
+
+
+@lru_cache(maxsize=256)
+def _of_text(text: str) -> Callable[[Bounds], Any] | None:
+    return _prepared(json.loads(text))
 
 
 def _prepared(schema: Any) -> Callable[[Bounds], Any] | None:

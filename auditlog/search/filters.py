@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
@@ -64,6 +65,7 @@ class IdentityFilters(django_filters.FilterSet):
 
     def __init__(
         self,
+        data: Mapping[str, str],
         *args: Any,
         scope: Scope,
         zone: tzinfo = UTC,
@@ -72,7 +74,9 @@ class IdentityFilters(django_filters.FilterSet):
         known: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        # Every filter of a set is copied for each question, and has a field of a form: of thirty, two are asked for.
+        self.base_filters: dict[str, Any] = {name: one for name, one in self.base_filters.items() if data.get(name)}
+        super().__init__(data, *args, **kwargs)
         self.one_by_one = one_by_one
         self.known = {} if known is None else known
         self.scope = scope

@@ -17,10 +17,11 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import errors as pg
 
+from auditlog import metrics
 from auditlog.errors import Problem
 from auditlog.item import Item
 from auditlog.proof import merkle
-from auditlog.store import partitions
+from auditlog.store import durability, partitions, server
 from auditlog.store.content import Compressor
 from auditlog.store.pack import SHARED_PREFIX, Packed, Packer, content_key
 
@@ -45,13 +46,15 @@ _INSERT_CONTENT: Final = (
     "INSERT INTO content (bucket, content_key, codec, bytes) "
     "SELECT %b, k, c, b FROM unnest(%b::bytea[], %b::smallint[], %b::bytea[]) AS t (k, c, b) ON CONFLICT DO NOTHING"
 )
-_OPEN: Final = "SELECT nextval('batch_no_seq'), generation, state FROM bucket WHERE bucket = %s FOR SHARE"
+_OPEN: Final = (
+    f"SELECT nextval('batch_no_seq'), generation, state, {durability.SAFE}, {durability.FLUSH} FROM bucket WHERE bucket = %s FOR SHARE"
+)
 _INSERT_BATCH: Final = (
     "WITH b AS (INSERT INTO batch (batch_no, project_id, key_id, protocol, received_at, system_id, acknowledged, duplicates, receipt_root) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)) INSERT INTO part (batch_no, bucket, count, root) VALUES (%s, %s, %s, %s)"
 )
-# Success means flushed, also where somebody turned that off for the whole database. What waits for more (a standby) stays as it is.
-_FLUSH: Final = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+_ALIVE: Final = f"SELECT nextval('batch_no_seq'), {durability.SAFE}"
+_LOOK_EVERY: Final = 60.0  # seconds; what each transaction asks itself (durability.SAFE) is what may change in between
 _STORED: Final = (
     "SELECT uuid_send(e.trace_key) || uuid_send(e.event_id), sha256(e.skeleton) FROM unnest(%s::text[], %s::text[]) AS t (k, i) "
     "JOIN event e ON e.trace_key = t.k::uuid AND e.event_id = t.i::uuid AND e.bucket = %s"
@@ -82,10 +85,15 @@ class _Closed(Exception):
 
 
 class Writer:
-    """Writes requests over one connection of its own; one per thread. Connects when needed and again after a loss."""
+    """Writes requests over one connection of its own; one per thread. Connects when needed and again after a loss.
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+    Where the server's settings would lose what is acknowledged it refuses (docs/adr/011); with `anyway` it says so in the log and writes.
+    """
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], *, anyway: bool = False) -> None:
         self._connect = connect
+        self._anyway = anyway
+        self._looked = 0.0
         self._conn: psycopg.Connection[Any] | None = None
         self._system_id = 0
         self._packer = Packer()
@@ -95,7 +103,8 @@ class Writer:
         self._generation: dict[int, int] = {}
 
     def write(self, project: Project, batch: Sequence[Item], *, key_id: int | None, protocol: int, received_at: datetime) -> Written:
-        """Stores one request and returns once it is committed. Raises Problem("store_unavailable"): nothing may be assumed stored."""
+        """Stores one request and returns once it is committed. Raises Problem("store_unavailable" or "store_unsafe"): nothing may be
+        assumed stored."""
         packed = sorted(self._packer.pack(batch, project.secret), key=_place)
         duplicates: dict[bytes, bytes] = {}
         lost = 0
@@ -138,22 +147,35 @@ class Writer:
     def alive(self) -> bool:
         """Whether the store takes writes now (for health checks): connects where needed."""
         try:
-            self._connection().execute("SELECT nextval('batch_no_seq')")
+            row = self._connection().execute(_ALIVE).fetchone()
             self._connection().rollback()
         except (psycopg.Error, Problem):
             self.close()
             return False
-        return True
+        return bool(row and row[1]) or self._anyway
 
     def _connection(self) -> psycopg.Connection[Any]:
         if self._conn is None:
             conn = self._connect()
             row = conn.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
-            conn.execute(_FLUSH)
-            conn.commit()
             self._system_id = row[0] if row else 0
             self._conn = conn
+            self._look(conn)
+        elif time.monotonic() - self._looked > _LOOK_EVERY:
+            self._look(self._conn)
         return self._conn
+
+    def _look(self, conn: psycopg.Connection[Any]) -> None:
+        """All checks of the server's settings, outside any transaction. Raises Problem("store_unsafe"), and then asks anew next time."""
+        found = durability.refused(durability.findings(server.look(conn)))
+        conn.commit()
+        self._looked = time.monotonic()
+        if not found:
+            return
+        if not self._anyway:
+            self.close()
+            raise server.refusal(found)
+        log.error("store.unsafe_database", extra={"checks": [one.id for one in found]})
 
     def _rollback(self) -> None:
         if self._conn is not None:
@@ -188,6 +210,8 @@ class Writer:
         conn.commit()
         # Only now is the content known to be there. Dying here costs a cache, and the client asks again and gets the same answer.
         self._learn(learned)
+        referred = sum(len(event.longs) + len(event.shared) for event in fresh)
+        metrics.looked_up("content", referred - len(content), len(content))
         return Written(batch_no, root, count, len(stored), len(duplicates))
 
     def _open(self, conn: psycopg.Connection[Any], bucket: partitions.Bucket) -> int:
@@ -201,7 +225,13 @@ class Writer:
             row = conn.execute(_OPEN, (bucket.number,)).fetchone()
             if row is None:
                 raise Problem("store_unavailable", f"The partitions of bucket {bucket.number} could not be made.")
-        batch_no, generation, state = row
+        batch_no, generation, state, safe, _ = row
+        if not safe and not self._anyway:
+            conn.rollback()
+            self._look(conn)  # names what it is; unless it has been mended this very moment
+            raise Problem(
+                "store_unavailable", "Settings of the database are being changed; nothing of the batch was stored. Send it again."
+            )
         if state != "open":
             raise _Closed
         if self._generation.get(bucket.number) != generation:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from django import template
 from django.template.context import Context
 
+from auditlog.store import server
 from auditlog.web import markup
 from auditlog.web import text as texts
 from auditlog.web.links import step_href
@@ -23,6 +24,13 @@ _NO_DECIMALS = frozenset(("JPY", "KRW", "VND", "CLP"))
 def stored(value: object) -> str:
     """Stored text with what hides made visible; the template escapes what comes out."""
     return markup.of(str(value))
+
+
+@register.simple_tag
+def database_dangers() -> dict[str, object] | None:
+    """What the database's settings may lose, for the line above every page, and whether ingest stores all the same."""
+    found = server.standing.dangers()
+    return {"found": found, "stores": server.allowed()} if found else None
 
 
 @register.simple_tag

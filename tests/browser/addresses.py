@@ -209,6 +209,7 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "welcome/<str:uidb64>/<str:token>": _settings("/welcome/{text}/{text}"),
     "healthz": _api("/healthz"),
     "readyz": _api("/readyz"),
+    "metrics": _api("/metrics"),
     "api/v1/sessions": _api("/api/v1/sessions"),
     "api/v1/sessions/<str:key>": _api("/api/v1/sessions/{key}"),
     "api/v1/sessions/<str:key>/timeline": _api("/api/v1/sessions/{key}/timeline"),

@@ -11,7 +11,7 @@ from tests.browser.visiting import Watched
 from tests.service import Service
 
 PROGRAMS = (  # patterns that are no pages
-    *("api/", "healthz", "readyz", "logout", "sessions/<str:key>/dossier.pdf", "sessions/<str:key>/calls", "results."),
+    *("api/", "healthz", "readyz", "metrics", "logout", "sessions/<str:key>/dossier.pdf", "sessions/<str:key>/calls", "results."),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -9,8 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -24,20 +27,26 @@ from auditlog.store.projects import project_secrets as stored_secrets
 from auditlog.store.reader import Reader
 from tests.service import ROOT, free_ports
 
+Start = Callable[..., tuple[subprocess.Popen[bytes], int]]
+Items = Callable[[dict[str, str] | None], list[Any]]
+Count = Callable[[], int]
+
 BODY_TIMEOUT = 2  # seconds; short, so that tests of stalled clients are
 
 
-class Door:
-    """Stands between the receivers and PostgreSQL. Shut: connections are refused and cut. Stuck: nothing passes any more."""
+Address = str | tuple[str, int]  # the path of a socket, or host and port
 
-    def __init__(self, conninfo: str) -> None:
-        self._target = self._find(conninfo)
+
+class Door:
+    """Stands before a server. Shut: connections are refused and cut. Stuck: nothing passes any more. Mute: no answer passes any more."""
+
+    def __init__(self, target: Address) -> None:
+        self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._shut = False
-        self._passing = threading.Event()
-        self._passing.set()
+        self._passing, self._answering = threading.Event(), threading.Event()
+        self.open()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def shut(self) -> None:
@@ -52,21 +61,20 @@ class Door:
 
     def stick(self) -> None:
         self._passing.clear()
+        self._answering.clear()
+
+    def mute(self) -> None:
+        self._answering.clear()
 
     def open(self) -> None:
         self._shut = False
         self._passing.set()
+        self._answering.set()
 
     def close(self) -> None:
-        self._passing.set()
+        self.open()
         self.shut()
         self._listener.close()
-
-    @staticmethod
-    def _find(conninfo: str) -> Any:
-        with psycopg.connect(conninfo) as connection:
-            host, port = connection.info.host, connection.info.port
-        return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
 
     def _serve(self) -> None:
         while True:
@@ -84,15 +92,15 @@ class Door:
 
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
         with client, server:
-            back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+            back = threading.Thread(target=self._pump, args=(server, client, self._answering), daemon=True)
             back.start()
-            self._pump(client, server)
+            self._pump(client, server, self._passing)
             back.join()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, passing: threading.Event) -> None:
         try:
             while data := source.recv(65536):
-                self._passing.wait()
+                passing.wait()
                 sink.sendall(data)
         except OSError:
             pass  # the other direction has ended
@@ -103,14 +111,23 @@ class Door:
                 pass
 
 
+def database(conninfo: str) -> Address:
+    """Where a PostgreSQL listens."""
+    with psycopg.connect(conninfo) as connection:
+        host, port = connection.info.host, connection.info.port
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+
+
 class Receivers:
-    """The processes under test. `keys` by what is special about them."""
+    """The processes under test. `keys` by what is special about them, `folder` is where they log."""
 
     MODULES = {"otlp": "auditlog.ingest.otlp_http", "grpc": "auditlog.ingest.otlp_grpc", "web": "auditlog.front"}
+    ADDRESSES = {"otlp": "AUDITLOG_OTLP_HTTP", "grpc": "AUDITLOG_OTLP_GRPC", "web": "AUDITLOG_HTTP"}
 
-    def __init__(self, door: Door, key_texts: dict[str, str]) -> None:
+    def __init__(self, door: Door, key_texts: dict[str, str], folder: Path) -> None:
         self.door = door
         self.keys = key_texts
+        self.folder = folder
         self.otlp, self.grpc, self.web = free_ports(3)
         parts = conninfo_to_dict(url("owner"))
         self.env = os.environ | {
@@ -121,20 +138,25 @@ class Receivers:
             "AUDITLOG_BODY_TIMEOUT": str(BODY_TIMEOUT),
             "AUDITLOG_WORKERS": "1",
             "AUDITLOG_DATABASE_ROLE": "web",
-        }  # fmt: skip
+        } | {setting: f"127.0.0.1:{getattr(self, name)}" for name, setting in self.ADDRESSES.items()}  # fmt: skip
         self.processes = {name: self.start(name, getattr(self, name)) for name in self.MODULES}
 
-    def start(self, name: str, port: int) -> subprocess.Popen[bytes]:
-        setting = {"otlp": "AUDITLOG_OTLP_HTTP", "grpc": "AUDITLOG_OTLP_GRPC", "web": "AUDITLOG_HTTP"}[name]
-        env = self.env | {setting: f"127.0.0.1:{port}"}
-        process = subprocess.Popen([sys.executable, "-m", self.MODULES[name]], cwd=ROOT, env=env)
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def start(self, name: str, port: int, **settings: str) -> subprocess.Popen[bytes]:
+        env = self.env | {self.ADDRESSES[name]: f"127.0.0.1:{port}"} | settings
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", self.MODULES[name]], cwd=ROOT, env=env, stderr=log)
         deadline = time.monotonic() + 30
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return process
             except OSError:
-                assert process.poll() is None, f"{self.MODULES[name]} ended with {process.returncode}"
+                assert process.poll() is None, (
+                    f"{self.MODULES[name]} ended with {process.returncode}:\n{self.log(name).read_text()[-4000:]}"
+                )
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
@@ -155,6 +177,12 @@ def _issue(connection: psycopg.Connection[Any], project: int, scopes: list[str],
     return made.text
 
 
+def _forge(text: str) -> str:
+    """A key with the public ID of another and a secret of its own; in form there is nothing wrong with it."""
+    body = f"al_{keys.parse(text)}_{secrets.token_hex(16)}"
+    return body + keys._checksum(body)
+
+
 @pytest.fixture(scope="session")
 def key_texts(django_db_setup: None) -> dict[str, str]:
     secret = project_secrets.wrap(project_secrets.new_project_secret())
@@ -166,8 +194,10 @@ def key_texts(django_db_setup: None) -> dict[str, str]:
             (f"contract-{secrets.token_hex(4)}", secret),
         ).fetchone()
         assert row
+        good = _issue(connection, row[0], ["ingest"])
         return {
-            "good": _issue(connection, row[0], ["ingest"]),
+            "good": good,
+            "forged": _forge(good),
             "reading": _issue(connection, row[0], ["read"]),
             "revoked": _issue(connection, row[0], ["ingest"], revoked_at=past),
             "expired": _issue(connection, row[0], ["ingest"], expires_at=past),
@@ -177,8 +207,8 @@ def key_texts(django_db_setup: None) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def started(key_texts: dict[str, str]) -> Iterator[Receivers]:
-    receivers = Receivers(Door(url("owner")), key_texts)
+def started(key_texts: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receivers]:
+    receivers = Receivers(Door(database(url("owner"))), key_texts, tmp_path_factory.mktemp("receivers"))
     yield receivers
     receivers.door.open()
     receivers.stop()
@@ -189,6 +219,29 @@ def started(key_texts: dict[str, str]) -> Iterator[Receivers]:
 def receivers(started: Receivers) -> Iterator[Receivers]:
     yield started
     started.door.open()
+
+
+@pytest.fixture
+def start(receivers: Receivers) -> Iterator[Start]:
+    """Starts one more process of a kind, which the test may end as it likes."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def one(name: str, **settings: str) -> tuple[subprocess.Popen[bytes], int]:
+        port = free_ports(1)[0]
+        begun.append(receivers.start(name, port, **settings))
+        return begun[-1], port
+
+    yield one
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def owner(started: Receivers) -> Iterator[psycopg.Connection[Any]]:
+    """As the owner, in transactions of its own."""
+    with connect("owner") as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -215,3 +268,21 @@ def items_of() -> Iterator[Callable[[dict[str, str] | None], list[Any]]]:
             return [stored.item for stored in reader.events_of_batches([int(receipt["batch"])])]
 
         yield items
+
+
+@pytest.fixture
+def shown(started: Receivers) -> Callable[[dict[str, str] | None], list[bytes]]:
+    """What the read API gives back of a receipt's items: each original."""
+    key = started.keys["reading"]
+
+    def get(path: str) -> bytes:
+        request = urllib.request.Request(f"http://127.0.0.1:{started.web}{path}", headers={"Authorization": f"Bearer {key}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return bytes(answer.read())
+
+    def originals(receipt: dict[str, str] | None) -> list[bytes]:
+        assert receipt is not None
+        events = json.loads(get(f"/api/v1/events?batch={receipt['batch']}"))["results"]
+        return [get(f"/api/v1/events/{event['id']}/raw") for event in events]
+
+    return originals

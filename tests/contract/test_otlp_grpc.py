@@ -1,58 +1,60 @@
-"""Owns the rest of what OTLP/gRPC answers: sizes, compression, receipts, services that are not there."""
+"""Owns the rest of what OTLP/gRPC answers: sizes, compression, garbage, and the details of a refusal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
 
-from auditlog.item import Log, Span
-from tests.contract.conftest import Receivers
-from tests.contract.transports import GRPC_EXPORT, call, logs, span, traces
+from tests.contract import ways
+from tests.contract.conftest import Items, Receivers
+from tests.contract.transports import call, retry_seconds
+from tests.contract.ways import OVER_GRPC, Way, over
+from tests.strategies import as_request, singles
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; the receivers are processes of their own
+proves = pytest.mark.conformance
 
-Items = Callable[[dict[str, str] | None], list[Any]]
 OK = grpc.StatusCode.OK
 
 
-@pytest.mark.parametrize("gzip", [False, True])
-def test_a_message_above_the_default_limit_of_grpc_is_stored_and_has_a_receipt(receivers: Receivers, gzip: bool, items_of: Items) -> None:
-    large = span("large")
-    large.attributes.add(key="k").value.string_value = "xyz" * 2_000_000
-    answer = call(receivers.grpc, traces(large, span()), key=receivers.keys["good"], gzip=gzip)
+@over(OVER_GRPC)
+@pytest.mark.parametrize("gzip", [pytest.param(False, marks=proves(38)), pytest.param(True, marks=proves(38, 40))])
+def test_a_message_above_the_default_limit_of_grpc_is_stored_and_has_a_receipt(
+    receivers: Receivers, way: Way, gzip: bool, items_of: Items
+) -> None:
+    request = ways.message(way, ways.with_value(way, string_value="xyz" * 2_000_000))
+    answer = call(receivers.grpc, ways.encode(way, request), key=receivers.keys["good"], method=way.method, gzip=gzip)
     assert (answer.code, answer.body) == (OK, b"")
-    assert answer.receipt is not None
-    assert answer.receipt["count"] == "2"
-    assert [type(item) for item in items_of(answer.receipt)] == [Span, Span]
+    assert answer.receipt is not None and answer.receipt["count"] == "1"
+    assert [as_request(item) for item in items_of(answer.receipt)] == singles(request, way.number)
 
 
-def test_logs_are_stored(receivers: Receivers, items_of: Items) -> None:
-    answer = call(receivers.grpc, logs(2), key=receivers.keys["good"], method=GRPC_EXPORT.format("logs", "Logs"))
-    assert answer.code == OK
-    assert [type(item) for item in items_of(answer.receipt)] == [Log, Log]
+@proves(42)
+@over(OVER_GRPC)
+def test_an_empty_request_is_no_error(receivers: Receivers, way: Way) -> None:
+    answer = call(receivers.grpc, b"", key=receivers.keys["good"], method=way.method)
+    assert (answer.code, answer.body, answer.receipt) == (OK, b"", None)
 
 
-def test_an_empty_request_is_no_error(receivers: Receivers) -> None:
-    answer = call(receivers.grpc, b"", key=receivers.keys["good"])
-    assert (answer.code, answer.receipt) == (OK, None)
+@proves(41)
+@over(OVER_GRPC)
+def test_garbage_is_invalid_argument_and_says_what_is_bad_about_it(receivers: Receivers, way: Way) -> None:
+    answer = call(receivers.grpc, b"\xff\xfegarbage", key=receivers.keys["good"], method=way.method)
+    assert answer.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert answer.message.startswith("body_undecodable: ")
+    details = Status.FromString(answer.trailers["grpc-status-details-bin"]).details
+    found, info = BadRequest(), ErrorInfo()
+    assert [detail.Unpack(found) or detail.Unpack(info) for detail in details] == [True, True]
+    assert info.reason == "BODY_UNDECODABLE"
+    assert [violation.description for violation in found.field_violations] == [answer.message.removeprefix("body_undecodable: ")]
 
 
-def test_a_message_of_exactly_the_limit_is_read(receivers: Receivers) -> None:
-    unknown_field = b"\x7a" + b"\xfa\xff\xff\x1f"  # field 15, 64 MiB less these five bytes and one
-    body = unknown_field + bytes(64 * 1024 * 1024 - 6)
-    assert len(body) == 64 * 1024 * 1024 - 1
-    assert call(receivers.grpc, body, key=receivers.keys["good"]).code == OK
-
-
-@pytest.mark.parametrize(
-    "method", [GRPC_EXPORT.format("metrics", "Metrics"), "/opentelemetry.proto.collector.trace.v1.TraceService/Import"]
-)
-def test_what_is_not_stored_is_unimplemented(receivers: Receivers, method: str) -> None:
-    assert call(receivers.grpc, b"", key=receivers.keys["good"], method=method).code == grpc.StatusCode.UNIMPLEMENTED
-
-
-def test_without_a_key_the_answer_is_unauthenticated(receivers: Receivers) -> None:
-    assert call(receivers.grpc, traces(span()), key=None).code == grpc.StatusCode.UNAUTHENTICATED
+@proves(39)
+@over(OVER_GRPC)
+@pytest.mark.parametrize("gzip", [False, True])
+def test_sixty_five_mebibytes_are_resource_exhausted_and_not_to_be_repeated(receivers: Receivers, way: Way, gzip: bool) -> None:
+    answer = call(receivers.grpc, bytes(65 * 1024 * 1024), key=receivers.keys["good"], method=way.method, gzip=gzip)
+    assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert retry_seconds(answer) is None

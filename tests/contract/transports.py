@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import secrets
@@ -10,14 +9,25 @@ import socket
 from typing import Any, NamedTuple
 
 import grpc
-from google.protobuf import json_format
+from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.conformance import note
+
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 GRPC_EXPORT = "/opentelemetry.proto.collector.{0}.v1.{1}Service/Export"
+
+
+def name_of(content_type: str | None) -> str:
+    """Of the transport, as the catalogue of cases calls it."""
+    media = (content_type or "").partition(";")[0].strip().lower()
+    return {PROTOBUF: "protobuf", JSON: "JSON"}.get(media, "HTTP")
+
+
+ANSWERS: dict[str, Any] = {"traces": ExportTraceServiceResponse, "logs": ExportLogsServiceResponse}
 
 
 class Answer(NamedTuple):
@@ -38,19 +48,12 @@ class Answer(NamedTuple):
         assert self.headers["content-type"] == PROTOBUF
         return Status.FromString(self.body)
 
-    def rejected(self) -> tuple[int, str]:
-        """Of an answer to traces: rejected_spans and error_message."""
-        if self.headers["content-type"] == JSON:
-            message = json_format.Parse(self.body, ExportTraceServiceResponse())
-        else:
-            message = ExportTraceServiceResponse.FromString(self.body)
-        return message.partial_success.rejected_spans, message.partial_success.error_message
-
 
 def send(
     port: int, path: str, body: bytes, *, key: str | None, method: str = "POST", content_type: str | None = PROTOBUF, **headers: str
 ) -> Answer:
     """One request over a connection of its own. Header names with underscores for hyphens."""
+    note(name_of(content_type), path)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     all_headers = {name.replace("_", "-"): value for name, value in headers.items()}
     if key is not None:
@@ -75,6 +78,7 @@ def send_raw(port: int, data: bytes, *, end: bool, timeout: float = 15) -> bytes
 
 
 def raw_head(path: str, key: str, *lines: str, content_type: str = PROTOBUF) -> bytes:
+    note(name_of(content_type), path)
     fixed = (f"POST {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {key}", f"Content-Type: {content_type}", *lines, "", "")
     return "\r\n".join(fixed).encode()
 
@@ -100,6 +104,7 @@ def call(
     gzip: bool = False,
     header: str = "authorization",
 ) -> GrpcAnswer:
+    note("gRPC", method)
     metadata = () if key is None else ((header, f"Bearer {key}" if header == "authorization" else key),)
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)]) as channel:
         export = channel.unary_unary(method, request_serializer=None, response_deserializer=None)
@@ -110,6 +115,18 @@ def call(
             return GrpcAnswer(grpc.StatusCode.OK, "", dict(done.trailing_metadata()), answer)
         except grpc.RpcError as error:
             return GrpcAnswer(error.code(), error.details(), dict(error.trailing_metadata() or ()), b"")
+
+
+def retry_seconds(answer: GrpcAnswer) -> int | None:
+    """What RetryInfo says, in the details and in the trailer of its own, which must agree; None: it may not be repeated."""
+    alone, details = (answer.trailers.get(name) for name in ("google.rpc.retryinfo-bin", "grpc-status-details-bin"))
+    inner = RetryInfo()
+    within = details is not None and any(detail.Unpack(inner) for detail in Status.FromString(details).details)
+    assert within == (alone is not None)
+    if alone is None:
+        return None
+    assert RetryInfo.FromString(alone) == inner
+    return int(inner.retry_delay.seconds)
 
 
 def span(name: str = "a", **given: Any) -> Span:
@@ -128,25 +145,9 @@ def traces(*spans: Span) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def traces_json(*spans: Span) -> bytes:
-    """OTLP/JSON of the same: protobuf's own JSON form, with IDs in hexadecimal and enums as numbers."""
-    request = ExportTraceServiceRequest()
-    request.resource_spans.add().scope_spans.add(spans=spans)
-    document = json_format.MessageToDict(request, use_integers_for_enums=True)
-    for one in document["resourceSpans"][0]["scopeSpans"][0].get("spans", []):
-        for name in ("traceId", "spanId", "parentSpanId"):
-            if name in one:
-                one[name] = base64.b64decode(one[name]).hex()
-    return json.dumps(document).encode()
-
-
 def logs(count: int = 1) -> bytes:
     request = ExportLogsServiceRequest()
     part = request.resource_logs.add().scope_logs.add()
     for _ in range(count):
         part.log_records.add(time_unix_nano=1, event_name=secrets.token_hex(8))
     return bytes(request.SerializeToString())
-
-
-def rejected_logs(answer: Answer) -> int:
-    return int(ExportLogsServiceResponse.FromString(answer.body).partial_success.rejected_log_records)

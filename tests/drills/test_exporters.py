@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.sdk.resources import Resource
@@ -86,6 +87,7 @@ def exporters(service: Service) -> list[Any]:
     ]
 
 
+@pytest.mark.conformance(79, 80)
 def test_nothing_acknowledged_is_lost_or_doubled_while_everything_is_killed(service: Service) -> None:
     senders, enough = exporters(service), threading.Event()
     ledgers = [Ledger() for _ in senders]

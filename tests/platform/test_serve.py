@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -16,15 +15,6 @@ import pytest
 from auditlog.demo import build
 from tests.platform.test_supervisor import eventually
 from tests.service import ROOT, Service
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    service = Service(demo=True)
-    try:
-        yield service.start()
-    finally:
-        service.remove()
 
 
 def sessions(service: Service) -> set[str]:

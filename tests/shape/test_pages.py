@@ -15,6 +15,8 @@ from auditlog.api.shapes import STATUS
 from auditlog.errors import CODES
 from auditlog.ingest.auth import key_text
 from auditlog.ingest.receive import OTLP_PATHS
+from auditlog.metrics import METRICS
+from auditlog.platform.exposition import name_of as name_of_metric
 from auditlog.platform.roster import LISTENERS
 from tests.pages import QUICKSTART, README, ROOT, blocks, code, prose, rows, section
 
@@ -123,10 +125,10 @@ def test_the_quickstart_names_refusals_by_the_status_that_they_have() -> None:
 
 
 def named_by_the_code() -> set[str]:
-    """What a sender or reader may be told: codes of refusals, of gaps, fields of the status, and events in logs of the pass."""
+    """What a sender or reader may be told: codes of refusals, of gaps, fields of the status, metrics, and events in logs of the pass."""
     written = "".join((ROOT / f"auditlog/reconstruct/{name}.py").read_text() for name in ("gaps", "trail"))
     gaps = re.findall(r'(?:gap\(\s*|yield\s*\(?\s*)"(\w+)"', written)
-    return {*CODES, *gaps, *STATUS["properties"]}
+    return {*CODES, *gaps, *STATUS["properties"], *map(name_of_metric, METRICS.values())}
 
 
 def test_concepts_names_gaps_codes_and_numbers_that_exist() -> None:

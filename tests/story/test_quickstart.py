@@ -287,6 +287,7 @@ def test_the_service_prints_what_the_readme_shows(desk: Desk) -> None:
     assert re.search(pattern, service.log.read_text()), service.log.read_text()
 
 
+@pytest.mark.conformance(95)
 def test_a_request_as_the_collectors_configuration_makes_it_is_stored(desk: Desk) -> None:
     (config,) = (block.text for block in blocks(section(QUICKSTART, "OpenTelemetry Collector")) if block.language == "yaml")
     (exporter,) = yaml.safe_load(config)["exporters"].values()

@@ -117,6 +117,7 @@ def test_every_captured_body_is_accepted_and_every_item_comes_back_equal(whole: 
     assert {name: after[name] - before[name] for name in after} == {"event": 0, "content": 0, "bucket": 0, "batch": 364, "part": 364}
 
 
+@pytest.mark.conformance(94)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), signal=st.sampled_from([SPAN, LOG]), spoil=st.booleans())
 def test_a_random_request_is_stored_and_rebuilt_and_its_roots_recompute(

@@ -11,13 +11,14 @@ from typing import Any
 import psycopg
 from django.core.management.base import BaseCommand, CommandParser
 
+from auditlog import metrics
 from auditlog.derive.consume import NotAlone, Pass, declaring
 from auditlog.derive.projects import ProjectSecrets
 from auditlog.derive.summary import summarise
 from auditlog.derive.text import Texts, index_texts
 from auditlog.derive.timeline import Timelines
 from auditlog.errors import Problem
-from auditlog.platform import process
+from auditlog.platform import logs, process, telemetry
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
 
@@ -36,6 +37,9 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="Stop when nothing is left to do.")
 
     def handle(self, *_: Any, once: bool = False, **__: Any) -> None:
+        if not once:
+            logs.catch()
+            telemetry.start("derive")
         stop = threading.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +67,8 @@ class Command(BaseCommand):
                 raise NotAlone("a rebuild put another edition in the place of this one")
             busy = False
             enough = time.monotonic() + SUMMARISE_AT_LEAST_EVERY
-            while work.step() and not stop.is_set():
+            while (done := work.step()) and not stop.is_set():
+                metrics.batches_derived.add(done)
                 busy = True
                 if time.monotonic() > enough:
                     break

@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
 
 from auditlog import conf
-from auditlog.platform import first_run, roster
+from auditlog.errors import Problem
+from auditlog.platform import first_run, otlp_target, roster
 from auditlog.platform.embedded import Embedded, PostgresError
 from auditlog.platform.supervisor import Stop, Supervisor, say
+from auditlog.store import durability, server
 
 
 class Command(BaseCommand):
@@ -22,8 +25,12 @@ class Command(BaseCommand):
         try:
             for name in conf.SETTINGS:
                 conf.get(name)
+            targets = otlp_target.wanted()
         except conf.SettingError as error:
             raise CommandError(str(error)) from error
+        for target in targets:
+            if target.is_here() or target.is_auditlog():
+                say(otlp_target.refusal(target))
         if taken := roster.taken():
             raise CommandError("\n".join(taken))
         os.environ.pop("AUDITLOG_DATABASE_ROLE", None)  # ours; every child chooses its own
@@ -50,11 +57,28 @@ class Command(BaseCommand):
         supervisor.start_members()
         facts = first_run.read(folder) or first_run.urls()
         say(_block(facts, folder))
-        if (wanted := folder / first_run.DEMO_WANTED).exists() and conf.get("AUDITLOG_DEMO"):
+        refused = say_dangers()
+        if (wanted := folder / first_run.DEMO_WANTED).exists() and conf.get("AUDITLOG_DEMO") and not refused:
             supervisor.command("demo")
             wanted.unlink()
             say("The demo sessions are loaded.")
         supervisor.run()
+
+
+def say_dangers() -> bool:
+    """Says what PostgreSQL's settings lose, and whether ingest therefore stores nothing. Pages serve, and the next request sees a mend."""
+    try:
+        found = server.ask()
+    except (psycopg.Error, Problem):
+        return False  # has just gone away: the supervisor's next look is about that
+    for one in found:
+        if one.error:
+            say(f"{one.id}: {one.message}.\n  {one.hint}")
+    if not durability.refused(found):
+        return False
+    said = "stored all the same, as AUDITLOG_UNSAFE_DATABASE says" if server.allowed() else "answered 503 and not stored"
+    say(f"Until PostgreSQL's settings are mended, what is sent is {said}.")
+    return not server.allowed()
 
 
 def _block(facts: dict[str, str], folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,8 +57,8 @@ def _set(work: bytes) -> bytes:
                 f"The PDF was not ready within {WITHIN:g} seconds and was given up. Nothing was lost; the dossier's page can be printed.",
             ) from None
     if done.returncode or not done.stdout.startswith(b"%PDF-"):
-        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2].partition(":")[0]
-        log.error("dossier.not_set", extra={"status": done.returncode, "reason": reason[:80]})  # never the text itself
+        kind = re.match(r"[\w.]+(?=:)", done.stderr.decode(errors="replace").strip().rpartition("\n")[2], re.ASCII)  # never the text itself
+        log.error("dossier.not_set", extra={"status": done.returncode, "error_kind": kind[0] if kind else "unknown"})
         raise Problem("internal", "The PDF could not be made. Nothing was lost; the page of the dossier can be printed.")
     return done.stdout
 

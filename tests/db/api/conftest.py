@@ -15,6 +15,7 @@ from django.test import Client
 from auditlog import governance, models
 from auditlog.platform.first_run import OPERATOR
 from auditlog.secrets import new_project_secret, wrap
+from auditlog.store import server
 from auditlog.store.writer import Project
 from auditlog.web.models import LoginFailure
 from tests import corpus
@@ -72,6 +73,8 @@ class World:
 def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """In place of pytest-django's: no transaction around a test, because an open one holds back what the pass may read."""
     with django_db_blocker.unblock():
+        server.standing.remembered = 3600  # else a page that happens to come then asks, perhaps one whose queries are counted
+        server.standing.dangers()
         yield
         connection.close()
         governance.close()

@@ -23,12 +23,13 @@ from tests.db.derived import Bench
 SESSION = "sess-openinference-chat_refund"
 
 # What an address is. API: one project's evidence, for a key. COMMON: says the same to every key. PAGE: one project's evidence, for a
-# person. OPEN: for anybody, and says nothing of any project. OWN: a person's account, keys, members and
-# saved searches (test_access, test_settings, test_saved).
-API, COMMON, PAGE, OPEN, OWN = "api", "common", "page", "open", "own"
+# person. OPEN: for anybody, and says nothing of any project. SERVICE: of all projects together (tests/platform/test_own_telemetry). OWN: a
+# person's account, keys, members and saved searches (test_access, test_settings, test_saved).
+API, COMMON, PAGE, OPEN, OWN, SERVICE = "api", "common", "page", "open", "own", "service"
 CLASSES = {
     "healthz": OPEN,
     "readyz": OPEN,
+    "metrics": SERVICE,
     "login": OPEN,
     "logout": OPEN,
     "api-sessions": API,

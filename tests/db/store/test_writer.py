@@ -290,12 +290,19 @@ def test_a_receipt_root_covers_every_acknowledged_event(writer: Writer, owner: p
 
 @pytest.mark.parametrize("of_the_database, of_the_writer", [("off", "on"), ("on", "on"), ("remote_apply", "remote_apply")])
 def test_commit_means_flushed_whatever_the_database_was_set_to(
-    of_the_database: str, of_the_writer: str, ingest: Connect, project: Project
+    of_the_database: str, of_the_writer: str, ingest: Connect, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = ingest()
     opened.execute("SELECT set_config('synchronous_commit', %s, false)", (of_the_database,))
     opened.commit()
+    commit, seen = opened.commit, []
+
+    def observed() -> None:
+        seen.append(opened.execute("SELECT current_setting('synchronous_commit')").fetchone())
+        commit()
+
+    monkeypatch.setattr(opened, "commit", observed)
     writer = Writer(lambda: opened)
     write(writer, project, [span(1)])
-    assert opened.execute("SELECT current_setting('synchronous_commit')").fetchone() == (of_the_writer,)
+    assert seen[-1] == (of_the_writer,)
     writer.close()

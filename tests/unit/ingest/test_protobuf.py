@@ -76,7 +76,7 @@ def test_a_span_that_is_invalid_is_quarantined_with_its_bytes(fields: dict[str, 
     assert (item.raw, item.code, item.index) == (bad.SerializeToString(), code, 1)
 
 
-def _length_delimited(field: int, content: bytes) -> bytes:
+def length_delimited(field: int, content: bytes) -> bytes:
     out = bytearray([field << 3 | 2])
     size = len(content)
     while size > 127:
@@ -89,13 +89,13 @@ def _deep(levels: int) -> bytes:
     """A span with one attribute of nested arrays, built by hand because the runtime would refuse it."""
     value = b"\x0a\x01x"
     for _ in range(levels):
-        value = _length_delimited(5, _length_delimited(1, value))
-    return b"\x0a\x10" + b"t" * 16 + b"\x12\x08" + b"s" * 8 + _length_delimited(9, b"\x0a\x01k" + _length_delimited(2, value))
+        value = length_delimited(5, length_delimited(1, value))
+    return b"\x0a\x10" + b"t" * 16 + b"\x12\x08" + b"s" * 8 + length_delimited(9, b"\x0a\x01k" + length_delimited(2, value))
 
 
 def test_a_value_nested_40_deep_is_read_and_one_nested_beyond_the_runtime_is_quarantined() -> None:
     good, bad = _deep(40), _deep(5000)
-    body = _length_delimited(1, _length_delimited(2, b"".join(_length_delimited(2, one) for one in (good, bad, good))))
+    body = length_delimited(1, length_delimited(2, b"".join(length_delimited(2, one) for one in (good, bad, good))))
     found = decode_request(body, SPAN, "protobuf")
     assert [type(item) for item in found.items] == [Span, Unreadable, Span]
     assert isinstance(found.items[1], Unreadable)

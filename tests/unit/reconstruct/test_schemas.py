@@ -118,6 +118,13 @@ def test_no_schema_and_no_arguments_break_the_check(schema: Any, arguments: Any)
     assert valid in (True, False, None) and bool(errors) == (valid is False)
 
 
+def test_a_schema_is_remembered_in_its_own_spelling() -> None:
+    """What was checked before must not show: a session reads the same whenever it is reconstructed."""
+    for limit in (250.0, 250, True):
+        (error,) = check({"properties": {"amount": {"const": limit}}}, {"amount": 400})[1]
+        assert error["message"] == f"{limit!r} was expected"
+
+
 def test_a_step_tells_what_its_arguments_break() -> None:
     tools = [{"name": "pay", "parameters": PAY}, {"name": "look"}]
     shown = told(

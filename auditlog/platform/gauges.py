@@ -1,0 +1,80 @@
+"""Owns the metrics that stand in the database: how far the background pass is behind, and which jobs wait. The web process tells them.
+
+Read when somebody asks for metrics, all at once; a database that does not answer in time leaves them out, and holds up nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, LiteralString
+
+from auditlog import metrics
+from auditlog.derive import sql
+from auditlog.derive.waiting import waiting
+from auditlog.store.connect import connect
+
+logger = logging.getLogger(__name__)
+
+_WITHIN: Final = 0.5  # seconds that an answer waits for the database, and that its numbers serve all gauges of the answer
+_JOBS: Final[LiteralString] = "SELECT count(*) FROM job WHERE state = 'pending' AND due_at <= now()"
+
+Values = dict[str, float]
+
+
+class Gauges:
+    """The values by metric, as they were read a moment ago."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="gauges")
+        self._lock = threading.Lock()
+        self._asked: Future[Values] | None = None
+        self._until = 0.0
+
+    def value(self, name: str) -> float | None:
+        """None: not known now."""
+        with self._lock:
+            if self._asked is None or (self._asked.done() and self._until < time.monotonic()):
+                self._asked, self._until = self._pool.submit(read), time.monotonic() + _WITHIN
+            asked = self._asked
+        try:
+            return asked.result(max(0.0, self._until - time.monotonic())).get(name)
+        except TimeoutError:
+            return None  # it still hangs; the next who asks looks at the same question
+
+
+def read() -> Values:
+    """All of them, over a connection of its own; none where the database is away or not set up yet."""
+    try:
+        with connect("web", autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', '5s', false)")
+            edition = cursor.execute(sql.EDITION, ("current",)).fetchone()
+            jobs = cursor.execute(_JOBS).fetchone()
+            if edition is None or jobs is None:
+                return {}
+            behind = waiting(cursor, int(edition[0]))
+    except Exception as error:  # noqa: BLE001 - away, refused, not migrated: gauges are left out and the reason is logged
+        logger.warning("telemetry.gauges_not_read", extra={"error_kind": type(error).__name__})
+        return {}
+    return {
+        "auditlog.derive.pending": behind.pending,
+        "auditlog.derive.lag": behind.lag,
+        "auditlog.derive.text.lag": behind.text_lag,
+        "auditlog.derive.stale": behind.stale,
+        "auditlog.derive.failed": behind.failed,
+        "auditlog.job.pending": jobs[0],
+    }
+
+
+def register() -> None:
+    """Once, in the process that tells them."""
+    gauges = Gauges()
+
+    def observe(name: str) -> None:
+        metrics.observe(name, lambda: gauges.value(name))
+
+    for name, metric in metrics.METRICS.items():
+        if metric.kind == metrics.GAUGE and name.startswith(("auditlog.derive.", "auditlog.job.")):
+            observe(name)
