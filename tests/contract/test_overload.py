@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import grpc
 import psutil
 import pytest
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
 
 from auditlog import keys
 from auditlog import secrets as project_secrets
@@ -26,6 +24,7 @@ from auditlog.store.connect import connect
 from tests.contract import transports
 from tests.contract.conftest import Receivers
 from tests.contract.transports import JSON, PROTOBUF, send, span, traces
+from tests.contract.ways import WAYS, Way, ask, body, one, over
 from tests.service import free_ports
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; the receivers are processes of their own
@@ -70,31 +69,35 @@ def tight(started: Receivers) -> Iterator[Tight]:
             process.wait()
 
 
-@pytest.fixture
-def new_key() -> str:
-    """Of a project of its own."""
+def issue(scope: str = "ingest") -> str:
+    """A key of a project of its own."""
     made = keys.make()
     with connect("owner") as connection:
         connection.execute(
             "WITH p AS (INSERT INTO project (name, slug, secret_wrapped, class_no, period, created_at) "
             "VALUES ('overload', %s, %s, 1, 'month', now()) RETURNING id) "
             "INSERT INTO api_key (public_id, project_id, name, scopes, secret_digest, created_at) "
-            "SELECT %s, id, 'test', '{ingest}', %s, now() FROM p",
-            (f"overload-{secrets.token_hex(4)}", project_secrets.wrap(project_secrets.new_project_secret()), made.public_id, made.digest),
-        )
+            "SELECT %s, id, 'test', ARRAY[%s], %s, now() FROM p",
+            (
+                f"overload-{secrets.token_hex(4)}", project_secrets.wrap(project_secrets.new_project_secret()),
+                made.public_id, scope, made.digest,
+            ),
+        )  # fmt: skip
     return made.text
 
 
-other_key = new_key
+@pytest.fixture
+def new_key() -> str:
+    return issue()
+
+
+@pytest.fixture
+def other_key() -> str:
+    return issue()
 
 
 def spans(count: int) -> bytes:
     return traces(*[span(str(number)) for number in range(count)])
-
-
-def spans_json(count: int) -> bytes:
-    many = [{"traceId": secrets.token_hex(16), "spanId": secrets.token_hex(8), "name": str(number)} for number in range(count)]
-    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": many}]}]}).encode()
 
 
 def rest_events(count: int) -> bytes:
@@ -104,39 +107,36 @@ def rest_events(count: int) -> bytes:
 # --- quotas ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", ["protobuf", "JSON", "REST"])
-def test_a_key_over_its_quota_is_429_with_a_short_retry_after_and_another_key_is_not(
-    tight: Tight, new_key: str, other_key: str, transport: str
+def refused_for_quota(receivers: Receivers, admin: str) -> int:
+    """How many requests have been, by what the service says of itself."""
+    told = send(receivers.web, "/metrics", b"", key=admin, method="GET", content_type=None).body.decode()
+    counted = [line for line in told.splitlines() if line.startswith("auditlog_ingest_refused_total") and "quota_exceeded" in line]
+    return sum(int(float(line.rpartition(" ")[2])) for line in counted)
+
+
+@pytest.mark.conformance(74, 82)
+@over(WAYS)
+def test_a_key_over_its_quota_is_asked_to_come_again_which_is_counted_and_another_key_is_not(
+    receivers: Receivers, tight: Tight, new_key: str, other_key: str, way: Way
 ) -> None:
-    path = "/api/v1/events" if transport == "REST" else "/v1/traces"
-    content_type = PROTOBUF if transport == "protobuf" else JSON
-    make = {"protobuf": spans, "JSON": spans_json, "REST": rest_events}[transport]
-    assert send(tight.otlp, path, make(100), key=new_key, content_type=content_type).status == 200
-    answer = send(tight.otlp, path, make(1), key=new_key, content_type=content_type)
+    known = copy.copy(receivers)
+    known.keys = {"new": new_key, "other": other_key, "admin": issue("admin")}
+    port = tight.grpc if way.transport == "gRPC" else tight.otlp
+    before = refused_for_quota(receivers, known.keys["admin"])
+    assert ask(known, way, body(way, *[one(way) for _ in range(100)]), port=port, key="new").code == ""
+    reply = ask(known, way, body(way, one(way)), port=port, key="new")
+    assert (reply.code, reply.http) == ("quota_exceeded", 0 if way.transport == "gRPC" else 429)
+    assert reply.message.startswith("The key's quota of 1 items a second is used up (AUDITLOG_QUOTA_ITEMS); send the batch again in 3 s")
+    assert ask(known, way, body(way, one(way)), port=port, key="other").code == ""
+    assert refused_for_quota(receivers, known.keys["admin"]) == before + 1
+
+
+def test_rest_events_over_a_quota_are_429_and_say_which(tight: Tight, new_key: str) -> None:
+    assert send(tight.otlp, "/api/v1/events", rest_events(100), key=new_key, content_type=JSON).status == 200
+    answer = send(tight.otlp, "/api/v1/events", rest_events(1), key=new_key, content_type=JSON)
     assert (answer.status, answer.headers["retry-after"]) == (429, "3")
-    if transport == "REST":
-        error = json.loads(answer.body)["error"]
-        assert (error["code"], error["detail"]) == ("quota_exceeded", {"quota": "items", "per_second": 1})
-    else:
-        status = answer.google_status()
-        assert status.code == 8
-        assert status.message.startswith("quota_exceeded: The key's quota of 1 items a second")
-    assert send(tight.otlp, path, make(1), key=other_key, content_type=content_type).status == 200
-
-
-def retry_info(answer: transports.GrpcAnswer) -> tuple[int, int]:
-    """Seconds, from the trailer and from the details."""
-    inner = RetryInfo()
-    assert any(detail.Unpack(inner) for detail in Status.FromString(answer.trailers["grpc-status-details-bin"]).details)
-    return RetryInfo.FromString(answer.trailers["google.rpc.retryinfo-bin"]).retry_delay.seconds, inner.retry_delay.seconds
-
-
-def test_over_grpc_a_key_over_its_quota_is_resource_exhausted_with_retry_info(tight: Tight, new_key: str) -> None:
-    assert transports.call(tight.grpc, spans(100), key=new_key).code == grpc.StatusCode.OK
-    answer = transports.call(tight.grpc, spans(1), key=new_key)
-    assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert answer.message.startswith("quota_exceeded: ")
-    assert retry_info(answer) == (3, 3)
+    error = json.loads(answer.body)["error"]
+    assert (error["code"], error["detail"]) == ("quota_exceeded", {"quota": "items", "per_second": 1})
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------------------
@@ -144,14 +144,14 @@ def test_over_grpc_a_key_over_its_quota_is_resource_exhausted_with_retry_info(ti
 
 def test_of_64_large_bodies_at_once_two_are_held_and_the_others_are_asked_to_come_again(tight: Tight, new_key: str) -> None:
     head = transports.raw_head("/v1/traces", new_key, f"Content-Length: {LARGEST}", content_type=JSON)
-    body = b"{" + b" " * (LARGEST - 2)
+    content = b"{" + b" " * (LARGEST - 2)
     assert send(tight.otlp, "/v1/traces", b"{}", key=new_key, content_type=JSON).status == 200
     tight.peak()
     before = tight.worker.memory_info().rss
     clients = [socket.create_connection(("127.0.0.1", tight.otlp), timeout=30) for _ in range(64)]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda client: client.sendall(head), clients))
-        list(pool.map(lambda client: client.sendall(body), clients))
+        list(pool.map(lambda client: client.sendall(content), clients))
     for client in clients:
         client.sendall(b"}")
     answers = [client.recv(65536) for client in clients]
@@ -187,8 +187,8 @@ BOMBS: dict[str, tuple[str, bytes, str]] = {
 
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_few_kilobytes_that_turn_into_millions_of_things_are_413_and_take_little_memory(tight: Tight, new_key: str, kind: str) -> None:
-    content_type, body, code = BOMBS[kind]
-    packed = gzip.compress(body, 1)
+    content_type, content, code = BOMBS[kind]
+    packed = gzip.compress(content, 1)
     assert len(packed) < 100_000
     tight.peak()
     before = tight.worker.memory_info().rss
@@ -197,8 +197,8 @@ def test_a_few_kilobytes_that_turn_into_millions_of_things_are_413_and_take_litt
             pool.submit(send, tight.otlp, "/v1/traces", packed, key=new_key, content_type=content_type, content_encoding="gzip")
             for _ in range(2)
         ]
-        for one in sent:
-            answer = one.result()
+        for asked in sent:
+            answer = asked.result()
             assert answer.status == 413, answer
             assert "retry-after" not in answer.headers
             assert answer.google_status().message.startswith(code)
@@ -245,9 +245,9 @@ def test_over_grpc_messages_that_do_not_arrive_end_in_time_and_hold_up_nobody_el
         for _ in range(5):
             assert transports.call(tight.grpc, spans(1), key=other_key).code == grpc.StatusCode.OK
         # Of the first the message was waited for until its time was over; the others have had no room, or no place.
-        codes = [one.code() for one in stalled]
+        codes = [call.code() for call in stalled]
     assert set(codes) == {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
-    assert sum("as many requests under way" in one.call.details() for one in stalled) >= len(stalled) - otlp_grpc.CALLS // 2
+    assert sum("as many requests under way" in call.call.details() for call in stalled) >= len(stalled) - otlp_grpc.CALLS // 2
 
 
 # --- fairness -------------------------------------------------------------------------------------------------------------------
