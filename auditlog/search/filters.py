@@ -17,6 +17,7 @@ from auditlog.search import parameters
 from auditlog.search.parameters import Parameter
 from auditlog.search.scope import Scope, trace_condition
 
+MANY: Final = 500  # rows of a set: as many and more are not named one by one
 _SHOWN_TOO: Final = ("user", "customer", "agent")  # kinds that a timeline may show where no event declared them
 
 
@@ -78,6 +79,7 @@ class IdentityFilters(django_filters.FilterSet):
         self.base_filters: dict[str, Any] = {name: one for name, one in self.base_filters.items() if data.get(name)}
         super().__init__(data, *args, **kwargs)
         self.one_by_one = one_by_one
+        self.sets = 0  # that were asked for
         self.known = {} if known is None else known
         self.scope = scope
         self.zone = zone
@@ -93,10 +95,26 @@ class IdentityFilters(django_filters.FilterSet):
         return {name: found.parameter for name, found in cls.get_filters().items()}
 
     def within(self, rows: QuerySet[Any], sessions: QuerySet[Any]) -> QuerySet[Any]:
-        self.known["sets"] = True
+        """Of these rows those whose session is among `sessions`, which are few, and named, or many, and left to the planner.
+
+        It cannot tell which: it takes every customer for the average one, and of few it would try every session of the ledger.
+        """
+        few = self._few(sessions)
+        if few is not None:
+            return rows.filter(**{f"{self.session_column}__in": few})
         if self.one_by_one:
             return rows.filter(Each(sessions.query))
         return rows.filter(**{f"{self.session_column}__in": sessions})
+
+    def _few(self, sessions: QuerySet[Any]) -> list[str] | None:
+        """The keys, where they are few."""
+        asked = self.known.setdefault("sets", {})
+        number, self.sets = self.sets, self.sets + 1  # filters are applied in one order, whatever is built of them
+        if number not in asked:
+            keys = [key for row in sessions[:MANY] for key in row.values()]
+            asked[number] = sorted(set(keys)) if len(keys) < MANY else None
+        found: list[str] | None = asked[number]
+        return found
 
     def by_session(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         named = self.scope.sessions_declaring("session", value)

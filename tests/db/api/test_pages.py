@@ -129,7 +129,7 @@ def test_a_page_of_the_ledger_asks_the_database_a_fixed_number_of_times(
     )
     world.bench.derive()
     assert operator.get("/").status_code == 200  # notes in the session when it was seen, once a minute
-    with django_assert_max_num_queries(15):  # type: ignore[operator]
+    with django_assert_max_num_queries(16):  # type: ignore[operator]
         assert text(operator.get("/")).count('class="open"') == 20
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from auditlog.search import sessions
+from auditlog.search import filters, sessions
 from auditlog.search.scope import Scope
 from tests.asked import asked
 from tests.db.api.conftest import World
@@ -31,31 +31,57 @@ def test_a_session_of_weeks_is_found_in_the_middle_of_its_time_and_a_short_one_o
     assert going_on(world, **{"from": "0001-01-01"}) == {"weeks", "day", "short"}
 
 
-def test_every_filter_finds_the_same_when_sessions_are_tried_one_by_one(refund: World) -> None:
+@pytest.mark.parametrize("many", [1, 500])
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_every_filter_finds_the_same_however_its_sessions_are_looked_for(
+    refund: World, monkeypatch: pytest.MonkeyPatch, many: int, one_by_one: bool
+) -> None:
+    monkeypatch.setattr(filters, "MANY", many)
     scope = Scope(refund.project.pk)
     for given, hits in SESSIONS:
-        assert sessions.matching(scope, given, one_by_one=True).count() == hits, given
+        assert sessions.matching(scope, given, one_by_one=one_by_one).count() == hits, given
 
 
+@pytest.mark.parametrize(("many", "nearest"), [(1, 2_000), (1, 15), (500, 2_000)], ids=["near", "not near enough", "few"])
 @pytest.mark.parametrize(
     "query", [{"value": "done"}, {"tool": "t"}, {"customer_id": "ACME"}, {"q": "done"}, {"value": "odd"}, {"from": "2026-03-03"}]
 )
-def test_the_times_ahead_are_those_of_all_that_match_wherever_a_page_ends(world: World, query: dict[str, str]) -> None:
+def test_a_page_and_the_times_ahead_are_those_of_all_that_match_wherever_a_page_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], many: int, nearest: int
+) -> None:
+    monkeypatch.setattr(filters, "MANY", many)
+    monkeypatch.setattr(sessions, "_NEAREST", nearest)
     send(world, *(call(f"s{n:02}", DAY + timedelta(hours=n), "t", result="odd" if n % 20 == 0 else "done") for n in range(40)))
     scope = Scope(world.project.pk)
     every = sorted(sessions.matching(scope, query).values_list("sort_at", flat=True), reverse=True)
     for limit in ("1", "7", "200"):
         page = sessions.page(scope, {**query, "limit": limit}, ahead=30)
         assert page.times == [at.timestamp() for at in every[:30]], limit
+        assert [row.sort_at for row in page.rows] == every[: int(limit)], limit
+        behind = sessions.page(scope, {**query, "limit": limit, "cursor": page.next}) if page.next else sessions.Page([], None)
+        assert [row.sort_at for row in behind.rows] == every[int(limit) : 2 * int(limit)], limit
         assert len(sessions.page(scope, {**query, "limit": limit}).times) == 0
 
 
-def test_only_where_many_sessions_match_are_they_tried_one_by_one(world: World) -> None:
+def test_few_sessions_are_named_and_of_many_that_are_near_the_newest_are_tried_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "MANY", 5)
     send(world, *(call(f"s{n:02}", DAY + timedelta(hours=n), "t", result="odd" if n % 20 == 0 else "done") for n in range(60)))
     for value, expected in (("done", True), ("odd", False)):
         with asked() as statements:
-            sessions.page(Scope(world.project.pk), {"value": value, "limit": "1"}, ahead=30)
+            sessions.page(Scope(world.project.pk), {"value": value, "limit": "1"})
         assert any("OFFSET 0" in one for one in statements.statements) is expected, value
+
+
+def test_many_that_are_all_old_are_found_though_none_is_near(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "MANY", 5)
+    monkeypatch.setattr(sessions, "_NEAREST", 10)
+    send(world, *(call(f"s{n:02}", DAY + timedelta(hours=n), "t", result="old" if n < 20 else "new") for n in range(60)))
+    with asked() as statements:
+        page = sessions.page(Scope(world.project.pk), {"value": "old", "limit": "3"}, ahead=30)
+    assert [bytes(row.session_id) for row in page.rows] == [b"s19", b"s18", b"s17"] and len(page.times) == 20
+    assert any("OFFSET 0" in one for one in statements.statements)  # they were looked for among the newest first
 
 
 def test_a_page_plans_for_few_rows(world: World, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
