@@ -41,6 +41,10 @@ def _count(value: str) -> int:
     return number
 
 
+def _count_or_none(value: str) -> int | None:
+    return _count(value) if value else None
+
+
 def _flag(value: str) -> bool:
     if value.lower() in ("1", "true", "yes", "on"):
         return True
@@ -79,6 +83,8 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_DEMO", "1", _flag, "Load the demo sessions on the first start."),
         Setting("AUDITLOG_MAX_BODY", str(64 * 1024 * 1024), _count, "Largest request body after decompression, in bytes."),
         Setting("AUDITLOG_BODY_TIMEOUT", "10", _count, "Seconds that a client may take to send a request body."),
+        Setting("AUDITLOG_QUOTA_ITEMS", "", _count_or_none, "Items that one key may store a second, on average. Empty: no quota."),
+        Setting("AUDITLOG_QUOTA_BYTES", "", _count_or_none, "Bytes of request bodies that one key may store a second. Empty: no quota."),
         Setting("AUDITLOG_QUERY_TIMEOUT", "10", _count, "Seconds after which a search or a page gives up a query of the database."),
         Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),
         Setting("AUDITLOG_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]", _names, "Host names under which the pages may be reached."),

@@ -7,8 +7,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple, TypeVar
 
 import psycopg
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 REMEMBERED_SECONDS: Final = 2.0
 _LAST_USED_SECONDS: Final = 60.0
 LOOK_UP_WITHIN: Final = 3.0  # seconds
+STRANGERS: Final = 16  # keys never seen here that are looked up at once; a look-up takes less than a millisecond
 _MOST: Final = 10_000  # keys remembered at once
 _LOOK_UP: Final = """
 SELECT k.id, k.secret_digest, k.scopes, k.expires_at, k.revoked_at, p.id, p.secret_wrapped, p.class_no, p.period
@@ -30,6 +32,8 @@ FROM api_key k JOIN project p ON p.id = k.project_id WHERE k.public_id = %s
 _USED: Final = """
 UPDATE api_key SET last_used_at = now() WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 """
+
+T = TypeVar("T")
 
 
 class Caller(NamedTuple):
@@ -61,20 +65,60 @@ def key_text(get: Callable[[str], str | None]) -> str:
     raise Problem("key_missing", "No API key was sent. Add the header `Authorization: Bearer <key>` or `x-api-key: <key>`.")
 
 
+class _Way:
+    """To the keys in the database: one connection, and the one thread that uses it."""
+
+    def __init__(self, open_connection: Callable[[], psycopg.Connection[Any]], name: str) -> None:
+        self._open = open_connection
+        self._connection: psycopg.Connection[Any] | None = None
+        self.pool: Final = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def execute(self, sql: LiteralString, value: object) -> psycopg.Cursor[Any]:
+        """For the thread of this way only. Raises psycopg.Error."""
+        for attempt in (1, 2):  # the first may fail only because the connection has gone stale
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return self._connection.execute(sql, (value,))
+            except psycopg.Error:
+                self._close()
+                if attempt == 2:
+                    raise
+        raise AssertionError
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
 class Keys:
-    """Looks keys up over one connection of its own; may be asked from any thread."""
+    """Looks keys up; may be asked from any thread.
+
+    Keys that have been good before go another way than those that were never seen, of which anybody can make up any number: only so many
+    of these are looked up at once, and the others are asked to come again.
+    """
 
     def __init__(self, open_connection: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
-        self._open = open_connection or _connection
-        self._connection: psycopg.Connection[Any] | None = None
+        self._familiar = _Way(open_connection or _connection, "keys")
+        self._strange = _Way(open_connection or _connection, "strange-keys")
         self._lock = threading.Lock()
+        self._asked: dict[str, Future[_Known | None]] = {}  # look-ups under way, one for each public ID
+        self._strangers = 0  # of them those of keys never seen
         self._known: dict[str, _Known] = {}
+        self._missing: dict[str, float] = {}  # public IDs that are not there, and until when that is believed
         self._touched: dict[int, float] = {}
         self._master: bytes | None = None
 
     def check(self, text: str, scope: str) -> Caller:
         """The caller. Raises Problem: no such key, no longer valid, wrong scope, or the database is away and the key not remembered."""
-        return self.remembered(text, scope) or self._check(text, scope)
+        caller = self.remembered(text, scope)
+        if caller is not None:
+            return caller
+        try:
+            return self.judge(self.look_up(text).result(LOOK_UP_WITHIN), text, scope)
+        except TimeoutError:
+            raise away() from None
 
     def remembered(self, text: str, scope: str) -> Caller | None:
         """The caller without asking the database, or None."""
@@ -84,60 +128,69 @@ class Keys:
         metrics.looked_up("key", 1, 0)
         return _judge(known, text, scope)
 
-    def _check(self, text: str, scope: str) -> Caller:
+    def look_up(self, text: str) -> Future[_Known | None]:
+        """What the database knows of a key, for `judge`. Others may wait for the same: do not cancel it. Raises Problem: too many wait."""
         public_id = keys.parse(text)
-        if not self._lock.acquire(timeout=LOOK_UP_WITHIN):
-            raise away()
         metrics.looked_up("key", 0, 1)
-        try:
-            known = self._look_up(public_id)
-            if known is None:
-                raise _unknown()
-            caller = _judge(known, text, scope)
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[public_id] = known
-            self._touch(caller.key_id)
-        finally:
-            self._lock.release()
+        strange = public_id not in self._known
+        if strange and self._missing.get(public_id, 0) > time.monotonic():
+            raise _unknown()
+        with self._lock:
+            asked = self._asked.get(public_id)
+            if asked is not None:
+                return asked
+            if strange and self._strangers >= STRANGERS:
+                raise Problem("overloaded", "Too many keys that were never seen here are being looked up; send the batch again.")
+            self._strangers += strange
+            way = self._strange if strange else self._familiar
+            asked = self._asked[public_id] = way.pool.submit(self._look_up, way, public_id, strange)
+        return asked
+
+    def judge(self, known: _Known | None, text: str, scope: str) -> Caller:
+        """The caller, of what a look-up has found. Raises Problem."""
+        if known is None:
+            raise _unknown()
+        caller = _judge(known, text, scope)
+        now = time.monotonic()
+        if now - self._touched.get(caller.key_id, -_LAST_USED_SECONDS) >= _LAST_USED_SECONDS:
+            self._touched[caller.key_id] = now
+            self._familiar.pool.submit(self._touch, caller.key_id)
         return caller
 
-    def _look_up(self, public_id: str) -> _Known | None:
-        row = None
-        for attempt in (1, 2):  # the first may fail only because the connection has gone stale
-            try:
-                if self._connection is None:
-                    self._connection = self._open()
-                row = self._connection.execute(_LOOK_UP, (public_id,)).fetchone()
-                break
-            except psycopg.Error as error:
-                self._close()
-                if attempt == 2:
-                    raise away() from error
-        if row is None:
-            return None
-        key_id, digest, scopes, expires_at, revoked_at, project_id, wrapped, class_no, period = row
-        if self._master is None:
-            self._master = secrets.master_key()
-        project = Project(project_id, secrets.unwrap(bytes(wrapped), self._master), class_no, period)
-        caller = Caller(project, key_id, frozenset(scopes))
-        return _Known(bytes(digest), caller, expires_at, revoked_at, time.monotonic() + REMEMBERED_SECONDS)
+    def _look_up(self, way: _Way, public_id: str, strange: bool) -> _Known | None:
+        try:
+            row = way.execute(_LOOK_UP, public_id).fetchone()
+            until = time.monotonic() + REMEMBERED_SECONDS
+            if row is None:
+                self._known.pop(public_id, None)
+                _remember(self._missing, public_id, until)
+                return None
+            key_id, digest, scopes, expires_at, revoked_at, project_id, wrapped, class_no, period = row
+            if self._master is None:
+                self._master = secrets.master_key()
+            project = Project(project_id, secrets.unwrap(bytes(wrapped), self._master), class_no, period)
+            caller = Caller(project, key_id, frozenset(scopes))
+            known = _Known(bytes(digest), caller, expires_at, revoked_at, until)
+            _remember(self._known, public_id, known)
+            return known
+        except psycopg.Error as error:
+            raise away() from error
+        finally:
+            with self._lock:
+                del self._asked[public_id]
+                self._strangers -= strange
 
     def _touch(self, key_id: int) -> None:
-        now = time.monotonic()
-        if self._connection is None or now - self._touched.get(key_id, -_LAST_USED_SECONDS) < _LAST_USED_SECONDS:
-            return
-        self._touched[key_id] = now
         try:
-            self._connection.execute(_USED, (key_id,))
+            self._familiar.execute(_USED, key_id)
         except psycopg.Error as error:  # a note for people; whether evidence can be stored is for the writer to find out
-            self._close()
             logger.warning("ingest.last_used_not_noted", extra={"key_id": key_id, "sqlstate": error.sqlstate})
 
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+
+def _remember(where: dict[str, T], public_id: str, what: T) -> None:
+    if len(where) >= _MOST:
+        where.clear()
+    where[public_id] = what
 
 
 def _connection() -> psycopg.Connection[Any]:

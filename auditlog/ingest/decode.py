@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from auditlog.errors import Problem
-from auditlog.ingest import from_json, from_protobuf, salvage
+from auditlog.ingest import from_json, from_protobuf, limits, salvage
 from auditlog.item import Item
 
 
@@ -24,13 +24,17 @@ def decode(body: bytes, signal: int, encoding: str) -> list[Item]:
 
 
 def decode_request(body: bytes, signal: int, encoding: str) -> Decoded:
-    """Raises Problem where nothing at all can be read; then nothing may be stored."""
+    """Raises Problem where nothing at all can be read, or there is too much; then nothing may be stored."""
     try:
         if encoding == "protobuf":
+            limits.protobuf(body, signal)
             return Decoded(from_protobuf.request(body, signal))
+        limits.json(body)
         return Decoded(from_json.request(body, signal))
     except RecursionError:
         raise Problem("nesting_too_deep", "The body is nested too deeply to be read; send nested data as JSON text.") from None
+    except limits.TooMany:
+        raise
     except (from_protobuf.Undecodable, msgspec.DecodeError, UnicodeDecodeError, Problem):
         pass  # at least one item is bad: look at them one by one
     try:

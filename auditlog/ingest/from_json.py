@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from auditlog.errors import Problem
+from auditlog.ingest import limits
 from auditlog.ingest.from_protobuf import DEEPEST, check_reference, check_span_ids
 from auditlog.item import (
     ABSENT,
@@ -359,15 +360,19 @@ def log(j: JLog, shared: Context) -> Log:
 
 
 def request(body: bytes, signal: int) -> list[Item]:
-    """Every item of a request. Raises msgspec.DecodeError, RecursionError or Problem if anything is bad: then see `salvage`."""
+    """Every item of a request. Raises TooMany; msgspec.DecodeError, RecursionError or Problem if anything is bad: then see `salvage`."""
     out: list[Any] = []
     if signal == SPAN:
-        for group in _TRACES.decode(body).resource_spans or ():
+        groups = _TRACES.decode(body).resource_spans or ()
+        limits.items(sum(len(part.spans or ()) for group in groups for part in group.scope_spans or ()))
+        for group in groups:
             for part in group.scope_spans or ():
                 shared = context(group.resource, group.schema_url, part.scope, part.schema_url)
                 out += [span(one, shared) for one in part.spans or ()]
     else:
-        for records in _LOGS.decode(body).resource_logs or ():
+        all_records = _LOGS.decode(body).resource_logs or ()
+        limits.items(sum(len(block.log_records or ()) for records in all_records for block in records.scope_logs or ()))
+        for records in all_records:
             for block in records.scope_logs or ():
                 shared = context(records.resource, records.schema_url, block.scope, block.schema_url)
                 out += [log(one, shared) for one in block.log_records or ()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,8 +12,11 @@ from auditlog.errors import Problem
 from auditlog.ingest import outcome, receive, server, work
 from auditlog.ingest.auth import LOOK_UP_WITHIN, Caller, Keys, away
 from auditlog.ingest.compression import too_large
+from auditlog.ingest.gate import Gate, Place
+from auditlog.ingest.quota import Quotas
 
 _HELD_BODIES: Final = 4  # bodies of the largest size that a process holds at once, in bytes; more are answered 503
+_REQUESTS: Final = 256  # of known keys that a process works on at once; more are answered 503
 _DRAIN: Final = 4  # a refused body is read up to this many times the limit, so that the sender sees the answer instead of EPIPE
 
 
@@ -26,9 +28,9 @@ class Ingest:
         self._headers = headers  # of every answer, beside its own
         self._limit = int(conf.get("AUDITLOG_MAX_BODY"))
         self._body_timeout = float(conf.get("AUDITLOG_BODY_TIMEOUT"))
-        self._held = 0
+        self._gate = Gate(_REQUESTS, self._limit * _HELD_BODIES, self._limit)
+        self._quotas = Quotas()
         self._work = work.Work()
-        self._look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         await self.answer(scope, protocol)
@@ -50,8 +52,6 @@ class Ingest:
             problem = receive.as_problem(error)
             result = receive.refuse(problem, media, rest_form=scope.path.startswith(receive.REST_PATH))
             await body.drain()
-        finally:
-            body.release()
         # A body that is not whole is the end of its connection: told so, the server closes it instead of waiting for the rest.
         headers = [*result.headers, *self._headers] if body.whole else [*result.headers, *self._headers, ("connection", "close")]
         protocol.response_bytes(result.status, headers, result.body)
@@ -60,9 +60,15 @@ class Ingest:
     async def _result(self, scope: Any, body: _Body) -> outcome.Answer:
         head = receive.admit(scope.method, scope.path, scope.headers.get)
         caller = await self._caller(head.key)
-        content = await body.read()
-        now = datetime.now(UTC)
-        future = self._work.submit(lambda writer: receive.receive(writer, caller, head, content, self._limit, now))
+        self._quotas.check(caller.key_id)
+        place = self._gate.enter(caller.project.project_id)
+        try:
+            content = await body.read(place)
+            now = datetime.now(UTC)
+            future = self._work.submit(lambda writer: receive.receive(writer, caller, head, content, self._limit, now, self._quotas), place)
+        except BaseException:  # cancelled as well: whoever is inside must leave
+            place.leave()
+            raise
         try:
             # Cancelled at the time-out while it waits for a thread, it is never begun; begun, it may still commit: a resend is a duplicate.
             return await asyncio.wait_for(asyncio.wrap_future(future), work.ANSWER_WITHIN)
@@ -73,20 +79,11 @@ class Ingest:
         caller = self._keys.remembered(key, "ingest")
         if caller is not None:
             return caller
-        loop = asyncio.get_running_loop()
+        found = asyncio.shield(asyncio.wrap_future(self._keys.look_up(key)))  # shielded: others may wait for the same
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._look_ups, self._keys.check, key, "ingest"), LOOK_UP_WITHIN)
+            return self._keys.judge(await asyncio.wait_for(found, LOOK_UP_WITHIN), key, "ingest")
         except TimeoutError:
             raise away() from None
-
-    def hold(self, size: int) -> None:
-        """Counts bytes that this process holds for requests. Raises Problem when it is enough."""
-        if self._held + size > self._limit * _HELD_BODIES:
-            raise Problem("overloaded", "The service holds as many bodies as it may; send the batch again.")
-        self._held += size
-
-    def let_go(self, size: int) -> None:
-        self._held -= size
 
 
 class _Body:
@@ -96,16 +93,16 @@ class _Body:
         self._owner = owner
         self._length = int(length) if length is not None and length.isascii() and length.isdigit() else None
         self._chunks = aiter(protocol)  # once: Granian gives the body only once, and `async for` would ask again
-        self._held = 0
         self._seen = 0
         self._ended = False
         self.whole = False
 
-    async def read(self) -> bytes:
-        """The body. Raises Problem: too large, too slow, or shorter than announced."""
+    async def read(self, place: Place) -> bytes:
+        """The body. Raises Problem: too large, too slow, shorter than announced, or no room for it."""
         limit = self._owner._limit
         if self._length is not None and self._length > limit:
             raise too_large(limit)
+        place.hold(self._length or 0)
         parts: list[bytes] = []
         empty = 0
         try:
@@ -118,8 +115,8 @@ class _Body:
                     self._seen += size
                     if self._seen > limit:
                         raise too_large(limit)
-                    self._owner.hold(size)
-                    self._held += size
+                    if self._seen > (self._length or 0):
+                        place.hold(self._seen)
                     parts.append(chunk)
         except TimeoutError:
             self._ended = True  # nothing more comes, there is nothing to drain
@@ -151,10 +148,6 @@ class _Body:
                         return
         except TimeoutError:
             return
-
-    def release(self) -> None:
-        self._owner.let_go(self._held)
-        self._held = 0
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from auditlog.errors import Problem
 from auditlog.ingest import compression, declared, outcome, rest
 from auditlog.ingest.auth import Caller, key_text
 from auditlog.ingest.decode import Decoded, decode_request
+from auditlog.ingest.quota import Quotas
 from auditlog.item import LOG, REST, SPAN, Item, Unreadable
 from auditlog.store.writer import Project, Written
 
@@ -109,18 +110,20 @@ def keep(store: Store, caller: Caller, found: Decoded, protocol: int, received_a
     return written
 
 
-def receive(store: Store, caller: Caller, head: Admitted, body: bytes, limit: int, received_at: datetime) -> outcome.Answer:
+def receive(store: Store, caller: Caller, head: Admitted, body: bytes, limit: int, received_at: datetime, quotas: Quotas) -> outcome.Answer:
     """From the bytes of a body to the answer. Never raises: what nobody foresaw is 503, so that the sender tries again."""
     try:
         body = compression.expand(body, head.encoding, limit)
         if head.signal == REST:
             events = rest.read(body, head.media)
             written = keep(store, caller, Decoded(events.items, len(events.reported)), REST_EVENTS, received_at, len(body))
+            quotas.charge(caller.key_id, len(events.items), len(body))
             return outcome.rest_success(events.good, events.reported, written)
         is_json = head.media == outcome.JSON
         found = decoded(body, head.signal, "json" if is_json else "protobuf")
         # Dying before the next line has returned: nothing is stored, or all of it and the answer is lost; a resend mends both.
         written = keep(store, caller, found, OTLP_HTTP_JSON if is_json else OTLP_HTTP_PROTOBUF, received_at, len(body))
+        quotas.charge(caller.key_id, len(found.items), len(body))
         return outcome.otlp_success(head.signal, head.media, found.rejected + found.own, remark(found, body), written)
     except Exception as error:  # noqa: BLE001, the last line of defence: an exporter drops what is answered 500, and repeats what is answered 503
         return refuse(as_problem(error), head.media, rest_form=head.signal == REST)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from auditlog.errors import Problem
+from auditlog.ingest import limits
 from auditlog.ingest.outcome import Reported
 from auditlog.ingest.salvage import Hidden
 from auditlog.item import REST, Item, Rest, Unreadable
@@ -124,8 +125,10 @@ _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 
 
 def read(body: bytes, media: str) -> Read:
-    """Every event of a request, the bad ones as Unreadable beside the good. Raises Problem where the outer form is wrong."""
+    """Every event of a request, the bad ones as Unreadable beside the good. Raises Problem where the outer form is wrong, or too much."""
+    limits.json(body)
     if media == NDJSON:
+        limits.items(body.count(b"\n"))  # empty lines as well: a body of nothing else is 64 million pieces
         raws = [line for line in body.split(b"\n") if line.strip()]
     else:
         hidden = Hidden(body)  # half a surrogate pair in one event must not refuse the others
@@ -135,6 +138,7 @@ def read(body: bytes, media: str) -> Read:
             raise Problem("nesting_too_deep", f"The body is nested too deeply; {DEEPEST} levels an event are allowed.") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Problem("body_undecodable", f'The body is no JSON object {{"events": [...]}}: {error}.') from None
+    limits.items(len(raws))
     items: list[Item] = []
     reported: list[Reported] = []
     for index, raw in enumerate(raws):

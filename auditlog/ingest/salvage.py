@@ -18,7 +18,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
 from auditlog.errors import Problem
-from auditlog.ingest import from_json, from_protobuf
+from auditlog.ingest import from_json, from_protobuf, limits
 from auditlog.item import SPAN, Context, Item, Unreadable
 
 
@@ -47,6 +47,7 @@ class _Collector:
     def keep(self, item: Item) -> None:
         self.items.append(item)
         self.index += 1
+        limits.items(self.index)
         self.good += 1
         self.boundaries += 1
 
@@ -57,6 +58,7 @@ class _Collector:
         self.message = self.message or f"item {self.index}: {problem.message}"
         self.boundaries += holds
         self.index += max(1, holds)
+        limits.items(self.index)
         self.rejected += max(1, holds)
 
     def result(self) -> Salvaged:
@@ -173,13 +175,15 @@ def _protobuf_group(group: bytes, out: _Collector) -> None:
 def _protobuf_item(raw: bytes, shared: Context, out: _Collector) -> None:
     try:
         if out.signal == SPAN:
-            out.keep(from_protobuf.span(SpanMessage.FromString(raw), shared))
+            item: Item = from_protobuf.span(SpanMessage.FromString(raw), shared)
         else:
-            out.keep(from_protobuf.log(LogRecord.FromString(raw), shared))
+            item = from_protobuf.log(LogRecord.FromString(raw), shared)
     except DecodeError:
         out.quarantine(raw, _refusal("The item"), shared)
     except Problem as problem:
         out.quarantine(raw, problem, shared)
+    else:
+        out.keep(item)
 
 
 def _count(data: bytes, levels: int) -> int:
@@ -296,14 +300,13 @@ def _json_part(part: msgspec.Raw, resource: from_json.JResource | None, schema_u
 
 def _json_item(raw: bytes, shared: Context, out: _Collector) -> None:
     try:
-        if out.signal == SPAN:
-            out.keep(from_json.span(_decode_span(raw), shared))
-        else:
-            out.keep(from_json.log(_decode_log(raw), shared))
+        item: Item = from_json.span(_decode_span(raw), shared) if out.signal == SPAN else from_json.log(_decode_log(raw), shared)
     except _BAD as error:
         out.quarantine(raw, Problem("item_undecodable", f"The item cannot be decoded: {error}."), shared)
     except Problem as problem:
         out.quarantine(raw, problem, shared)
+    else:
+        out.keep(item)
 
 
 class _CountPart(msgspec.Struct, rename="camel"):

@@ -111,7 +111,7 @@ CASES: Final = (
     Case(71, "the database is away", "503, UNAVAILABLE: never 500, never 200"),
     Case(72, "the disk is full", "503, UNAVAILABLE, to be repeated"),
     Case(73, "an error that nobody foresaw", "503, UNAVAILABLE; nothing is stored, the log has an error"),
-    Case(74, "more than a quota", "429 with a short Retry-After, losses are counted", pending="quotas are not built"),
+    Case(74, "more than a quota", "429 with a short Retry-After, losses are counted", choice="gRPC: RESOURCE_EXHAUSTED with RetryInfo"),
     # once and durable
     Case(75, "the same batch again", "200, nothing is stored twice"),
     Case(76, "committed, and the connection was cut before the answer; sent again", "200, stored once"),

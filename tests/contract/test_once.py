@@ -226,6 +226,6 @@ def make_a_mistake(receivers: Receivers, way: Way, odd: str, events: Count) -> N
     assert events() == before
     lines = [json.loads(line) for line in log.read_bytes()[told:].splitlines()]
     (alarm,) = (line for line in lines if line["level"] == "error")
-    assert (alarm["event"], alarm["error"]) == ("ingest.internal", "ValueError")
+    assert (alarm["event"], alarm["error_kind"]) == ("ingest.internal", "ValueError")
     assert "eon" not in json.dumps(alarm)  # what an error says may be stored content
     assert ask(receivers, way, body(way, one(way))).receipt

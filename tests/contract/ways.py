@@ -93,7 +93,7 @@ def _grpc(answer: transports.GrpcAnswer, way: Way) -> Reply:
         code, _, message = answer.message.partition(": ")
         if code in CODES:  # else it is grpcio's own
             assert CODES[code].grpc == answer.code.value[0]
-            assert (transports.retry_seconds(answer) in (1, 2, 3)) == (answer.code is grpc.StatusCode.UNAVAILABLE)
+            assert (transports.retry_seconds(answer) in (1, 2, 3)) == (CODES[code].http in (429, 503))
         return Reply(code, 0, 0, message, answer.receipt)
     rejected, message = said(way, answer.body)
     return Reply("", 0, rejected, message, answer.receipt)

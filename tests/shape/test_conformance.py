@@ -12,7 +12,7 @@ from tests.contract.cases import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reference/otlp-conformance.md"
-NOT_YET = {74}  # what waits for something to be built; every other case is tested
+NOT_YET: set[int] = set()  # what waits for something to be built; every other case is tested
 
 
 def lines() -> dict[int, str]:
