@@ -251,8 +251,8 @@ def _near(
 
     A set of tens of thousands took 30 to 80 ms to be made where twenty of its sessions are found among the first forty.
     """
-    within = {name: value for name, value in given.items() if name in ("from", "to")}
-    ledger = _behind(given, matching(scope, within, zone)).order_by("-sort_at", "-key").values_list("sort_at", flat=True)
+    until = {"to": given["to"]} if given.get("to") else {}
+    ledger = _behind(given, matching(scope, until, zone)).order_by("-sort_at", "-key").values_list("sort_at", flat=True)
     last = list(ledger[_NEAREST : _NEAREST + 1])
     rows = _behind(given, matching(scope, given, zone, content=content, known=known, one_by_one=True))
     found = _newest(rows.filter(sort_at__gte=last[0]) if last else rows, count)
