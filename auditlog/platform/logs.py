@@ -1,8 +1,8 @@
 """Owns the form of a log line: one JSON object with a constant event name, identifiers as fields, never stored content.
 
 logger.info("job.done", extra={"job": 7})  →  {"at": "…", "level": "info", "logger": "auditlog.jobs", "event": "job.done", "job": 7}
-docs/reference/logs.md lists every event. Of an error its kind and its place in the code are written, never its text: it may quote content.
-What a library logs is written as its template and its place in that library's code, for the same reason.
+docs/reference/logs.md lists every event. Of an error its kind and its place in the code are written, never its text, which may quote
+content; but one of settings says what to do. What a library logs is written as its template and its place in that library's code.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry import trace
+
+from auditlog import conf
 
 LIBRARY: Final = "library.logged"
 _OURS: Final = ("auditlog", "agents_app")
@@ -65,8 +67,10 @@ def _value(value: Any) -> object:
 
 
 def described(error: BaseException) -> dict[str, object]:
-    """An error without its text: its kind, where it was raised, outermost call first, what PostgreSQL calls it, and what caused it."""
+    """Its kind, where it was raised, outermost call first, what PostgreSQL calls it, and what caused it. Its text only of a setting."""
     found: dict[str, object] = {"kind": type(error).__name__, "stack": _stack(error.__traceback__)}
+    if isinstance(error, conf.SettingError):
+        found["message"] = str(error)  # of a setting or a file of the service: written here, for the operator, and of no content
     if isinstance(code := getattr(error, "sqlstate", None), str):
         found["sqlstate"] = code
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
