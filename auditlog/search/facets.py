@@ -17,7 +17,7 @@ from auditlog.search import sessions
 from auditlog.search.parameters import PAGED, Parameter, only
 from auditlog.search.scope import Scope
 
-MOST: Final = 3_000  # sessions that are looked at, the newest: more take longer than a page may
+MOST: Final = 2_000  # sessions that are looked at, the newest: more take longer than a page may
 TOP: Final = 8  # values of each facet
 FACETS: Final = ("agent", "customer_id", "tool", "outcome", "verdict", "finding")  # each the name of the filter that it leads to
 _NUL: Final = "\u2400"  # what stands for a NUL in a name that is only shown
