@@ -1,4 +1,4 @@
-"""Owns how the service's own telemetry is marked, so that no receiver of its kind stores, counts or traces it.
+"""Owns how the service's own telemetry is marked, so that no receiver of its kind stores it, or counts or traces what comes straight.
 
 Stored, each export would be a request that is traced, whose trace is exported: a store that fills itself.
 """

@@ -1,7 +1,8 @@
-"""Owns how much of a process the requests of one project may take, in number and in bytes, so that there is always room for another's.
+"""Owns how much of a process the requests of one project may take, in number and in bytes, so that there is room for another's.
 
-With k projects inside, each may have one part of k + 1 of what there is: whoever comes next finds a part free, and alone a project has
-half. What is more is refused at once and for a second, which an exporter's patience survives; it is never made to wait for others.
+A project may have as much as is left when it has that: alone half, the next one half of the rest, and so on, so that whoever comes next
+finds something free until bodies of the largest size have filled it. What is more is refused at once and for a second, which an exporter's
+patience survives; it is never made to wait for others.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from auditlog.errors import Problem
 class Gate:
     """Of one process. Asked from any thread.
 
-    most: requests inside at once. room: bytes of their bodies. largest: bytes that any project may have, whatever its part is.
+    most: requests inside at once. room: bytes of their bodies.
     """
 
-    def __init__(self, most: int, room: int, largest: int) -> None:
+    def __init__(self, most: int, room: int) -> None:
         self.most: Final = most
         self.room: Final = room
-        self.largest: Final = largest
         self.changed: Final = threading.Condition()
         self.inside: Final[dict[int, _Held]] = {}
         self.held = 0
@@ -31,8 +31,7 @@ class Gate:
         with self.changed:
             mine = self.inside.get(project) or _Held()
             count = sum(held.requests for held in self.inside.values())
-            others = len(self.inside) - (project in self.inside)
-            if count >= self.most or mine.requests >= max(1, self.most // (others + 2)):
+            if count >= self.most or mine.requests >= max(1, self.most - count):
                 raise Problem("overloaded", "The project has as many requests under way as it may have at once; send the batch again.")
             mine.requests += 1
             self.inside[project] = mine
@@ -80,8 +79,7 @@ class Place:
 
     def _fits(self, more: int) -> bool:
         gate = self._gate
-        part = max(gate.largest, gate.room // (len(gate.inside) + 1))
-        return gate.held + more <= gate.room and gate.inside[self.project].size + more <= part
+        return gate.inside[self.project].size + more <= gate.room - gate.held
 
     def _set(self, size: int) -> None:
         gate = self._gate

@@ -16,6 +16,7 @@ from auditlog.item import SPAN
 
 MOST_ITEMS: Final = 100_000  # spans, log records or events
 MOST_VALUES: Final = 2_500_000  # protobuf: messages in items; JSON: commas and opening brackets outside of texts
+MOST_FIELDS: Final = 5_000_000  # of protobuf that are walked: scalars and unknown ones hold no memory, but each costs 0.3 µs of Python
 _LEAST: Final = 2  # bytes of a message or value, with what introduces or separates it
 
 
@@ -62,66 +63,78 @@ def protobuf(body: bytes, signal: int) -> None:
     if len(body) <= _LEAST * MOST_ITEMS:
         return
     found: list[tuple[int, int]] = []  # size and place of each item
-    count = _walk(body, 0, len(body), _REQUEST, MOST_VALUES, found)
+    walk = _Walk(body)
+    count = walk.count(0, len(body), _REQUEST, MOST_VALUES, found)
     items(len(found))
     possible = sum(size for size, _ in found) // _LEAST
     if count + possible > MOST_VALUES:
         found.sort(reverse=True)
         for size, at in found:
-            count += _walk(body, at, at + size, _SPAN if signal == SPAN else _LOG, MOST_VALUES - count, [])
+            count += walk.count(at, at + size, _SPAN if signal == SPAN else _LOG, MOST_VALUES - count, [])
             possible -= size // _LEAST
             if count > MOST_VALUES or count + possible <= MOST_VALUES:
                 break
     values(count)
 
 
-def _walk(body: bytes, at: int, end: int, fields: _Fields, most: int, found: list[tuple[int, int]]) -> int:
-    """How many messages there are in body[at:end], until they are more than `most`; items are noted in `found`, and not entered.
+class _Walk:
+    """Over one body; what all its parts took together is bounded, too."""
 
-    Every field is gone to as the runtime does, in the same order; a message that is broken ends there, and its neighbours are walked,
-    because they are decoded when the request is salvaged.
-    """
-    count = 0
-    outer: list[tuple[int, _Fields]] = []
-    while True:
-        try:
-            while at < end:
-                tag = body[at]
-                at += 1
-                if tag >= 0x80:
-                    tag, at = _varint(body, at - 1)
-                wire = tag & 7
-                if wire == 2:
-                    size = body[at]
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._left = MOST_FIELDS
+
+    def count(self, at: int, end: int, fields: _Fields, most: int, found: list[tuple[int, int]]) -> int:
+        """How many messages there are in body[at:end], until they are more than `most`; items are noted in `found`, and not entered.
+
+        Every field is gone to as the runtime does, in the same order; a message that is broken ends there, and its neighbours are walked,
+        because they are decoded when the request is salvaged. Raises TooMany.
+        """
+        body, left, count = self._body, self._left, 0
+        outer: list[tuple[int, _Fields]] = []
+        while True:
+            try:
+                while at < end:
+                    left -= 1
+                    if left < 0:
+                        values(MOST_VALUES + 1)
+                    tag = body[at]
                     at += 1
-                    if size >= 0x80:
-                        size, at = _varint(body, at - 1)
-                    inner = fields.get(tag)
-                    if inner is None:
-                        at += size
-                    elif inner is _ITEM:
-                        found.append((min(size, end - at), at))
-                        at += size
-                        if len(found) > MOST_ITEMS:
-                            return count
+                    if tag >= 0x80:
+                        tag, at = _varint(body, at - 1)
+                    wire = tag & 7
+                    if wire == 2:
+                        size = body[at]
+                        at += 1
+                        if size >= 0x80:
+                            size, at = _varint(body, at - 1)
+                        inner = fields.get(tag)
+                        if inner is None:
+                            at += size
+                        elif inner is _ITEM:
+                            found.append((min(size, end - at), at))
+                            at += size
+                            if len(found) > MOST_ITEMS:
+                                return count
+                        else:
+                            count += 1
+                            if count > most:
+                                return count
+                            outer.append((end, fields))
+                            end, fields = min(at + size, end), inner
+                    elif wire == 0:
+                        _, at = _varint(body, at)
+                    elif wire in _FIXED:
+                        at += _FIXED[wire]
                     else:
-                        count += 1
-                        if count > most:
-                            return count
-                        outer.append((end, fields))
-                        end, fields = min(at + size, end), inner
-                elif wire == 0:
-                    _, at = _varint(body, at)
-                elif wire in _FIXED:
-                    at += _FIXED[wire]
-                else:
-                    raise _Broken
-        except (IndexError, _Broken):
-            pass
-        if not outer:
-            return count
-        at = end
-        end, fields = outer.pop()
+                        raise _Broken
+            except (IndexError, _Broken):
+                pass
+            if not outer:
+                self._left = left
+                return count
+            at = end
+            end, fields = outer.pop()
 
 
 # Bytes by wire type. 3 and 4 are brackets around fields, which are walked as if they were not there.

@@ -55,7 +55,7 @@ class Exporter:
     def __init__(self, keys: Keys, limit: int) -> None:
         self._keys = keys
         self._limit = limit
-        self._gate = Gate(CALLS, limit * _HELD_MESSAGES, limit)
+        self._gate = Gate(CALLS, limit * _HELD_MESSAGES)
         self._quotas = Quotas()
         self._arriving = Arriving(float(conf.get("AUDITLOG_BODY_TIMEOUT")))
         self._work = work.Work()

@@ -28,7 +28,7 @@ class Ingest:
         self._headers = headers  # of every answer, beside its own
         self._limit = int(conf.get("AUDITLOG_MAX_BODY"))
         self._body_timeout = float(conf.get("AUDITLOG_BODY_TIMEOUT"))
-        self._gate = Gate(_REQUESTS, self._limit * _HELD_BODIES, self._limit)
+        self._gate = Gate(_REQUESTS, self._limit * _HELD_BODIES)
         self._quotas = Quotas()
         self._work = work.Work()
 

@@ -1,7 +1,7 @@
 """Owns how much one key may store a second: what it stored is paid off at the rate of its quota, and until then it is refused.
 
 Counted in the memory of each process, so a key is never refused below its quota, and with several processes it may store as many times as
-much; that protects the service from one sender, and is no bill. What was refused is not counted: only what was stored is.
+much; that protects the service from one sender, and is no bill. What was refused is not counted: only what was acknowledged is.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Quotas:
         for unit, rate in self._rates.items():
             wait = self._paid_off.get((key_id, unit), now) - now
             if wait > 0:
-                seconds = min(math.ceil(wait), _LONGEST)
+                seconds = math.ceil(wait)
                 raise Problem(
                     "quota_exceeded",
                     f"The key's quota of {rate} {unit} a second is used up ({_SETTINGS[unit]}); "
                     f"send the batch again in {seconds} s, send less, or ask for a higher quota.",
-                    retry_after=seconds,
+                    retry_after=min(seconds, _LONGEST),
                     detail={"quota": unit, "per_second": rate},
                 )
 

@@ -67,7 +67,7 @@ class Work:
             return future.result(ANSWER_WITHIN)
         except TimeoutError:
             if future.done():
-                raise  # the job's own
+                return future.result()  # it ended just now, or it is the job's own
             future.cancel()
             raise too_slow() from None
 

@@ -84,7 +84,7 @@ def _between(amounts: QuerySet[Any], given: dict[str, str]) -> QuerySet[Any]:
     return amounts
 
 
-def joined(given: dict[str, str]) -> bool:
+def several(given: dict[str, str]) -> bool:
     """Whether more than an amount, or more than a value, is asked of one call."""
     asked = {name for name, value in given.items() if value}
     return not (asked <= {"amount_min", "amount_max"} or asked == {"value"})
@@ -95,7 +95,7 @@ def sessions_of(scope: Scope, given: dict[str, str], began: Q) -> QuerySet[Any]:
 
     An amount or a value asked for alone is looked up without the actions: joined to them it took twice as long.
     """
-    if joined(given):
+    if several(given):
         return matching(scope, given, began).filter(began).values("session_key")
     if given.get("value"):
         return scope.of(ActionValue).filter(began, digest__in=value_digests(scope.project_id, given["value"])).values("session_key")

@@ -83,7 +83,7 @@ class SessionFilters(IdentityFilters):
             return rows  # all of them are applied once, together
         asked = {one: self.data[one] for one in (*actions.OF_ONE_CALL, "tool") if self.data.get(one)}
         sessions = actions.sessions_of(self.scope, asked, self._began())
-        if actions.joined(asked):
+        if actions.several(asked):
             # Asked for the first few hundred, the planner takes one condition and tries the other on each, however rare both together are.
             self.known["open"] = True
             return rows.filter(Each(sessions.query)) if self.one_by_one else rows.filter(key__in=sessions)
@@ -197,10 +197,11 @@ def saying(scope: Scope, text: str) -> QuerySet[Any] | None:
 class Page:
     """One page of sessions, newest first."""
 
-    def __init__(self, rows: list[Session], following: str | None, times: Sequence[float] = ()) -> None:
+    def __init__(self, rows: list[Session], following: str | None, times: Sequence[float] = (), ahead: int = 0) -> None:
         self.rows = rows
         self.next = following
-        self.times = times  # of what matches, in seconds since 1970, newest first, as far ahead as was asked
+        self.times = times  # of what matches, in seconds since 1970, newest first
+        self.ahead = ahead  # of how many; where there are as many, older ones may match as well
 
 
 def matching(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bool = True, **how: Any) -> QuerySet[Any]:
@@ -229,11 +230,15 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     if len(newest) > count and ahead > len(newest):
         # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
         # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
+        behind, last = before(newest[-1][0], key=newest[-1][1]), None
         if not few and (known.get("sets") or known.get("open")) and _dense(scope, newest):
             asked = matching(scope, given, zone, content=content, known=known, one_by_one=True)
-        behind = asked.filter(before(newest[-1][0], key=newest[-1][1])).order_by("-sort_at", "-key")
-        times += behind.values_list(_SECONDS, flat=True)[: ahead - len(newest)]
-    return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, times[:ahead])
+            last = _nearest(scope.of(Session).filter(behind))
+        asked = asked.filter(behind, _since(last)).order_by("-sort_at", "-key")
+        times += asked.values_list(_SECONDS, flat=True)[: ahead - len(newest)]
+        if last is not None:
+            ahead = min(ahead, len(times))  # of older ones nothing is said
+    return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, times[:ahead], ahead)
 
 
 def _behind(given: dict[str, str], rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -252,11 +257,21 @@ def _near(
     A set of tens of thousands took 30 to 80 ms to be made where twenty of its sessions are found among the first forty.
     """
     until = {"to": given["to"]} if given.get("to") else {}
-    ledger = _behind(given, matching(scope, until, zone)).order_by("-sort_at", "-key").values_list("sort_at", flat=True)
-    last = list(ledger[_NEAREST : _NEAREST + 1])
+    last = _nearest(_behind(given, matching(scope, until, zone)))
     rows = _behind(given, matching(scope, given, zone, content=content, known=known, one_by_one=True))
-    found = _newest(rows.filter(sort_at__gte=last[0]) if last else rows, count)
-    return found if len(found) == count or not last else None
+    found = _newest(rows.filter(_since(last)), count)
+    return found if len(found) == count or last is None else None
+
+
+def _nearest(ledger: QuerySet[Any]) -> tuple[datetime, str] | None:
+    """The session down to which these are tried one after the other; None: there are not so many."""
+    rows = ledger.order_by("-sort_at", "-key").values_list("sort_at", "key")
+    return next(iter(rows[_NEAREST : _NEAREST + 1]), None)
+
+
+def _since(last: tuple[datetime, str] | None) -> Q:
+    """Sessions down to this one."""
+    return Q() if last is None else Q(sort_at__gte=last[0]) & (Q(sort_at__gt=last[0]) | Q(key__gte=last[1]))
 
 
 def _newest(rows: QuerySet[Any], count: int) -> list[tuple[datetime, str]]:

@@ -67,9 +67,7 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
         return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
     if found.rows:
         access.record("search", filters=found.given, sessions=[row.key for row in found.page.rows])
-    context = (
-        _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times, looked_at(found.given))) | found.counts
-    )
+    context = _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times, found.page.ahead)) | found.counts
     if not partial:
         context |= saved.menu(access)
     status = found.problem.kind.http if found.problem else 200

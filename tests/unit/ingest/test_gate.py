@@ -34,18 +34,19 @@ def full(gate: Gate, project: int) -> list[Place]:
 
 
 def test_each_project_leaves_a_part_of_the_requests_to_whoever_comes_next() -> None:
-    gate = Gate(12, 100, 100)
+    gate = Gate(12, 100)
     first = full(gate, 1)
     second = full(gate, 2)
     third = full(gate, 3)
-    assert (len(first), len(second), len(third)) == (6, 4, 2)
+    assert (len(first), len(second), len(third)) == (6, 3, 2)
+    assert len(full(gate, 4)) == 1  # however many there are: nobody took the last one for a second request
     for place in first:
         place.leave()
-    assert len(full(gate, 1)) == 3  # of four parts three are for those inside
+    assert len(full(gate, 1)) == 3
 
 
 def test_a_project_holds_half_of_the_bytes_and_leaves_the_rest() -> None:
-    gate = Gate(100, 8 * MIB, MIB)
+    gate = Gate(100, 8 * MIB)
     noisy = [gate.enter(1) for _ in range(8)]
     for place in noisy[:4]:
         place.hold(MIB)
@@ -54,16 +55,18 @@ def test_a_project_holds_half_of_the_bytes_and_leaves_the_rest() -> None:
     gate.enter(2).hold(MIB)
 
 
-def test_a_project_may_always_hold_one_body_of_the_largest_size_while_there_is_room() -> None:
-    gate = Gate(100, 4 * MIB, MIB)
-    for project in range(4):
+def test_whoever_comes_next_may_hold_what_is_free() -> None:
+    gate = Gate(100, 4 * MIB)
+    for project in range(3):
         gate.enter(project).hold(MIB)
+    gate.enter(3).hold(MIB - 10)
+    gate.enter(4).hold(10)
     with pytest.raises(Problem, match="as many bytes"):
-        gate.enter(4).hold(MIB)
+        gate.enter(5).hold(1)
 
 
 def test_who_leaves_makes_room_and_who_waits_gets_it() -> None:
-    gate = Gate(100, 2 * MIB, MIB)
+    gate = Gate(100, 2 * MIB)
     first, second = gate.enter(1), gate.enter(1)
     first.hold(MIB)
     got = threading.Event()
@@ -86,7 +89,7 @@ def test_who_leaves_makes_room_and_who_waits_gets_it() -> None:
 
 
 def test_projects_take_turns_at_the_threads() -> None:
-    work, gate = Work(1, "turns"), Gate(1000, 1, 1)
+    work, gate = Work(1, "turns"), Gate(1000, 1)
     busy = threading.Event()
     order: list[int] = []
 
@@ -107,7 +110,7 @@ class Body:
 
 
 def test_a_job_that_nobody_waits_for_any_more_lets_go_of_its_body_before_a_thread_is_free() -> None:
-    work, gate = Work(1, "cancelled"), Gate(1000, 1, 1)
+    work, gate = Work(1, "cancelled"), Gate(1000, 1)
     busy = threading.Event()
     first = work.submit(lambda _: busy.wait(30), gate.enter(1))
     body = Body()
@@ -124,7 +127,7 @@ def test_a_job_that_nobody_waits_for_any_more_lets_go_of_its_body_before_a_threa
 
 
 def test_a_job_that_fails_tells_who_waits_and_leaves() -> None:
-    work, gate = Work(1, "fails"), Gate(1000, 1, 1)
+    work, gate = Work(1, "fails"), Gate(1000, 1)
 
     def job(_: Any) -> None:
         raise Problem("store_unavailable", "no")
