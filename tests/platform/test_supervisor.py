@@ -128,6 +128,21 @@ def test_postgresql_that_dies_is_started_again_with_its_data(service: Start, tmp
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
 
 
+def test_postgresql_that_cannot_start_is_tried_until_it_can(service: Start, tmp_path: Path) -> None:
+    child = service("impatient")
+    server, control = Embedded(tmp_path), tmp_path / "postgres" / "global" / "pg_control"
+    control.rename(tmp_path / "pg_control")
+    os.kill(int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    assert child.stderr
+    tried = 0
+    while tried < 4:  # more often than a process that never served
+        line = child.stderr.readline()
+        assert line, "it has given up"
+        tried += line == "Trying again.\n"
+    (tmp_path / "pg_control").rename(control)
+    eventually(server.answers)
+
+
 def test_postgresql_does_not_survive_a_supervisor_that_is_killed_and_starts_again_with_its_data(service: Start, tmp_path: Path) -> None:
     child = service("postgres")
     server = Embedded(tmp_path)
