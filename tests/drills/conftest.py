@@ -1,8 +1,8 @@
-"""Owns how drills are run: on one service, or, `--unprotected`, each on a service from which its protection was taken and where it must fail.
+"""Owns how drills are run: all on one service, or each on a service from which its protection was taken, where it must fail.
 
-    pytest tests/drills                 what `make test` runs
-    pytest tests/drills --long          `make drill`: the drills that take long, too
-    pytest tests/drills --unprotected   each with its protection removed; passes where that is seen, and prints what was seen
+pytest tests/drills                 what `make test` runs
+pytest tests/drills --long          `make drill`: the drills that take long, too
+pytest tests/drills --unprotected   each with its protection removed; passes where that is seen, and prints what was seen
 """
 
 from __future__ import annotations
@@ -71,12 +71,24 @@ def scope(fixture_name: str, config: pytest.Config) -> Any:
 
 
 @pytest.fixture(scope=scope)
-def stand(request: pytest.FixtureRequest) -> Iterator[Stand]:
+def removed(request: pytest.FixtureRequest) -> str:
+    """The protection that is taken away; "" where drills are run as they are meant."""
+    return DRILLS[request.node.get_closest_marker("drill").args[0]].removed if unprotected(request.config) else ""
+
+
+@pytest.fixture(scope=scope)
+def stand(removed: str) -> Iterator[Stand]:
     """The service that drills are made on. Unprotected, one for each: what has no protection does not recover."""
-    removed = ""
-    if unprotected(request.config):
-        (mark,) = request.node.iter_markers("drill")
-        removed = DRILLS[mark.args[0]].removed
+    stand = Stand(removed)
+    try:
+        yield stand.start()
+    finally:
+        stand.service.remove()
+
+
+@pytest.fixture
+def own(removed: str) -> Iterator[Stand]:
+    """A service for this drill alone, which does not live through it."""
     stand = Stand(removed)
     try:
         yield stand.start()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -40,7 +40,7 @@ class Ledger:
         with self._lock:
             self.sent |= digests
 
-    def told(self, answer: str, spans: Mapping[bytes, Any] = {}, receipt: Receipt | None = None) -> None:  # noqa: B006, never written to
+    def told(self, answer: str, spans: Iterable[bytes] = (), receipt: Receipt | None = None) -> None:
         """An answer; `spans` are those that it acknowledged."""
         with self._lock:
             self.answers[answer] += 1

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import psutil
 import psycopg
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -101,6 +102,8 @@ class Stand:
         supervisor.send_signal(signal.SIGSTOP)
         try:
             os.kill(postmaster, signal.SIGINT)
+            while psutil.Process(postmaster).status() != psutil.STATUS_ZOMBIE:  # nobody is awake to take note of its end
+                time.sleep(0.02)
             yield
         finally:
             supervisor.send_signal(signal.SIGCONT)

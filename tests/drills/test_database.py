@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -24,9 +23,10 @@ drill = pytest.mark.drill
 
 
 def stopped(stand: Stand, seconds: float) -> None:
+    before = Counter(stand.ledger.answers)
     with stand.load(), stand.database_stopped():
         time.sleep(seconds)
-    hold(stand.ledger.answers["503"], "no sender noticed that the database was away")
+    assert sum((stand.ledger.answers - before).values()) > (stand.ledger.answers - before)["200"], "nobody noticed that it was away"
     stand.check()
 
 
@@ -85,7 +85,8 @@ def test_a_connection_that_is_cut_between_commit_and_answer_costs_only_a_resend(
             head = raw_head("/v1/traces", stand.key, f"Content-Length: {len(one.body)}")
             with socket.create_connection(("127.0.0.1", door.port), timeout=30) as client:
                 client.sendall(head + one.body)
-                eventually(lambda before=before: stand.execute("SELECT count(*) FROM batch") != before)  # committed, and the sender does not know
+                # until it is committed; the sender does not know
+                eventually(lambda before=before: stand.execute("SELECT count(*) FROM batch") != before)
                 door.shut()
             door.open()
             stand.deliver(one, door.port)
@@ -136,7 +137,7 @@ def test_while_the_disk_of_events_is_full_senders_are_told_503_and_afterwards_al
             filler = fill(small_disk)
             try:
                 eventually(lambda: (stand.ledger.answers - before)["503"] + (stand.ledger.answers - before)["500"] > 5)
-                assert stand.service.get("/api/v1/status")["events"]  # what needs no record of who saw it can be read
+                assert "events" in stand.service.get("/api/v1/status")  # what needs no record of who saw it can be read
             finally:
                 filler.unlink()
         stand.check()

@@ -1,4 +1,4 @@
-"""Owns the drills of evidence that somebody changes behind the service, of periods that have no partition, and of transactions left open."""
+"""Owns the drills of evidence that somebody changes, of a period that has no partition, and of a transaction that is left open."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def test_a_period_without_a_partition_gets_one_from_its_first_batch(stand: Stand
         "SELECT 'drill', 'drill', secret_wrapped, 7, 'day', now() FROM project LIMIT 1 RETURNING id"
     )
     stand.execute(
-        "INSERT INTO api_key (public_id, project_id, name, scopes, secret_digest, created_at) VALUES (%s, %s, 'drill', '{ingest}', %s, now())",
+        "INSERT INTO api_key (public_id, project_id, name, scopes, secret_digest, created_at) "
+        "VALUES (%s, %s, 'drill', '{ingest}', %s, now())",
         made.public_id, project[0], made.digest,
     )  # fmt: skip
     assert stand.execute("SELECT count(*) FROM bucket WHERE class_no = 7") == [(0,)]
@@ -104,10 +105,10 @@ def test_while_a_transaction_is_open_the_pass_waits_and_says_so_and_then_misses_
         holding.execute("SELECT pg_advisory_lock(4711)")
         holding.commit()  # the lock stays with the session, and no transaction of ours holds the pass back
         late = batch()
-        wait = "IF NEW.protocol = 4 OR EXISTS (SELECT FROM event WHERE batch_no = NEW.batch_no AND span_id = '\\x%s') THEN " % min(late.spans).hex()
-        with stand.trigger(wait + "PERFORM pg_advisory_xact_lock_shared(4711); END IF;"):
+        its = f"EXISTS (SELECT FROM event WHERE batch_no = NEW.batch_no AND span_id = '\\x{min(late.spans).hex()}')"
+        with stand.trigger(f"IF {its} THEN PERFORM pg_advisory_xact_lock_shared(4711); END IF;"):
             answer = pool.submit(stand.send, late)
-            eventually(lambda: stand.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted") == [(1,)])
+            eventually(lambda: stand.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"))
             for _ in range(5):
                 stand.deliver(batch())
             time.sleep(1.0)  # several turns of the pass

@@ -128,7 +128,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_while_everything_is_killed(stan
         exporter.shutdown()
     ended = time.monotonic()
     found = stand.examine()
-    told(f"{sum(killed.values())} of {ROUNDS} kills ({killed}) in {ended - began:.0f} s, examined in {time.monotonic() - ended:.0f} s: {found}")
+    seconds = f"{ended - began:.0f} s and {time.monotonic() - ended:.0f} s for examining all"
+    told(f"rounds {ROUNDS}, killed {sum(killed.values())}, {found}; {seconds}; {killed}")
     assert sum(killed.values()) >= ROUNDS * 0.8, killed
     assert len(stand.ledger.acknowledged) - before > 50 * ROUNDS, "too little was sent for the kills to mean anything"
     stand.judge(found, rebuild=True)

@@ -103,15 +103,36 @@ def revocation() -> None:
 
 
 def restart() -> None:
-    """PostgreSQL is started once."""
-    from auditlog.platform.supervisor import Supervisor
+    """PostgreSQL that does not start three times is given up."""
+    from auditlog.platform.embedded import Embedded, PostgresError
+    from auditlog.platform.supervisor import Stop
 
-    Supervisor._tend_postgres = lambda self: None  # type: ignore[method-assign]
+    start = Embedded.start
+    failures: list[PostgresError] = []
+
+    def limited(self: Embedded) -> bool:
+        try:
+            return start(self)
+        except PostgresError as error:
+            failures.append(error)
+            if len(failures) >= 3:
+                raise Stop("PostgreSQL was started in vain three times.") from error
+            raise
+
+    Embedded.start = limited  # type: ignore[method-assign]
+
+
+def warning() -> None:
+    """A COMMIT that succeeds is a success, whatever is said with it."""
+    from auditlog.store.writer import Writer
+
+    Writer._notice = lambda self, said: None  # type: ignore[method-assign]
 
 
 PROTECTIONS = {
     "flush": flush, "commit first": commit_first, "503": unavailable, "retry": retry, "time-out": time_out, "horizon": horizon,
     "partition": partition, "limit": limit, "revocation": revocation, "restart": restart,
+    "warning": warning,
 }  # fmt: skip
 
 if os.environ.get("DRILL_WITHOUT") in PROTECTIONS:
