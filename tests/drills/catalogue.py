@@ -181,10 +181,12 @@ def tests() -> dict[str, Test]:
     found = {}
     for path in sorted(HERE.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) in ("drill", "pytest.mark.drill"):
                     name = ast.literal_eval(mark.args[0])
-                    found[name] = Test(path.name, node.name, any(keyword.arg == "long" for keyword in mark.keywords))  # type: ignore[union-attr]
+                    found[name] = Test(path.name, node.name, any(keyword.arg == "long" for keyword in mark.keywords))
     return found
 
 

@@ -73,7 +73,7 @@ def examine(conn: psycopg.Connection[Any], secrets: Secrets, ledger: Ledger) -> 
         strangers=len(stored.keys() - ledger.sent.keys()),
         altered=altered,
         contradictions=sum(len(check_batch(conn, number, secrets)) for number in numbers),
-        receipts=sum(batches.get(one.batch) != (one.root, one.count, False) for one in ledger.receipts),
+        receipts=sum(batches.get(one.batch) != (one.root, one.events, False) for one in ledger.receipts),
         unseen=unseen(conn),
     )
 

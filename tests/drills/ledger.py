@@ -21,7 +21,7 @@ def digest(attributes: Mapping[str, Any]) -> bytes:
 class Receipt(NamedTuple):
     batch: int
     root: str
-    count: int
+    events: int
 
 
 class Ledger:

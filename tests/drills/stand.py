@@ -56,11 +56,13 @@ class Stand:
     def __init__(self, without: str = "") -> None:
         self.without = without
         self.ledger = Ledger()
-        self.service = Service(**unprotected.environment(without))
+        self.service = Service()
+        self.service.env |= unprotected.environment(without)
 
     def start(self) -> Stand:
         self.service.start()
         self.key = self.service.first_run["ingest_key"]
+        self.url = (self.service.data / "database-url").read_text().strip()  # the same over restarts
         for statement in unprotected.STATEMENTS.get(self.without, ()):
             self.execute(statement)
         return self
@@ -69,12 +71,8 @@ class Stand:
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as conn:
-            cursor = conn.execute(statement, values or None)  # type: ignore[call-overload]
+            cursor = conn.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
-
-    @property
-    def url(self) -> str:
-        return (self.service.data / "database-url").read_text().strip()
 
     def secrets(self, conn: psycopg.Connection[Any]) -> Secrets:
         key = (self.service.data / "master.key").read_bytes()

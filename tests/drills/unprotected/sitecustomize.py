@@ -62,7 +62,7 @@ def time_out() -> None:
     from auditlog.store.connect import connect
 
     work.ANSWER_WITHIN = 3600.0  # type: ignore[misc]
-    work.writer_connection = lambda: connect("ingest")
+    work.writer_connection = lambda: connect("ingest")  # type: ignore[attr-defined]
 
 
 def horizon() -> None:
