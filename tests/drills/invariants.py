@@ -92,5 +92,5 @@ def rebuilt_is_equal(service: Service) -> None:
     """Derived data computed again from evidence, beside what is there, and compared in every table."""
     command = [sys.executable, str(ROOT / "manage.py"), "rebuild", "--check"]
     env = service.env | {"DATABASE_URL": (service.data / "database-url").read_text().strip()}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
     hold(done.returncode == 0, f"rebuild --check: {done.stdout.strip()} {done.stderr.strip()}")

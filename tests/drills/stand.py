@@ -20,7 +20,7 @@ from auditlog import secrets as master
 from auditlog.store.reader import Secrets
 from tests.contract import transports
 from tests.drills import unprotected
-from tests.drills.invariants import Findings, everything_holds, examine, hold, rebuilt_is_equal, unseen
+from tests.drills.invariants import Broken, Findings, everything_holds, examine, hold, rebuilt_is_equal, unseen
 from tests.drills.ledger import Ledger, Receipt
 from tests.service import Service
 
@@ -142,10 +142,15 @@ class Stand:
         """Senders at work meanwhile, half of them at the port of OTLP, half at the web's. At the end everything is acknowledged."""
         enough = threading.Event()
 
+        failed: list[Broken] = []
+
         def work(port: int) -> None:
-            while not enough.is_set():
-                self.deliver(make(), port)
-                time.sleep(0.03)
+            try:
+                while not enough.is_set():
+                    self.deliver(make(), port)
+                    time.sleep(0.03)
+            except Broken as error:
+                failed.append(error)
 
         ports = [(self.service.otlp, self.service.http)[number % 2] for number in range(senders)]
         threads = [threading.Thread(target=work, args=(port,), daemon=True) for port in ports]
@@ -153,11 +158,15 @@ class Stand:
             thread.start()
         try:
             yield
-        finally:
-            enough.set()
-            for thread in threads:
-                thread.join(150)
+        except BaseException:
+            enough.set()  # what failed is said at once; nobody waits for senders who may never be told success
+            raise
+        enough.set()
+        for thread in threads:
+            thread.join(150)
         hold(not any(thread.is_alive() for thread in threads), "a sender was never told success")
+        if failed:
+            raise failed[0]
 
     # -- what must hold
 
