@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,11 +135,14 @@ def test_postgresql_that_cannot_start_is_tried_until_it_can(service: Start, tmp_
     control.rename(tmp_path / "pg_control")
     os.kill(int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
     assert child.stderr
+    patience = threading.Timer(30, child.kill)
+    patience.start()
     tried = 0
     while tried < 4:  # more often than a process that never served
         line = child.stderr.readline()
         assert line, "it has given up"
         tried += line == "Trying again.\n"
+    patience.cancel()
     (tmp_path / "pg_control").rename(control)
     eventually(server.answers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.drills.catalogue import DRILLS, PAGE, tests, with_table
+from tests.drills.catalogue import DRILLS, PAGE, drilled, with_table
 from tests.drills.unprotected import STATEMENTS
 from tests.drills.unprotected.sitecustomize import PROTECTIONS
 
@@ -10,7 +10,7 @@ IN_THE_DRILL = {"digests", "checksums", "synchronous standby"}  # taken away by 
 
 
 def test_every_drill_has_a_test_and_every_test_is_in_the_table() -> None:
-    assert tests().keys() == DRILLS.keys()
+    assert drilled().keys() == DRILLS.keys()
 
 
 def test_every_protection_can_be_taken_away_and_what_was_seen_then_is_a_number() -> None:
