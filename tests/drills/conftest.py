@@ -37,11 +37,13 @@ def drill_of(item: pytest.Item) -> pytest.Mark | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        mark = drill_of(item)
-        if mark is not None and mark.kwargs.get("long") and not config.getoption("--long", default=False):
-            item.add_marker(pytest.mark.skip(reason="takes long: make drill"))
-        if unprotected(config) and mark is not None:
+    drills = [(item, mark) for item in items if (mark := drill_of(item)) is not None]
+    if not config.getoption("--long", default=False):
+        long = [item for item, mark in drills if mark.kwargs.get("long")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
+    if unprotected(config):
+        for item, _ in drills:
             item.add_marker(pytest.mark.xfail(raises=Broken, strict=True))
 
 
