@@ -161,7 +161,7 @@ NOT_YET: Final[dict[str, str]] = {
     "a hold is placed during a purge; a purge is killed in the middle": "there is neither hold nor purge yet",
     "the broker is lost or a worker is killed in the middle of an export": "there are no exports yet; that a job survives both is a test "
     "of [tests/platform/test_jobs.py](../../tests/platform/test_jobs.py)",
-    "an old backup is restored": "receipts that senders hold contradict it (every drill compares them); without one nothing does, "
+    "an old backup is restored": "receipts that senders hold contradict it (the drills compare them); without one nothing does, "
     "because no checkpoint is anchored outside yet",
     "loss of power that drops or tears what was written and not flushed": "needs a file system that forgets (LazyFS, dm-flakey); "
     "\"no flush\" shows that nothing is acknowledged before a flush, not that PostgreSQL's recovery repairs torn pages",
@@ -203,7 +203,7 @@ def table() -> str:
 
 def with_table(text: str) -> str:
     """The page with its table as it is now."""
-    return re.sub(r"(?s)(<!-- drills -->\n).*(\n<!-- /drills -->)", lambda found: f"{found[1]}{table()}{found[2]}", text)
+    return re.sub(r"(?s)(<!-- drills -->\n).*(<!-- /drills -->)", lambda found: f"{found[1]}{table()}\n{found[2]}", text)
 
 
 if __name__ == "__main__":
