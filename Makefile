@@ -8,7 +8,7 @@ JS := tests/javascript
 JS_STAMP := $(JS)/node_modules/.stamp
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make requirements"
 
-.PHONY: help run test lint chromium node requirements bench bench-read conformance drill pictures
+.PHONY: help run test lint chromium node requirements bench bench-read conformance drill drill-unprotected faults pictures
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,11 +36,19 @@ bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and
 conformance: $(STAMP) chromium $(JS_STAMP) ## every conformance case of OTLP, and the page of what was proven
 	@$(BIN)/python -m pytest tests -m conformance -q --conformance-page docs/reference/otlp-conformance.md
 
-drill: $(STAMP) ## twenty rounds of kill -9 under real exporters
-	@DRILL_ROUNDS=20 $(BIN)/python -m pytest tests/drills
+drill: $(STAMP) faults ## every fault of docs/operate/durability.md, made under load; DRILL_ROUNDS=1000 for a thousand kill -9
+	@DRILL_ROUNDS=$${DRILL_ROUNDS:-100} $(BIN)/python -m pytest tests/drills --long
+
+drill-unprotected: $(STAMP) faults ## each drill with its protection taken away: it must fail
+	@$(BIN)/python -m pytest tests/drills --long --unprotected
 
 pictures: $(STAMP) chromium ## a picture of every page, light and dark, wide and narrow, in var/pictures
 	@$(BIN)/python -m tests.browser.pictures $(ARGS)
+
+faults: ## what some drills need: as root it is installed, else they are skipped
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v strace && command -v faketime; } >/dev/null; then \
+	  echo "Installing strace and faketime for the drills ..."; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends strace faketime; } >/dev/null; fi
 
 chromium: ## the browser that the tests use
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \

@@ -124,7 +124,6 @@ class Supervisor:
         self.members = [Member(role, logs) for role in roles]
         self._asked = 0
         self._postgres_ours = False
-        self._postgres_failures: deque[float] = deque()
         self._look_again = 0.0
 
     # -- signals
@@ -207,27 +206,24 @@ class Supervisor:
                 member.keep_log_small()
 
     def _tend_postgres(self) -> None:
-        """Starts PostgreSQL again when it is gone: our child, or that of another `make run` whose server we used."""
+        """Starts PostgreSQL again when it is gone: our child, or that of another `make run` whose server we used.
+
+        For as long as it takes: it has served before, and what keeps it from starting (a full disk) may pass.
+        """
         if self.embedded is None:
             return
         if self._postgres_ours:
-            if self.embedded.child is None or (status := self.embedded.child.poll()) is None:
-                return
-            say(f"PostgreSQL ended with {_ended(status)}; starting it again.")
+            child = self.embedded.child  # None: the last start was in vain
+            if child is not None:
+                if (status := child.poll()) is None:
+                    return
+                say(f"PostgreSQL ended with {_ended(status)}; starting it again.")
         elif time.monotonic() < self._look_again or self.embedded.answers():
             return
-        now = time.monotonic()
-        self._postgres_failures.append(now)
-        while now - self._postgres_failures[0] > WINDOW:
-            self._postgres_failures.popleft()
         try:
             self._postgres_ours = self.embedded.start()
         except PostgresError as error:
-            if len(self._postgres_failures) >= STARTS:
-                raise Stop(f"PostgreSQL was started {STARTS} times within a minute in vain. {error}") from error
             say(f"{error}\nTrying again.")
-        else:
-            self._postgres_failures.clear()
 
     # -- stop
 

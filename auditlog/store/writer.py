@@ -101,6 +101,7 @@ class Writer:
         self._known: dict[tuple[int, int, bytes], set[bytes]] = {}  # (project, bucket, prefix): SHA-256 of committed content
         self._known_count = 0
         self._generation: dict[int, int] = {}
+        self._warned = False
 
     def write(self, project: Project, batch: Sequence[Item], *, key_id: int | None, protocol: int, received_at: datetime) -> Written:
         """Stores one request and returns once it is committed. Raises Problem("store_unavailable" or "store_unsafe"): nothing may be
@@ -158,6 +159,7 @@ class Writer:
         if self._conn is None:
             conn = self._connect()
             row = conn.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
+            conn.add_notice_handler(self._notice)
             self._system_id = row[0] if row else 0
             self._conn = conn
             self._look(conn)
@@ -176,6 +178,9 @@ class Writer:
             self.close()
             raise server.refusal(found)
         log.error("store.unsafe_database", extra={"checks": [one.id for one in found]})
+
+    def _notice(self, said: pg.Diagnostic) -> None:
+        self._warned = self._warned or said.severity_nonlocalized == "WARNING"
 
     def _rollback(self) -> None:
         if self._conn is not None:
@@ -207,7 +212,12 @@ class Writer:
             batch_no, project.project_id, key_id, protocol, received_at, self._system_id, count, len(duplicates), root,
             batch_no, bucket.number, len(stored), part_root,
         ))  # fmt: skip
+        self._warned = False
         conn.commit()
+        if self._warned:
+            # A wait for a synchronous standby that somebody cancelled ends so: committed here, and perhaps nowhere else. What asks again
+            # finds duplicates, and its own COMMIT waits for the standby to have them too.
+            raise psycopg.OperationalError("COMMIT has succeeded with a warning")
         # Only now is the content known to be there. Dying here costs a cache, and the client asks again and gets the same answer.
         self._learn(learned)
         referred = sum(len(event.longs) + len(event.shared) for event in fresh)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from auditlog.platform import embedded as server
 from auditlog.platform.embedded import Embedded
 from auditlog.platform.roster import Role
 from auditlog.platform.supervisor import Stop, Supervisor
@@ -51,7 +52,9 @@ def roles(folder: Path, scenario: str) -> list[Role]:
 
 def main() -> int:
     folder, scenario = Path(sys.argv[1]), sys.argv[2]
-    embedded = Embedded(folder) if scenario == "postgres" else None
+    embedded = Embedded(folder) if scenario in ("postgres", "impatient") else None
+    if scenario == "impatient":
+        server.PATIENCE = 0.5  # type: ignore[misc]  # each start in vain ends sooner
     supervisor = Supervisor(embedded, folder, roles(folder, scenario))
     supervisor.listen()
     try:

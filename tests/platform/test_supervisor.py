@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,24 @@ def test_postgresql_that_dies_is_started_again_with_its_data(service: Start, tmp
     eventually(server.answers)
     with psycopg.connect(server.url) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+
+
+def test_postgresql_that_cannot_start_is_tried_until_it_can(service: Start, tmp_path: Path) -> None:
+    child = service("impatient")
+    server, control = Embedded(tmp_path), tmp_path / "postgres" / "global" / "pg_control"
+    control.rename(tmp_path / "pg_control")
+    os.kill(int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    assert child.stderr
+    patience = threading.Timer(30, child.kill)
+    patience.start()
+    tried = 0
+    while tried < 4:  # more often than a process that never served
+        line = child.stderr.readline()
+        assert line, "it has given up"
+        tried += line == "Trying again.\n"
+    patience.cancel()
+    (tmp_path / "pg_control").rename(control)
+    eventually(server.answers)
 
 
 def test_postgresql_does_not_survive_a_supervisor_that_is_killed_and_starts_again_with_its_data(service: Start, tmp_path: Path) -> None:
