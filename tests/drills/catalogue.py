@@ -38,7 +38,7 @@ DRILLS: Final[dict[str, Drill]] = {
         "PostgreSQL is killed under writers",
         "`kill -9` of the postmaster, three times, under six writers",
         "acknowledged ⊆ stored",
-        "each writer's connection insists on `synchronous_commit`",
+        "each transaction of a writer insists on `synchronous_commit`",
         "flush", "`synchronous_commit = off`", "160 of 1,505 acknowledged spans lost, 32 receipts that named nothing",
     ),
     "no flush": Drill(

@@ -21,4 +21,5 @@ def environment(without: str) -> dict[str, str]:
     if not without:
         return {}
     here = Path(__file__).resolve().parent
-    return {VARIABLE: without, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[2])])}
+    allowed = {"AUDITLOG_UNSAFE_DATABASE": "1"}  # a setting that loses data would be refused, which is another protection
+    return allowed | {VARIABLE: without, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[2])])}

@@ -10,9 +10,9 @@ from typing import Any
 
 def flush() -> None:
     """COMMIT returns before anything is on disk."""
-    from auditlog.store import writer
+    from auditlog.store import durability, writer
 
-    writer._FLUSH = "SELECT set_config('synchronous_commit', 'off', false)"  # type: ignore[misc]
+    writer._OPEN = writer._OPEN.replace(durability.FLUSH, "set_config('synchronous_commit', 'off', true)")  # type: ignore[misc]
 
 
 def commit_first() -> None:
@@ -33,7 +33,7 @@ def commit_first() -> None:
             except Exception:  # noqa: BLE001, this is the mistake that the drill must see
                 continue
 
-    def keep(store: Any, caller: Any, found: Any, protocol: int, received_at: Any) -> Any:
+    def keep(store: Any, caller: Any, found: Any, protocol: int, received_at: Any, size: int) -> Any:
         if waiting.empty() and not any(thread.name == "behind" for thread in threading.enumerate()):
             threading.Thread(target=write, name="behind", daemon=True).start()
         waiting.put((caller.project, found.items, {"key_id": caller.key_id, "protocol": protocol, "received_at": received_at}))
