@@ -94,9 +94,8 @@ def _passages(texts: list[tuple[int, str, str, bool, bool]], sought: Sequence[So
     for said_here in (piece for text in texts for piece in _near(*text)):
         folded = fold(said_here[2])
         first = {n: span for n, one in enumerate(sought) if (span := one.span(folded)) is not None}
-        for n, (start, end) in islice(
-            first.items(), _SEEN
-        ):  # each of a question's words is looked for around these, and it may have hundreds
+        # Each of a question's words is looked for around these, and it may have hundreds.
+        for n, (start, end) in islice(first.items(), _SEEN):
             near = {m for m in first if sought[m].span(folded, max(0, start - AROUND), end + AROUND)}
             found.append(_Passage(len(found), said_here, (start, end), frozenset((n, *near))))
         if len(found) >= _SEEN:

@@ -219,8 +219,10 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     known: dict[str, Any] = {}
     asked = _behind(given, matching(scope, given, zone, content=content, known=known))
     count = parameters.limit(given.get("limit"))
-    few = any(keys is not None for keys in known.get("sets", {}).values())
-    newest = _near(scope, given, zone, content, known, count + 1) if known.get("sets") and not few and not known.get("open") else None
+    # "sets": by filter the keys of its sessions, or None where they are many; "open": something was asked whose sessions nobody counted
+    sets, opened = known.get("sets", {}), known.get("open", False)
+    many = (bool(sets) or opened) and all(keys is None for keys in sets.values())
+    newest = _near(scope, given, zone, content, known, count + 1) if many and not opened else None
     if newest is None:
         newest = _newest(asked, count + 1)
     shown = newest[:count]
@@ -231,7 +233,7 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
         # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
         # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
         behind, last = before(newest[-1][0], key=newest[-1][1]), None
-        if not few and (known.get("sets") or known.get("open")) and _dense(scope, newest):
+        if many and _dense(scope, newest):
             asked = matching(scope, given, zone, content=content, known=known, one_by_one=True)
             last = _nearest(scope.of(Session).filter(behind))
         asked = asked.filter(behind, _since(last)).order_by("-sort_at", "-key")

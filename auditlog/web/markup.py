@@ -26,7 +26,7 @@ def of(text: str) -> str:
 
 
 def html(form: str, *values: object, **named: object) -> SafeString:
-    """format_html at a quarter of its cost (2 instead of 9 us for three values): what is not HTML already is escaped."""
+    """format_html at a third of its cost (1.8 instead of 5.0 µs for three values): what is not HTML already is escaped."""
     return SafeString(form.format(*map(_escaped, values), **{name: _escaped(value) for name, value in named.items()}))
 
 

@@ -189,10 +189,14 @@ def test_what_is_counted_is_what_the_runtime_makes() -> None:
         assert limits._Walk(body).count(at, at + size, fields, 10_000, []) == messages(one) - 1
 
 
-@pytest.mark.parametrize("field_", [b"\x10\x00", b"\x13", b"\x3a\x00"], ids=["scalar", "bracket", "unknown"])
+@pytest.mark.parametrize(
+    "field_",
+    [b"\x10\x00", b"\x13", b"\x3a\x00", b"\x10" + b"\xff" * 8 + b"\x01", b"\xf8\x80\x80\x80\x80\x80\x80\x80\x00\x00"],
+    ids=["scalar", "bracket", "unknown", "long scalar", "long tag"],
+)
 def test_fields_that_hold_nothing_are_walked_up_to_a_bound(field_: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They cost no memory but a turn of Python each: 64 MiB of them held both threads of a process for seconds."""
-    monkeypatch.setattr(limits, "MOST_FIELDS", 200_000)
-    refused("too_many_values", field_ * 200_001, SPAN)
+    """They cost no memory but Python for each of their bytes: 64 MiB of them held both threads of a process for seconds."""
+    monkeypatch.setattr(limits, "MOST_WALKED", 200_000)
+    refused("too_many_values", field_ * (200_000 // len(field_) + 1), SPAN)
     inside = field(1, field(2, field(2, field_ * 150_000))) + field(1, b"\x10\x00" * 60_000)
     limits._Walk(inside).count(0, len(inside), limits._REQUEST, limits.MOST_VALUES, [])  # an item is not entered unless it must be
