@@ -44,6 +44,7 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     "event": Distributed("trace_key"),
     "content": Distributed("content_key"),
     "batch": _ORDER, "part": _ORDER,
+    "leaf": _ORDER, "tile": _ORDER, "checkpoint": _ORDER, "log_key": _ORDER, "anchor": _ORDER,
     "bucket": Local("its generation is locked by each transaction of the writer"),
     # derived
     "trace": Distributed("trace_key", "event"), "declared": Distributed("trace_key", "event"),

@@ -26,17 +26,25 @@ BEGIN
         ('auditlog_web', 'SELECT', 'part'), ('auditlog_web', 'SELECT', 'bucket'),
         ('auditlog_web', 'EXECUTE', 'FUNCTION ensure_bucket'),
         ('auditlog_derive', 'SELECT', 'event'), ('auditlog_derive', 'SELECT', 'content'), ('auditlog_derive', 'SELECT', 'batch'),
-        ('auditlog_derive', 'SELECT', 'part'), ('auditlog_derive', 'SELECT', 'bucket'), ('auditlog_derive', 'SELECT', 'project')
+        ('auditlog_derive', 'SELECT', 'part'), ('auditlog_derive', 'SELECT', 'bucket'), ('auditlog_derive', 'SELECT', 'project'),
+        -- The log: the sealer appends, pages read. It sees of evidence what it seals: batches and parts, no event.
+        ('auditlog_sealer', 'SELECT', 'batch'), ('auditlog_sealer', 'SELECT', 'part'),
+        ('auditlog_sealer', 'SELECT, INSERT', 'leaf'), ('auditlog_sealer', 'SELECT, INSERT', 'tile'),
+        ('auditlog_sealer', 'SELECT, INSERT', 'checkpoint'), ('auditlog_sealer', 'SELECT, INSERT', 'log_key'),
+        ('auditlog_sealer', 'SELECT, INSERT', 'anchor'),
+        ('auditlog_web', 'SELECT', 'leaf'), ('auditlog_web', 'SELECT', 'tile'), ('auditlog_web', 'SELECT', 'checkpoint'),
+        ('auditlog_web', 'SELECT', 'log_key'), ('auditlog_web', 'SELECT', 'anchor')
     ) AS rights(role, privilege, object) LOOP
         IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
             EXECUTE format('GRANT %s ON %s TO %I', line.privilege, line.object, line.role);
         END IF;
     END LOOP;
 
-    -- Everything that is neither evidence nor Django's bookkeeping of migrations is governance or derived.
+    -- Everything that is neither evidence, nor its log, nor Django's bookkeeping of migrations is governance or derived.
     FOR line IN SELECT c.relname AS name, c.relkind AS kind FROM pg_class c
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
-                  AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations') LOOP
+                  AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations',
+                                        'leaf', 'tile', 'checkpoint', 'log_key', 'anchor') LOOP
         IF line.kind = 'S' THEN
             EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);
         ELSE
