@@ -14,11 +14,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Exists, F, FloatField, Func, OuterRef, Q, QuerySet, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Exists, F, FloatField, Func, OuterRef, Q, QuerySet
 
 from auditlog.derive.keys import term_digest, to_bytes, to_text, value_digest, value_digests
-from auditlog.derive.models import ActionValue, Declared, SearchText, Session, SessionTerm, Trace
+from auditlog.derive.models import ActionValue, Declared, SearchText, Session, SessionTerm
 from auditlog.errors import Problem
 from auditlog.reconstruct.gaps import CODES
 from auditlog.search import actions, cursor, parameters, wording
@@ -39,6 +38,11 @@ _EVERY: Final = 8  # sessions of which at least one matches where matches are ca
 _NEAREST: Final = 2_000  # sessions that are looked into for the newest of large sets
 _AMONG: Final = """
     SELECT count(*) FROM (SELECT FROM session WHERE project_id = %s AND edition = %s AND sort_at BETWEEN %s AND %s LIMIT %s) AS near"""
+# The first traces of each session, session by session through the index: none has to be read that is not wanted.
+_TRACES: Final = """
+    SELECT t.trace_key, t.session_key, t.trace_id FROM unnest(%s::text[]) AS shown (key), LATERAL (
+      SELECT * FROM trace WHERE project_id = %s AND edition = %s AND session_key = shown.key ORDER BY first_at, trace_key LIMIT %s) AS t
+    ORDER BY t.first_at, t.trace_key"""
 _VERSION: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -222,7 +226,8 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     # "sets": by filter the keys of its sessions, or None where they are many; "open": something was asked whose sessions nobody counted
     sets, opened = known.get("sets", {}), known.get("open", False)
     many = (bool(sets) or opened) and all(keys is None for keys in sets.values())
-    newest = _near(scope, given, zone, content, known, count + 1) if many and not opened else None
+    each = matching(scope, given, zone, content=content, known=known, one_by_one=True) if many else asked
+    newest = _near(_behind(given, each), _until(scope, given, zone), count + 1) if many and not opened else None
     if newest is None:
         newest = _newest(asked, count + 1)
     shown = newest[:count]
@@ -234,8 +239,7 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
         # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
         behind, last = before(newest[-1][0], key=newest[-1][1]), None
         if many and _dense(scope, newest):
-            asked = matching(scope, given, zone, content=content, known=known, one_by_one=True)
-            last = _nearest(scope.of(Session).filter(behind))
+            asked, last = each, _nearest(scope.of(Session).filter(behind))
         asked = asked.filter(behind, _since(last)).order_by("-sort_at", "-key")
         times += asked.values_list(_SECONDS, flat=True)[: ahead - len(newest)]
         if last is not None:
@@ -251,16 +255,18 @@ def _behind(given: dict[str, str], rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.filter(before(at, key=key))
 
 
-def _near(
-    scope: Scope, given: dict[str, str], zone: tzinfo, content: bool, known: dict[str, Any], count: int
-) -> list[tuple[datetime, str]] | None:
-    """The newest that match, looked for among the newest of the range one after the other; None: there are not enough among those.
+def _until(scope: Scope, given: dict[str, str], zone: tzinfo) -> QuerySet[Any]:
+    """The ledger from the newest that may match on."""
+    until = {"to": given["to"]} if given.get("to") else {}
+    return _behind(given, matching(scope, until, zone))
+
+
+def _near(rows: QuerySet[Any], ledger: QuerySet[Any], count: int) -> list[tuple[datetime, str]] | None:
+    """The newest of these rows, looked for among the newest of the ledger one after the other; None: there are not enough among those.
 
     A set of tens of thousands took 30 to 80 ms to be made where twenty of its sessions are found among the first forty.
     """
-    until = {"to": given["to"]} if given.get("to") else {}
-    last = _nearest(_behind(given, matching(scope, until, zone)))
-    rows = _behind(given, matching(scope, given, zone, content=content, known=known, one_by_one=True))
+    last = _nearest(ledger)
     found = _newest(rows.filter(_since(last)), count)
     return found if len(found) == count or last is None else None
 
@@ -295,11 +301,9 @@ def identities(scope: Scope, rows: Iterable[Session], most: int | None = None) -
     """
     keys = [row.key for row in rows]
     found: dict[str, dict[str, list[str]]] = {key: {"user": [], "customer": [], "trace": []} for key in keys}
-    known = scope.of(Trace).filter(session_key__in=keys)
-    if most is not None:
-        order = Window(RowNumber(), partition_by=F("session_key"), order_by=[F("first_at"), F("trace_key")])
-        known = known.annotate(order=order).filter(order__lte=most)
-    traces = list(known.order_by("first_at", "trace_key").values_list("trace_key", "session_key", "trace_id"))
+    with connection.cursor() as cursor:
+        cursor.execute(_TRACES, [keys, scope.project_id, scope.edition, most])
+        traces = cursor.fetchall()
     session_of = {trace_key: session_key for trace_key, session_key, _ in traces}
     for _, session_key, trace_id in traces:
         if trace_id:

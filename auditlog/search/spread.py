@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 # Sessions looked at. The planner reads so few from the newest end; for ten thousand it read every amount that there is, in seconds.
 MOST: Final = 1_000
-MOST_ASKED: Final = 200  # likewise where each has to be looked into: whether words stand in a text costs 60 µs a session, a call up to 90
+MOST_ASKED: Final = 100  # likewise where each has to be looked into: whether words stand in a text costs 60 µs a session, a call up to 90
 # Filters that the session's row answers.
 _OF_THE_ROW: Final = frozenset(("from", "to", "verdict", "min_cost", "max_cost", "min_tool_calls"))
 BARS: Final = 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from time import monotonic
 from typing import Any, Final
 
@@ -17,13 +17,14 @@ from auditlog.errors import Problem
 from auditlog.search import cursor, parameters, received, sessions
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
-from auditlog.search.spread import Spread, looked_at, spread
+from auditlog.search.spread import looked_at, spread
 from auditlog.web import ranges, recent, results, rows, saved, sentence, zones
 from auditlog.web.access import Access, Right
+from auditlog.web.bars import bars
 from auditlog.web.entries import Reader, entries
 from auditlog.web.found import COUNTED, counts
 from auditlog.web.guard import page, show
-from auditlog.web.sentence import Asked, Part, address
+from auditlog.web.sentence import HINTS, Asked, Part, address
 
 SHOWN: Final = "20"  # sessions of a page where the address does not say
 # Parameters that the form sends again though no part of it shows them.
@@ -44,6 +45,7 @@ class Found:
         self.wrong: dict[str, str] = {}
         self.hints: list[Part] = []  # parts without which something would match
         self.hinted = False  # whether all parts were looked at
+        self.hints_at = ""  # the address that looks for them, where this one was not to: they take as long as searches of their own
         self.reading = False  # whether something was received that no session shows yet
 
 
@@ -62,14 +64,15 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
             raise
         found.problem = error
     if not (found.rows or found.problem):
-        _hint(access, request.GET, asked, zone, found)
+        _nothing(access, request.GET, asked, zone, found)
     if _nothing_new(request, found.page):
         return HttpResponse(status=204)  # what is on the page stays; nothing was shown, so nothing is recorded
     if found.rows:
         access.record("search", filters=found.given, sessions=[row.key for row in found.page.rows])
-    context = _around(request, access, asked, found, zone) | _bars(request.GET, spread(found.page.times, found.page.ahead)) | found.counts
+    context = _around(request, access, asked, found, zone) | found.counts
+    context |= bars(request.GET, spread(found.page.times, found.page.ahead), zone)
     if not partial:
-        context |= saved.menu(access)
+        context |= saved.menu(access) | {"later": bool(found.hints_at)}
     status = found.problem.kind.http if found.problem else 200
     return show(request, access, "_ledger.html" if partial else "search.html", context, status)
 
@@ -95,13 +98,20 @@ def _find(request: HttpRequest, access: Access, asked: Asked, zone: tzinfo, foun
         found.counts = counts(scope, request.GET, found.given, zone, functools.partial(address, request.GET), content=content)
 
 
+def _nothing(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: Found) -> None:
+    """What is said where nothing was found."""
+    if not _filtered(asked):
+        with bounded():
+            found.reading = received.anything(Scope(access.project.pk))
+    elif query.get(HINTS) == "1":
+        _hint(access, query, asked, zone, found)
+    else:
+        found.hints_at = address(query, hints="1")
+
+
 def _hint(access: Access, query: QueryDict, asked: Asked, zone: tzinfo, found: Found) -> None:
     """Why nothing was found: the parts without each of which something would be, as far as that is seen soon."""
     scope, content = Scope(access.project.pk), Right.CONTENT in access.rights
-    if not _filtered(asked):
-        with bounded():
-            found.reading = received.anything(scope)
-        return
     given = found.given
     parts, time = sentence.parts(query, asked, {}), sentence.time(query, asked.given, {}, zone, found.recent)
     parts += [time] if time.without else []
@@ -149,6 +159,7 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "unplaced": found.problem is not None and not any(part.problem for part in (*parts, time)),
         "hints": found.hints,
         "hinted": found.hinted,
+        "hints_at": found.hints_at,
         "reading": found.reading,
         "parts": parts,
         "time": time,
@@ -171,31 +182,4 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "live": query.get("live") == "1" and not given.get("cursor"),
         "other_live": address(query, live=None if query.get("live") == "1" else "1"),
         "host": request.build_absolute_uri("/").rstrip("/"),
-    }
-
-
-def _bars(query: QueryDict, found: Spread) -> dict[str, Any]:
-    """The bars as they are drawn, 1000 wide and 40 high; each leads to its own stretch of time."""
-    if not found.bars:
-        return {}
-    step, highest = 1000 / len(found.bars), max(bar.sessions for bar in found.bars)
-    bars = [
-        {
-            "count": bar.sessions,
-            "start": bar.start,
-            "x": f"{n * step:.2f}",
-            "y": f"{40 - max(3, 40 * bar.sessions / highest):.1f}",
-            "height": f"{max(3, 40 * bar.sessions / highest):.1f}",
-            "href": address(query, **{"from": bar.start.isoformat(), "to": (bar.end - timedelta(microseconds=1)).isoformat()}),
-        }
-        for n, bar in enumerate(found.bars)
-        if bar.sessions
-    ]
-    return {
-        "bars": bars,
-        "bar_count": len(found.bars),
-        "bar_width": f"{max(step - 2, step * 0.8):.2f}",
-        "bars_cut": found.cut,
-        "bars_from": found.bars[0].start,
-        "bars_to": found.bars[-1].end,
     }

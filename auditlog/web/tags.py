@@ -94,21 +94,23 @@ def printed(value: object, zone: tzinfo, form: str = "full") -> str:
     moment = parse(value) if value else None
     if moment is None:
         return markup.UNDATED
-    return markup.time(moment.isoformat(), _shown(zone, moment, form), f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC")
+    return markup.time(moment.isoformat(), shown(zone, moment, form), f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond:06d} UTC")
 
 
-def _shown(zone: tzinfo, moment: datetime, form: str) -> str:
+def shown(zone: tzinfo, moment: datetime, form: str) -> str:
     local = moment.astimezone(zone)
-    day = f"{local.day} {local:%b %Y}"
-    clock = f"{local:%H:%M:%S}"
-    return {"full": f"{day} {clock}", "ledger": f"{local:%d %b %Y} {clock}", "clock": f"{clock}.{local.microsecond // 100000}"}[form]
+    clock = f"{local.hour:02}:{local.minute:02}:{local.second:02}"
+    if form == "clock":
+        return f"{clock}.{local.microsecond // 100000}"
+    day = f"{local.day:02}" if form == "ledger" else str(local.day)
+    return f"{day} {local:%b} {local.year} {clock}"
 
 
 @register.simple_tag(takes_context=True)
 def at_text(context: Context, value: object) -> str:
     """The same for a place without markup."""
     moment = parse(value) if value else None
-    return "undated" if moment is None else _shown(_zone(context), moment, "ledger")
+    return "undated" if moment is None else shown(_zone(context), moment, "ledger")
 
 
 @register.filter

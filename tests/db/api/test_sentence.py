@@ -111,7 +111,7 @@ def test_a_preset_is_a_link_stays_in_the_address_and_is_searched_for(world: Worl
     assert asked(week) == {"tool": "past", "when": "7d"}
     page = text(operator.get(week))
     assert "No session matches" in page and said(page) == "called past × last 7 days × + clear all"
-    assert "without the time range" in page
+    assert "without the time range" in text(operator.get(f"{week}&hints=1"))
 
 
 def test_dates_replace_a_preset(world: World, operator: Client) -> None:
@@ -161,12 +161,15 @@ def test_no_name_or_repetition_makes_the_page_fail(world: World, operator: Clien
 
 def test_a_search_without_a_match_says_which_part_to_take_away(refund: World, operator: Client) -> None:
     page = text(operator.get("/?customer_id=ACME-2024&tool=issue_credit&amount_min=401"))
+    assert '<ul class="hints">' not in page  # the answer does not wait for them
+    assert unescape(re.findall(r'hx-get="([^"]+)"', page)[0]) == unescape(re.findall(r'<a href="([^"]+)">Look for what would', page)[0])
+    page = text(operator.get(unescape(re.findall(r'hx-get="([^"]+)"', page)[0])))
     hints = page.split('<ul class="hints">')[1].split("</ul>")[0]
     assert [unescape(one) for one in re.findall(r"“([a-z ≥]+) <bdi>", hints)] == ["amount ≥"]
     (address,) = [unescape(one) for one in re.findall(r'href="([^"]+)"', hints)]
     assert "cr_55120" in text(operator.get(address))
-    page = text(operator.get("/?customer_id=nobody&tool=nothing"))
-    assert "hints" not in page and "without any one part" in page
+    page = text(operator.get("/?customer_id=nobody&tool=nothing&hints=1"))
+    assert '<ul class="hints">' not in page and "without any one part" in page
 
 
 def test_what_only_helps_is_left_out_where_it_takes_long(refund: World, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,15 +185,15 @@ def test_what_only_helps_is_left_out_where_it_takes_long(refund: World, operator
 
     monkeypatch.setattr(search, "_HINT_SECONDS", 0.2)
     monkeypatch.setattr(sessions, "page", slow)
-    answer = operator.get("/?customer_id=ACME-2024&tool=nothing&amount_min=1")
+    answer = operator.get("/?customer_id=ACME-2024&tool=nothing&amount_min=1&hints=1")
     found = text(answer)
     assert answer.status_code == 200 and "No session matches" in found and "without any one part" not in found and asks == 3
 
 
 def test_hints_give_nothing_away_to_whoever_may_not_read_content(refund: World) -> None:
     viewer = person(refund.project, "vera", "viewer")
-    page = text(viewer.get("/?q=duplicate&tool=nothing"))
-    assert "No session matches" in page and "hints" not in page  # not even that the word was said
+    page = text(viewer.get("/?q=duplicate&tool=nothing&hints=1"))
+    assert "No session matches" in page and '<ul class="hints">' not in page  # not even that the word was said
 
 
 def test_a_search_that_takes_too_long_is_stopped_and_keeps_its_sentence(
