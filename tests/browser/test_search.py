@@ -62,11 +62,20 @@ def test_a_filter_is_added(watched: Watched) -> None:
     expect(page.locator(".ledger .amount").first).to_be_visible()
 
 
+def test_what_would_match_is_looked_for_after_the_page_has_answered(watched: Watched) -> None:
+    watched.visit(ACME + "&amount_min=999999")
+    expect(watched.page.get_by_role("link", name="without “amount ≥ 999999”")).to_be_visible()
+    assert "hints" not in asked(watched.page)
+
+
 def test_all_of_it_works_without_a_script(operator: BrowserContext, service: Service) -> None:
     assert operator.browser is not None
     context = operator.browser.new_context(storage_state=operator.storage_state(), java_script_enabled=False)
     page = context.new_page()
-    page.goto(service.first_run["url"] + ACME)
+    page.goto(service.first_run["url"] + ACME + "&amount_min=999999")
+    page.get_by_role("link", name="Look for what would match").click()
+    page.get_by_role("link", name="without “amount ≥ 999999”").click()
+    assert asked(page) == {"customer_id": "ACME-2024", "tool": "issue_credit"}
     page.get_by_label("Add a filter").click()
     page.get_by_text("Outcome of a call", exact=True).first.click()
     page.locator("#f-outcome").select_option("returned")
