@@ -58,8 +58,10 @@ def take(browser: Browser, service: Service, folder: Path) -> None:
             for name, path in places(service).items():
                 page.goto(path)
                 height = min(HIGHEST, int(page.evaluate("document.documentElement.scrollHeight")))
+                page.set_viewport_size({"width": width, "height": height})  # what is out of sight is not laid out (decision.css)
                 clip: Any = {"x": 0, "y": 0, "width": width, "height": height}
                 page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True, clip=clip)
+                page.set_viewport_size(look["viewport"])
             context.close()
             stranger = browser.new_context(base_url=service.first_run["url"], **look)
             page = stranger.new_page()
