@@ -164,6 +164,8 @@ def tables(found: dict[str, Any]) -> str:
     ):
         one = found["lag_seconds"].get(name, {"p50": "not seen waiting", "p95": ""})
         lines.append(f"| {what} | {one['p50']} | {one['p95']} | 2 |")
+    rate, own = found["ingest_spans_per_second"], found["derive_spans_per_second"]
+    lines += ["", f"Ingest took {rate:,} spans/s while the pass was suspended; half: {rate // 2:,}; the pass alone: {own:,}."]
     return "\n".join(lines)
 
 

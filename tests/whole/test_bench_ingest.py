@@ -44,8 +44,9 @@ def test_every_way_is_sent_and_every_table_is_printed(whole: Service) -> None:
     for way, each in zip(WAYS, found["runs"], strict=True):
         assert Way(*(each[name] for name in Way._fields)) == way
         (told,) = each["rounds"]
-        assert told["spans"] > 30 and told["wal_bytes"] > told["disk_bytes"] / 10 > 0 and told["pss_bytes"] > 2**20
+        assert told["spans"] > 30 and told["wal_bytes"] > 1000 and told["pss_bytes"] > 2**20
         assert min(told["service"], told["postgres"], told["ratio_empty"], told["ratio_large"], told["copy_large_wal_bytes"]) > 0
+    assert sum(each["rounds"][0]["disk_bytes"] for each in found["runs"]) > 1000  # one alone may find room that was made ahead
     assert one(whole, "SHOW autovacuum") == "on"
     text = ingest.tables(found)
     for heading in ("| spans a request | service |", "| CPU milliseconds per 1,000 spans |"):
