@@ -28,9 +28,8 @@ bench-read: $(STAMP) chromium ## pages and lists among a million stored events, 
 	@$(BIN)/python -m bench.read $(ARGS)
 	@$(BIN)/python -m bench.browser
 
-bench: $(STAMP) ## CPU of ingest beside a plain COPY, of the background pass and its lag, and disk per session
-	@$(BIN)/python -m bench.ingest
-	@$(BIN)/python -m bench.derive
+bench: $(STAMP) ## what ingest costs in each way it is sent, the background pass and its lag, disk per session; ARGS=--quick for a look
+	@$(BIN)/python -m bench.ingest $(ARGS)
 	@$(BIN)/python -m bench.disk
 
 conformance: $(STAMP) chromium $(JS_STAMP) ## every conformance case of OTLP, and the page of what was proven

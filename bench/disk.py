@@ -23,15 +23,12 @@ from auditlog.item import SPAN
 from auditlog.platform.embedded import Embedded
 from auditlog.store import roles
 from auditlog.store.writer import Project, Writer
+from bench.counted import DISK
 from bench.generate import Load, bodies
 
 TARGETS = {10: 70, 30: 215, 100: 740}  # KiB per session
 SESSIONS = {10: 200, 30: 80, 100: 30}
 SCHEMA = Path(__file__).parents[1] / "auditlog" / "store" / "schema.sql"
-SIZE = (
-    "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c "
-    "WHERE c.relname IN ('batch', 'part') OR (c.relispartition AND c.relkind = 'r')"
-)
 
 
 def per_session(url: str, turns: int, spaced: bool) -> float:
@@ -48,7 +45,7 @@ def per_session(url: str, turns: int, spaced: bool) -> float:
         writer.write(project, decode(body, SPAN, "protobuf"), key_id=None, protocol=1, received_at=datetime.now(UTC))
     writer.close()
     with psycopg.connect(own) as conn:
-        row = conn.execute(SIZE).fetchone()
+        row = conn.execute(DISK).fetchone()
     assert row
     return float(row[0]) / 1024 / SESSIONS[turns]
 

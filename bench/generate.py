@@ -1,8 +1,10 @@
 """Owns the load: synthetic agent sessions, deterministic from a seed, as OTLP trace requests ready to send.
 
 One session is one trace: a root span, model calls that each carry the whole conversation so far, a 3 KB system prompt and six
-tool schemas (4 KB), and tool spans between; OpenTelemetry GenAI form. With the default of 6 to 10 model calls that is 16.75 spans
-and 168 KB of raw OTLP a session. Spans leave in the order in which they end, eight sessions interleaved, as one busy process sends.
+tool schemas (4 KB), and tool spans between. With the default of 6 to 10 model calls that is 16.75 spans and 168 KB of raw OTLP a
+session. Spans leave in the order in which they end, eight sessions interleaved, as one busy process sends. Two forms, of the same
+sessions: OpenTelemetry (`gen_ai.*`, conversations as JSON) and OpenInference (`llm.*`, flattened, an attribute for each part of a
+message). OpenInference's instrumentors repeat the whole request in `input.value`, too; this one does not, so that both say the same.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import itertools
 import json
 import random
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -78,7 +80,8 @@ _COMMON = [
 
 
 class Load(NamedTuple):
-    """How the load is to look. turns: model calls per session, None for 6 to 10; spaced: JSON as Python's json.dumps writes it."""
+    """How the load is to look. turns: model calls per session, None for 6 to 10; spaced: JSON as Python's json.dumps writes it;
+    first: number of the first session (loads of other numbers are other sessions); form: of FORMS."""
 
     sessions: int
     batch: int = 512
@@ -86,6 +89,20 @@ class Load(NamedTuple):
     spaced: bool = False
     seed: int = 1
     group: int = 8
+    first: int = 0
+    form: str = "OpenTelemetry"
+
+
+class Fresh:
+    """Loads of which none has a session of another."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def __call__(self, sessions: int, **how: Any) -> Load:
+        """how: of Load's fields."""
+        first, self._next = self._next, self._next + sessions
+        return Load(sessions, first=first, **how)
 
 
 class Text:
@@ -113,8 +130,10 @@ class Text:
 class Agent(NamedTuple):
     name: str
     model: str
-    system: str  # JSON
-    tools: str  # JSON
+    instructions: str
+    system: str  # the same as JSON
+    schemas: list[str]  # JSON, one for each tool
+    tools: str  # the same as JSON
 
 
 def agents(dumps: Any, count: int = len(MODELS)) -> list[Agent]:
@@ -122,19 +141,20 @@ def agents(dumps: Any, count: int = len(MODELS)) -> list[Agent]:
     made = []
     for number in range(count):
         model = MODELS[number % len(MODELS)]
-        system = dumps([{"type": "text", "content": f"You are support agent {number}. " + text(3000)}])
+        instructions = f"You are support agent {number}. " + text(3000)
+        system = dumps([{"type": "text", "content": instructions}])
         tools = []
         for name in TOOLS:
             kinds = [("order_id", "string"), ("customer_id", "string"), ("amount", "number"), ("reason", "string"), ("options", "object")]
             properties = {key: {"type": kind, "description": text(70)} for key, kind in kinds[: 3 + len(name) % 3]}
             parameters = {"type": "object", "properties": properties, "required": list(properties)[:2], "additionalProperties": False}
             tools.append({"type": "function", "name": name, "description": text(220), "parameters": parameters})
-        made.append(Agent(f"support-agent-{number}", model, system, dumps(tools)))
+        made.append(Agent(f"support-agent-{number}", model, instructions, system, [dumps(tool) for tool in tools], dumps(tools)))
     return made
 
 
 def put(span: Span, key: str, value: Any) -> None:
-    made = span.attributes.add(key=key).value
+    made: Any = span.attributes.add(key=key).value
     if isinstance(value, str):
         made.string_value = value
     elif isinstance(value, int):
@@ -148,7 +168,7 @@ def put(span: Span, key: str, value: Any) -> None:
 
 
 class Session:
-    """Makes the spans of one session, in the order in which they end."""
+    """Makes the spans of one session, in the order in which they end; OpenTelemetry GenAI form."""
 
     def __init__(self, number: int, load: Load, agent: Agent, text: Text, dumps: Any) -> None:
         self.rng = text.rng
@@ -157,7 +177,7 @@ class Session:
         self.root_id = self.rng.randbytes(8)
         self.session, self.order = f"sess-{number:08d}", f"ORD-{number:07d}"
         self.user, self.customer = f"user-{self.rng.randrange(2000):05d}", f"cust-{self.rng.randrange(500):05d}"
-        self.at = BASE_NS + int(number * 30 * 86400 / load.sessions * 1e9)
+        self.at = BASE_NS + int((number - load.first) * 30 * 86400 / load.sessions * 1e9)
         self.turns = load.turns or self.rng.randint(6, 10)
         self.doubles = 0.1  # share of turns that call two tools
 
@@ -166,12 +186,8 @@ class Session:
         span.start_time_unix_nano = self.at
         self.at += milliseconds * 10**6
         span.end_time_unix_nano = self.at
-        for key, value in (
-            ("gen_ai.conversation.id", self.session), ("session.id", self.session), ("user.id", self.user), ("customer.id", self.customer),
-            ("gen_ai.agent.name", self.agent.name), ("gen_ai.operation.name", operation),
-        ):  # fmt: skip
-            put(span, key, value)
-        span.status.code = 1
+        self._who(span, operation)
+        span.status.code = 1  # type: ignore[assignment]
         return span
 
     def spans(self) -> Iterator[Span]:
@@ -195,8 +211,7 @@ class Session:
                 said.append({"role": "tool", "parts": [{"type": "tool_call_response", "id": call["id"], "response": result}]})
         root = self._span(f"invoke_agent {self.agent.name}", 1, 1, "invoke_agent")
         root.span_id, root.parent_span_id, root.start_time_unix_nano = self.root_id, b"", started
-        put(root, "gen_ai.input.messages", self.dumps(said[:1]))
-        put(root, "gen_ai.output.messages", self.dumps([{"role": "assistant", "parts": [{"type": "text", "content": final}]}]))
+        self._whole(root, request, final)
         yield root
 
     def _call(self) -> dict[str, Any]:
@@ -208,27 +223,104 @@ class Session:
 
     def _model_call(self, said: list[Any], parts: list[Any], finish: str) -> Span:
         span = self._span(f"chat {self.agent.model}", 3, self.rng.randrange(600, 4000), "chat")
-        prompt = self.dumps(said)
-        output = self.dumps([{"role": "assistant", "parts": parts, "finish_reason": finish}])
-        for key, value in (
-            ("gen_ai.provider.name", "openai"), ("gen_ai.request.model", self.agent.model), ("gen_ai.response.model", self.agent.model),
-            ("gen_ai.request.temperature", 0.2), ("gen_ai.request.max_tokens", 4096),
-            ("gen_ai.response.id", f"resp_{self.rng.getrandbits(64):016x}"),
-            ("gen_ai.response.finish_reasons", [finish]), ("gen_ai.usage.input_tokens", (7000 + len(prompt)) // 4),
-            ("gen_ai.usage.output_tokens", len(output) // 4), ("gen_ai.system_instructions", self.agent.system),
-            ("gen_ai.tool.definitions", self.agent.tools), ("gen_ai.input.messages", prompt), ("gen_ai.output.messages", output),
-        ):  # fmt: skip
-            put(span, key, value)
+        self._asked(span, said, {"role": "assistant", "parts": parts, "finish_reason": finish}, f"resp_{self.rng.getrandbits(64):016x}")
         return span
 
     def _tool_run(self, call: dict[str, Any], result: str) -> Span:
         span = self._span(f"execute_tool {call['name']}", 1, self.rng.randrange(20, 800), "execute_tool")
+        self._ran(span, call, result)
+        return span
+
+    def _who(self, span: Span, operation: str) -> None:
+        for key, value in (
+            ("gen_ai.conversation.id", self.session), ("session.id", self.session), ("user.id", self.user), ("customer.id", self.customer),
+            ("gen_ai.agent.name", self.agent.name), ("gen_ai.operation.name", operation),
+        ):  # fmt: skip
+            put(span, key, value)
+
+    def _asked(self, span: Span, said: list[Any], answer: dict[str, Any], response: str) -> None:
+        prompt, output = self.dumps(said), self.dumps([answer])
+        for key, value in (
+            ("gen_ai.provider.name", "openai"), ("gen_ai.request.model", self.agent.model), ("gen_ai.response.model", self.agent.model),
+            ("gen_ai.request.temperature", 0.2), ("gen_ai.request.max_tokens", 4096), ("gen_ai.response.id", response),
+            ("gen_ai.response.finish_reasons", [answer["finish_reason"]]), ("gen_ai.usage.input_tokens", (7000 + len(prompt)) // 4),
+            ("gen_ai.usage.output_tokens", len(output) // 4), ("gen_ai.system_instructions", self.agent.system),
+            ("gen_ai.tool.definitions", self.agent.tools), ("gen_ai.input.messages", prompt), ("gen_ai.output.messages", output),
+        ):  # fmt: skip
+            put(span, key, value)
+
+    def _ran(self, span: Span, call: dict[str, Any], result: str) -> None:
         for key, value in (
             ("gen_ai.tool.name", call["name"]), ("gen_ai.tool.type", "function"), ("gen_ai.tool.call.id", call["id"]),
             ("gen_ai.tool.call.arguments", self.dumps(call["arguments"])), ("gen_ai.tool.call.result", result),
         ):  # fmt: skip
             put(span, key, value)
-        return span
+
+    def _whole(self, root: Span, request: str, final: str) -> None:
+        for key, role, content in (("gen_ai.input.messages", "user", request), ("gen_ai.output.messages", "assistant", final)):
+            put(root, key, self.dumps([{"role": role, "parts": [{"type": "text", "content": content}]}]))
+
+
+class OpenInference(Session):
+    """The same session as OpenInference's instrumentors write it."""
+
+    KINDS: Final = {"chat": "LLM", "execute_tool": "TOOL", "invoke_agent": "AGENT"}
+
+    def _who(self, span: Span, operation: str) -> None:
+        for key, value in (
+            ("openinference.span.kind", self.KINDS[operation]), ("metadata", self.dumps({"customer_id": self.customer, "env": "prod"})),
+            ("session.id", self.session), ("user.id", self.user), ("customer.id", self.customer), ("agent.name", self.agent.name),
+        ):  # fmt: skip
+            put(span, key, value)
+
+    def _asked(self, span: Span, said: list[Any], answer: dict[str, Any], response: str) -> None:
+        asked, answered = (7000 + len(self.dumps(said))) // 4, len(self.dumps([answer])) // 4
+        for key, value in (
+            ("llm.model_name", self.agent.model), ("llm.provider", "openai"), ("llm.system", "openai"),
+            ("llm.invocation_parameters", self.dumps({"temperature": 0.2, "max_tokens": 4096})),
+            ("llm.finish_reason", answer["finish_reason"]),
+            ("llm.token_count.prompt", asked), ("llm.token_count.completion", answered), ("llm.token_count.total", asked + answered),
+        ):  # fmt: skip
+            put(span, key, value)
+        for number, schema in enumerate(self.agent.schemas):
+            put(span, f"llm.tools.{number}.tool.json_schema", schema)
+        system = {"role": "system", "parts": [{"type": "text", "content": self.agent.instructions}]}
+        for number, message in enumerate([system, *said]):
+            self._message(span, f"llm.input_messages.{number}.message", message)
+        self._message(span, "llm.output_messages.0.message", answer)
+
+    def _message(self, span: Span, at: str, message: dict[str, Any]) -> None:
+        put(span, f"{at}.role", message["role"])
+        thoughts, calls = itertools.count(), itertools.count()
+        for part in message["parts"]:
+            if part["type"] == "reasoning":
+                place = f"{at}.contents.{next(thoughts)}.message_content"
+                named = {f"{place}.type": "reasoning", f"{place}.text": part["content"]}
+            elif part["type"] == "tool_call":
+                place = f"{at}.tool_calls.{next(calls)}.tool_call"
+                named = {f"{place}.id": part["id"], f"{place}.function.name": part["name"]}
+                named[f"{place}.function.arguments"] = self.dumps(part["arguments"])
+            elif part["type"] == "tool_call_response":
+                named = {f"{at}.tool_call_id": part["id"], f"{at}.content": part["response"]}
+            else:
+                named = {f"{at}.content": part["content"]}
+            for key, value in named.items():
+                put(span, key, value)
+
+    def _ran(self, span: Span, call: dict[str, Any], result: str) -> None:
+        put(span, "tool.name", call["name"])
+        put(span, "tool_call.id", call["id"])
+        self._values(span, self.dumps(call["arguments"]), result, "application/json")
+
+    def _whole(self, root: Span, request: str, final: str) -> None:
+        self._values(root, request, final, "text/plain")
+
+    def _values(self, span: Span, given: str, came: str, mime: str) -> None:
+        for key, value in (("input.value", given), ("input.mime_type", mime), ("output.value", came), ("output.mime_type", mime)):
+            put(span, key, value)
+
+
+FORMS: Final[dict[str, type[Session]]] = {"OpenTelemetry": Session, "OpenInference": OpenInference}
 
 
 def spans(load: Load) -> Iterator[Span]:
@@ -238,12 +330,12 @@ def spans(load: Load) -> Iterator[Span]:
     def dumps(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=separators)
 
-    known, text = agents(dumps), Text(random.Random())
-    for first in range(0, load.sessions, load.group):
+    known, text, end = agents(dumps), Text(random.Random()), load.first + load.sessions
+    for first in range(load.first, end, load.group):
         queues = []
-        for number in range(first, min(first + load.group, load.sessions)):
+        for number in range(first, min(first + load.group, end)):
             text.rng = random.Random(f"{load.seed}:{number}")
-            queues.append(list(Session(number, load, known[number % len(known)], text, dumps).spans()))
+            queues.append(list(FORMS[load.form](number, load, known[number % len(known)], text, dumps).spans()))
         yield from interleaved(queues)
 
 
@@ -275,4 +367,4 @@ def body(batch: list[Span]) -> bytes:
     scope = resource.scope_spans.add()
     scope.scope.name, scope.scope.version = "bench", "1"
     scope.spans.extend(batch)
-    return request.SerializeToString()
+    return bytes(request.SerializeToString())
