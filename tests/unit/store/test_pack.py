@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from auditlog import item as items
 from auditlog.item import Context, Item, Span
 from auditlog.proof import canonical
-from auditlog.store import fields, unpack
+from auditlog.store import cut, fields, unpack
 from auditlog.store.pack import Packed, Packer
 from tests import corpus
 from tests.item_strategies import any_item
@@ -72,6 +73,46 @@ def test_a_conversation_that_grows_costs_what_was_said_once() -> None:
         seen |= {sha for sha, _ in event.longs}
     assert max(size) < 2_500  # one message of 430 bytes, one reference to it, now and then a node; the prompt itself is 43 KB
     assert sum(size[50:]) < 1.2 * sum(size[:50])
+
+
+ELEMENTS = st.lists(
+    st.one_of(st.integers(), st.sampled_from(["", ",", '"]', "x" * 300, "y" * 300]), st.lists(st.integers(), max_size=2)), max_size=40
+)
+WAYS: list[dict[str, Any]] = [{"separators": (",", ":")}, {"separators": (", ", ": ")}, {"indent": 1}, {"separators": (" ,", ":")}]
+
+
+@given(
+    ELEMENTS, st.lists(st.tuples(st.integers(0, 40), st.sampled_from(WAYS), st.sampled_from(["", "", "", " ", ", NaN]", ",]"])), max_size=6)
+)
+def test_a_prompt_that_extends_the_last_one_is_stored_as_if_it_came_alone(
+    said: list[object], prompts: list[tuple[int, dict[str, Any], str]]
+) -> None:
+    packer, padding = Packer(), ["z" * 300]
+    for turns, way, end in prompts:
+        both = [json.dumps(padding + said[:most], **way) for most in (turns, turns + 1)]
+        texts = [text[:-1] + end if end[-1:] == "]" else text + end for text in both]
+        item = span([("gen_ai.input.messages", items.STRING, texts[0]), ("input.value", items.STRING, texts[1])])
+        [after], [alone] = packer.pack([item], SECRET), Packer().pack([item], SECRET)
+        assert after.event_id == alone.event_id and dict(after.longs) == dict(alone.longs)
+        assert unpack.build(unpack.parse(after.skeleton, after.vals), content_of([after])) == item
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_prompt_that_extends_the_last_one_of_its_trace_is_cut_only_where_it_is_new(
+    separators: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_bytes: list[int] = []
+    split = cut.split
+
+    def counted(data: bytes) -> Any:
+        cut_bytes.append(len(data))
+        return split(data)
+
+    monkeypatch.setattr(cut, "split", counted)
+    packer = Packer()
+    for turns in range(2, 52):
+        packer.pack([span([("gen_ai.input.messages", items.STRING, conversation(turns, separators))])], SECRET)
+    assert sum(cut_bytes) < len(conversation(51, separators)) + 51
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
