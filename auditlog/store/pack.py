@@ -41,6 +41,8 @@ SHARED_PREFIX: Final = b"\xff\xff\xff\xff"
 _SHARED = fields.SHARED
 _IN_PLACE: Final = frozenset({BOOL, INT, DOUBLE})
 _CACHE_BYTES: Final = 48 * 1024 * 1024
+_PROMPT_BYTES: Final = 4 * 1024 * 1024  # a prompt that takes more is not remembered
+_ELEMENT_BYTES: Final = 200  # what an element takes beside its text: a prompt of numbers takes many times its own size
 
 _encode = msgspec.msgpack.Encoder().encode
 _field_of = fields.field_of
@@ -109,6 +111,7 @@ class _Prompt(NamedTuple):
     code: int
     entries: list[Any]
     longs: Longs
+    size: int  # bytes held
 
 
 class Packer:
@@ -274,9 +277,10 @@ class Packer:
         else:
             return None
         entries += self._entries(pieces, longs)
-        if isinstance(code, int):
-            self._hold(len(data) - len(last.begins) if last else len(data))
-            self._prompts[sheet.trace_id] = _Prompt(cut.beginning(data, code), code, entries, longs)
+        size = len(data) + _ELEMENT_BYTES * len(entries)
+        if isinstance(code, int) and size <= _PROMPT_BYTES:
+            self._hold(size - last.size if last else size)
+            self._prompts[sheet.trace_id] = _Prompt(cut.beginning(data, code), code, entries, longs, size)
         sheet.longs += longs
         return code, self._chain(entries, sheet.longs)
 

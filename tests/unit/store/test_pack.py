@@ -115,6 +115,21 @@ def test_a_prompt_that_extends_the_last_one_of_its_trace_is_cut_only_where_it_is
     assert sum(cut_bytes) < len(conversation(51, separators)) + 51
 
 
+def test_prompts_are_remembered_within_bounds_whatever_their_elements() -> None:
+    packer = Packer()
+
+    def remember(number: int, text: str) -> None:
+        item = Span(Context(), number.to_bytes(16), b"s" * 8, "chat", 1, 2, [("gen_ai.input.messages", items.STRING, text)])
+        packer.pack([item], SECRET)
+
+    remember(1, json.dumps([10] * 60_000))
+    remember(1, json.dumps(["x" * 5_000_000]))
+    assert not packer._prompts
+    for number in range(1, 16):
+        remember(number, json.dumps([10] * 19_000))
+    assert 0 < sum(len(prompt.entries) for prompt in packer._prompts.values()) * 200 < 50_000_000
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 def test_both_usual_separators_are_cut(separators: tuple[str, str]) -> None:
     [event] = Packer().pack([span([("gen_ai.input.messages", items.STRING, conversation(3, separators))])], SECRET)
