@@ -75,25 +75,29 @@ INTERNED: Final = (
 )  # fmt: skip
 _INTERNED_AT: Final = {key: place for place, key in enumerate(INTERNED)}
 
-_memo: dict[str, tuple[int, int, int | str]] = {}
 _MEMO_KEYS: Final = 20_000  # keys are the sender's; a hostile one may invent them without end
 _MEMO_LONGEST: Final = 256  # characters; a key may be as long as a body, and would be kept for as long as the process lives
 
 
-def field_of(key: str) -> tuple[int, int, int | str]:
-    """(field, session rank, name) of an attribute key: the rank is NO_RANK unless the key carries a session ID, 0 is best; the
-    name is what the skeleton writes for the key (its place in INTERNED, else the key itself)."""
-    found = _memo.get(key)
-    if found is None:
+class _Memo(dict[str, tuple[int, int, int | str]]):
+    """What is known of keys: a look-up that runs no Python where the key has been seen, because every attribute asks."""
+
+    def __missing__(self, key: str) -> tuple[int, int, int | str]:
         lowered = key.lower()
         field = next((field for field, pattern in _RULES if pattern.search(lowered)), OTHER)
         rank = _SESSION_RANK.get(key, NO_RANK)
         found = (IDENTITY if rank != NO_RANK else field, rank, _INTERNED_AT.get(key, key))
         if len(key) <= _MEMO_LONGEST:
-            if len(_memo) >= _MEMO_KEYS:
-                _memo.clear()
-            _memo[key] = found
-    return found
+            if len(self) >= _MEMO_KEYS:
+                self.clear()
+            self[key] = found
+        return found
+
+
+_memo: Final = _Memo()
+field_of: Final = _memo.__getitem__
+"""(field, session rank, name) of an attribute key: the rank is NO_RANK unless the key carries a session ID, 0 is best; the
+name is what the skeleton writes for the key (its place in INTERNED, else the key itself)."""
 
 
 def key_of(name: int | str) -> str:

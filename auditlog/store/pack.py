@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.msgpack import Ext
@@ -26,17 +26,14 @@ from msgspec.msgpack import Ext
 from auditlog import item as items
 from auditlog.item import ARRAY, BOOL, BYTES, DOUBLE, EMPTY, INT, KVLIST, STRING, Attribute, Context, Item, Log, Rest, Span, Unreadable
 from auditlog.proof import canonical
-from auditlog.store import fields
+from auditlog.store import cut, fields
 
 FORMAT: Final = 1
 LONG: Final = 256  # characters or bytes from which a value becomes content of its own
 CHUNK: Final = 16  # elements per node of a chain
 CONTENT, NODE = 1, 2  # codes of MessagePack extensions
 
-# Codes of `names` beyond the types of item.py: how a cut value is put together again.
-CUT: Final = 16  # "[" + ",".join + "]"
-CUT_SPACED: Final = 17  # "[" + ", ".join + "]", what Python's json.dumps writes
-CUT_OTHER: Final = 18  # [CUT_OTHER, open, separator, close]
+# Codes of `names` beyond the types of item.py and those of cut.py.
 CUT_ARRAY: Final = 19  # an ARRAY value, each entry the encoding of one element
 JSON_WHOLE: Final = 24  # a REST member kept as one piece of JSON text
 
@@ -44,10 +41,15 @@ SHARED_PREFIX: Final = b"\xff\xff\xff\xff"
 _SHARED = fields.SHARED
 _IN_PLACE: Final = frozenset({BOOL, INT, DOUBLE})
 _CACHE_BYTES: Final = 48 * 1024 * 1024
+_PROMPT_BYTES: Final = 4 * 1024 * 1024  # a prompt that takes more is not remembered
+_ELEMENT_BYTES: Final = 200  # what an element takes beside its text: a prompt of numbers takes many times its own size
 
 _encode = msgspec.msgpack.Encoder().encode
-_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _field_of = fields.field_of
+
+
+Longs: TypeAlias = list[tuple[bytes, bytes]]
+"""Content that an event refers to: (SHA-256, bytes)."""
 
 
 class Packed(NamedTuple):
@@ -63,8 +65,8 @@ class Packed(NamedTuple):
     vals: bytes
     digest: bytes
     prefix: bytes
-    longs: list[tuple[bytes, bytes]]  # (SHA-256, bytes) of content under the event's own prefix
-    shared: list[tuple[bytes, bytes]]  # likewise under SHARED_PREFIX
+    longs: Longs  # content under the event's own prefix
+    shared: Longs  # content under SHARED_PREFIX
 
 
 def keyed(secret: bytes, data: bytes, size: int = 16) -> bytes:
@@ -80,13 +82,14 @@ def content_key(secret: bytes, prefix: bytes, sha: bytes) -> bytes:
 class _Sheet:
     """The entries of one event while it is being packed, by field, and the long values that they refer to."""
 
-    __slots__ = ("entries", "longs", "rank", "session", "shared")
+    __slots__ = ("entries", "longs", "rank", "session", "shared", "trace_id")
 
     def __init__(self) -> None:
         self.entries: list[list[Any] | None] = [None] * (canonical.FIELD_COUNT + 1)
-        self.longs: list[tuple[bytes, bytes]] = []
-        self.shared: list[tuple[bytes, bytes]] = []
+        self.longs: Longs = []
+        self.shared: Longs = []
         self.session = ""
+        self.trace_id = b""
         self.rank = fields.NO_RANK
 
     def add(self, field: int, entry: Any) -> None:
@@ -96,19 +99,34 @@ class _Sheet:
         else:
             entries.append(entry)
 
+    def of(self, field: int) -> Longs:
+        """Where the long values of a field go."""
+        return self.shared if field in _SHARED else self.longs
+
+
+class _Prompt(NamedTuple):
+    """A prompt that was cut: the next one of its trace mostly repeats it and says more."""
+
+    begins: bytes  # how that prompt begins (cut.beginning)
+    code: int
+    entries: list[Any]
+    longs: Longs
+    size: int  # bytes held
+
 
 class Packer:
     """Packs items; holds caches of hashes of bytes seen lately, so one per thread. Not bound to a project."""
 
     def __init__(self) -> None:
         self._shas: dict[bytes, bytes] = {}
-        self._texts: dict[str, tuple[Any, Any, list[tuple[bytes, bytes]]]] = {}
+        self._texts: dict[str, tuple[Any, Any, Longs]] = {}
+        self._prompts: dict[bytes, _Prompt] = {}  # the last one of each trace
         self._held = 0
 
     def pack(self, batch: Sequence[Item], secret: bytes) -> list[Packed]:
         """The events of one request, in its order. Identical items differ by their ordinal, so a resend gives the same IDs."""
         seeds = os.urandom(16 * len(batch))
-        contexts: dict[int, tuple[Any, list[tuple[bytes, bytes]]]] = {}
+        contexts: dict[int, tuple[Any, Longs]] = {}
         ordinals: dict[bytes, int] = {}
         packed = []
         for number, item in enumerate(batch):
@@ -135,6 +153,7 @@ class Packer:
     # --- the kinds of item; each returns (structure, occurred_ns, trace_id, span_id) ---
 
     def _span(self, span: Span, sheet: _Sheet) -> _Parts:
+        sheet.trace_id = span.trace_id
         status = span.status
         sheet.entries[fields.OTHER] = [span.name, span.trace_state] if status is None else [span.name, span.trace_state, status[1]]
         names = self._attributes(span.attributes, sheet)
@@ -155,6 +174,7 @@ class Packer:
         return _Parts(items.SPAN, structure, span.start or span.end or None, span.trace_id, span.span_id)
 
     def _log(self, log: Log, sheet: _Sheet) -> _Parts:
+        sheet.trace_id = log.trace_id
         sheet.entries[fields.OTHER] = [log.severity_text, log.event_name]
         names = self._attributes(log.attributes, sheet)
         body = None if log.body is None else self._value(fields.BODY, log.body[0], log.body[1], sheet)
@@ -208,7 +228,7 @@ class Packer:
         if kind == STRING:
             code, entry = self._text(field, value, sheet) if len(value) >= LONG else (STRING, value)
         elif kind == BYTES:
-            code, entry = BYTES, self._long(value, field, sheet) if len(value) >= LONG else value
+            code, entry = BYTES, self._long(value, sheet.of(field)) if len(value) >= LONG else value
         elif kind in (ARRAY, KVLIST):
             code, entry = self._nested(field, kind, value, sheet)
         else:
@@ -221,49 +241,54 @@ class Packer:
         if field in _SHARED:
             known = self._texts.get(value)  # a system prompt or a list of tools comes again with every call
             if known is None:
-                start = len(sheet.shared)
                 data = value.encode()
-                code, entry = self._cut(field, data, sheet) or (STRING, self._long(data, field, sheet))
+                longs: Longs = []
+                code, entry = self._cut(data, longs) or (STRING, self._long(data, longs))
                 self._hold(len(data))
-                self._texts[value] = (code, entry, sheet.shared[start:])
-                return code, entry
+                known = self._texts[value] = (code, entry, longs)
             sheet.shared += known[2]
             return known[0], known[1]
         data = value.encode()
-        return self._cut(field, data, sheet) or (STRING, self._long(data, field, sheet))
+        found = self._prompt(data, sheet) if field == fields.INPUT else self._cut(data, sheet.longs)
+        return found or (STRING, self._long(data, sheet.longs))
 
     def _json(self, field: int, raw: bytes, sheet: _Sheet) -> Any:
         """One REST member: raw JSON text. Returns its code."""
-        code, entry = (self._cut(field, raw, sheet) if len(raw) >= LONG else None) or (
+        longs = sheet.of(field)
+        code, entry = (self._cut(raw, longs) if len(raw) >= LONG else None) or (
             JSON_WHOLE,
-            raw if len(raw) < LONG else self._long(raw, field, sheet),
+            raw if len(raw) < LONG else self._long(raw, longs),
         )
         sheet.add(field, entry)
         return code
 
-    def _cut(self, field: int, data: bytes, sheet: _Sheet) -> tuple[Any, Any] | None:
+    def _cut(self, data: bytes, longs: Longs) -> tuple[Any, Any] | None:
         """(code, entry) of a JSON array cut at its top-level elements, or None where that would not be byte-exact."""
-        if data[:1] != b"[":
-            return None
-        try:
-            pieces = [bytes(raw) for raw in _raw_list(data)]
-        except (msgspec.DecodeError, RecursionError):  # NaN, lone surrogates, nesting: not an error, the value stays whole
-            return None
-        if not pieces:
-            return None
-        code: Any
-        if b"[" + b",".join(pieces) + b"]" == data:
-            code = CUT
-        elif b"[" + b", ".join(pieces) + b"]" == data:
-            code = CUT_SPACED
-        else:
-            code = _frame(data, pieces)
-            if code is None:
-                return None
-        return code, self._elements(field, pieces, sheet)
+        found = cut.split(data)
+        return found and (found[0], self._chain(self._entries(found[1], longs), longs))
 
-    def _elements(self, field: int, pieces: Sequence[bytes], sheet: _Sheet) -> list[Any]:
-        entries: list[Any] = [piece if len(piece) < LONG else self._long(piece, field, sheet) for piece in pieces]
+    def _prompt(self, data: bytes, sheet: _Sheet) -> tuple[Any, Any] | None:
+        """As _cut. Where the last prompt of the trace is the beginning of this one, only what was added is cut, hashed and looked up."""
+        last = self._prompts.get(sheet.trace_id)
+        if last and (pieces := cut.added(data, last.begins, last.code)):
+            code, entries, longs = last.code, last.entries.copy(), last.longs.copy()
+        elif found := cut.split(data):
+            (code, pieces), entries, longs = found, [], []
+        else:
+            return None
+        entries += self._entries(pieces, longs)
+        size = len(data) + _ELEMENT_BYTES * len(entries)
+        if isinstance(code, int) and size <= _PROMPT_BYTES:
+            self._hold(size - last.size if last else size)
+            self._prompts[sheet.trace_id] = _Prompt(cut.beginning(data, code), code, entries, longs, size)
+        sheet.longs += longs
+        return code, self._chain(entries, sheet.longs)
+
+    def _entries(self, pieces: Sequence[bytes], longs: Longs) -> list[Any]:
+        return [piece if len(piece) < LONG else self._long(piece, longs) for piece in pieces]
+
+    def _chain(self, entries: list[Any], longs: Longs) -> list[Any]:
+        """What an event holds of a value's elements: all of them, or the node of what precedes the last CHUNK."""
         if len(entries) <= CHUNK:
             return entries
         node: Ext | None = None
@@ -271,7 +296,7 @@ class Packer:
         while len(entries) - start > CHUNK:
             run = entries[start : start + CHUNK]
             data = _encode(run if node is None else [node, *run])
-            node = Ext(NODE, self._long(data, field, sheet).data)
+            node = Ext(NODE, self._long(data, longs).data)
             start += CHUNK
         return [node, *entries[start:]]
 
@@ -280,24 +305,23 @@ class Packer:
         if len(data) < LONG:
             return kind, data
         if kind == ARRAY:
-            return CUT_ARRAY, self._elements(field, [_encode(element) for element in value], sheet)
-        return kind, self._long(data, field, sheet)
+            longs = sheet.of(field)
+            return CUT_ARRAY, self._chain(self._entries([_encode(element) for element in value], longs), longs)
+        return kind, self._long(data, sheet.of(field))
 
-    def _long(self, data: bytes, field: int, sheet: _Sheet) -> Ext:
+    def _long(self, data: bytes, longs: Longs) -> Ext:
         sha = self._shas.get(data)
         if sha is None:
             sha = hashlib.sha256(data).digest()
             self._hold(len(data))
             self._shas[data] = sha
-        (sheet.shared if field in _SHARED else sheet.longs).append((sha, data))
+        longs.append((sha, data))
         return Ext(CONTENT, sha)
 
-    def _context(self, context: Context) -> tuple[Any, list[tuple[bytes, bytes]]]:
+    def _context(self, context: Context) -> tuple[Any, Longs]:
         data = _encode(context_parts(context))
-        if len(data) < LONG:
-            return data, []
-        sheet = _Sheet()
-        return self._long(data, fields.RESOURCE, sheet), sheet.shared
+        longs: Longs = []
+        return (data if len(data) < LONG else self._long(data, longs)), longs
 
     def _hold(self, size: int) -> None:
         """Keeps the caches bounded: when they are full they start anew, which costs some hashing and nothing else."""
@@ -306,6 +330,7 @@ class Packer:
             self._held = size
             self._shas.clear()
             self._texts.clear()
+            self._prompts.clear()
 
 
 class _Parts(NamedTuple):
@@ -322,18 +347,6 @@ def context_parts(context: Context) -> list[Any]:
         context.resource, context.resource_dropped, context.resource_schema_url, context.entity_refs,
         context.scope, context.scope_attributes, context.scope_dropped, context.schema_url,
     ]  # fmt: skip
-
-
-def _frame(data: bytes, pieces: Sequence[bytes]) -> Any:
-    """[CUT_OTHER, open, separator, close] where one separator serves throughout (indented JSON), else None."""
-    opening = data[: len(data) - len(data[1:].lstrip(b" \t\r\n"))]
-    closing = data[len(data[:-1].rstrip(b" \t\r\n")) :]
-    separator = b","
-    if len(pieces) > 1:
-        after = len(opening) + len(pieces[0])
-        rest = data[after:]
-        separator = rest[: len(rest) - len(rest.lstrip(b" \t\r\n,"))]
-    return [CUT_OTHER, opening, separator, closing] if opening + separator.join(pieces) + closing == data else None
 
 
 def _seal(parts: _Parts, sheet: _Sheet, secret: bytes, seed: bytes, ordinals: dict[bytes, int]) -> Packed:

@@ -32,8 +32,8 @@ from auditlog.item import (
     Unreadable,
 )
 from auditlog.proof import canonical
-from auditlog.store import fields
-from auditlog.store.pack import CUT, CUT_ARRAY, CUT_SPACED, FORMAT, JSON_WHOLE, NODE
+from auditlog.store import cut, fields
+from auditlog.store.pack import CUT_ARRAY, FORMAT, JSON_WHOLE, NODE
 
 _decode = msgspec.msgpack.Decoder().decode
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -162,7 +162,7 @@ class _Builder:
         """The bytes of a value that was cut, or of a REST member. Raises _Gone."""
         if code == JSON_WHOLE:
             return self._bytes(entry)
-        opening, separator, closing = _FRAMES[code] if isinstance(code, int) else code[1:]
+        opening, separator, closing = (b"[", cut.SEPARATORS[code], b"]") if isinstance(code, int) else code[1:]
         return bytes(opening + separator.join(self._pieces(entry)) + closing)
 
     def _bytes(self, entry: Any) -> bytes:
@@ -178,9 +178,6 @@ class _Builder:
         while runs[-1] and isinstance(runs[-1][0], Ext) and runs[-1][0].code == NODE:
             runs.append(_decode(self._bytes(runs[-1][0])))
         return [self._bytes(entry) for run in reversed(runs) for entry in run if not (isinstance(entry, Ext) and entry.code == NODE)]
-
-
-_FRAMES = {CUT: (b"[", b",", b"]"), CUT_SPACED: (b"[", b", ", b"]")}
 
 
 def thaw(kind: int, value: Any) -> items.Value:

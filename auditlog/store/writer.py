@@ -21,7 +21,8 @@ from auditlog import metrics
 from auditlog.errors import Problem
 from auditlog.item import Item
 from auditlog.proof import merkle
-from auditlog.store import durability, partitions, server
+from auditlog.store import arrays, durability, partitions, server
+from auditlog.store.arrays import Byteas, Smallints
 from auditlog.store.content import Compressor
 from auditlog.store.pack import SHARED_PREFIX, Packed, Packer, content_key
 
@@ -160,6 +161,7 @@ class Writer:
             conn = self._connect()
             row = conn.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
             conn.add_notice_handler(self._notice)
+            arrays.register(conn)
             self._system_id = row[0] if row else 0
             self._conn = conn
             self._look(conn)
@@ -199,8 +201,8 @@ class Writer:
         content, learned = self._missing(project, bucket.number, fresh)
         if content:
             keys = sorted(content)  # sorted, as events are: two writers with the same content never wait for each other in a circle
-            packed = [self._compressor.encode(content[key]) for key in keys]
-            conn.execute(_INSERT_CONTENT, (bucket.number, keys, [codec for codec, _ in packed], [data for _, data in packed]))
+            codecs, rows = zip(*[self._compressor.encode(content[key]) for key in keys], strict=True)
+            conn.execute(_INSERT_CONTENT, (bucket.number, Byteas(keys), Smallints(codecs), Byteas(rows)))
         if fresh:
             with conn.cursor().copy(_COPY_EVENTS) as copy:
                 copy.write(_rows(fresh, bucket.number, batch_no, project.project_id, received_at))

@@ -1,6 +1,9 @@
 """Owns the checks that packing loses nothing, names the same item the same way, and commits to every field."""
 
+import hashlib
 import json
+import os
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,11 +13,17 @@ from hypothesis import strategies as st
 from auditlog import item as items
 from auditlog.item import Context, Item, Span
 from auditlog.proof import canonical
-from auditlog.store import fields, unpack
+from auditlog.store import cut, fields, unpack
 from auditlog.store.pack import Packed, Packer
+from tests import corpus
 from tests.item_strategies import any_item
 
 SECRET = b"s" * 32
+PINNED = (  # spans and log records, cut prompts of both separators, chains, nested values; never to be extended: its digest is pinned
+    "langchain-openinference/runaway", "langchain-traceloop/runaway", "openai-agents-v2/runaway", "pydantic-ai-v5/runaway",
+    "openai_v2_legacy_events/chat_invalid_args", "otel_genai_span_only/anthropic_refund", "strands-own/refund", "autogen-own/refund",
+    "vercel_ai_v6/anthropic_large_result",
+)  # fmt: skip
 
 
 def content_of(packed: list[Packed]) -> dict[bytes, bytes]:
@@ -64,6 +73,61 @@ def test_a_conversation_that_grows_costs_what_was_said_once() -> None:
         seen |= {sha for sha, _ in event.longs}
     assert max(size) < 2_500  # one message of 430 bytes, one reference to it, now and then a node; the prompt itself is 43 KB
     assert sum(size[50:]) < 1.2 * sum(size[:50])
+
+
+ELEMENTS = st.lists(
+    st.one_of(st.integers(), st.sampled_from(["", ",", '"]', "x" * 300, "y" * 300]), st.lists(st.integers(), max_size=2)), max_size=40
+)
+WAYS: list[dict[str, Any]] = [{"separators": (",", ":")}, {"separators": (", ", ": ")}, {"indent": 1}, {"separators": (" ,", ":")}]
+
+
+@given(
+    ELEMENTS, st.lists(st.tuples(st.integers(0, 40), st.sampled_from(WAYS), st.sampled_from(["", "", "", " ", ", NaN]", ",]"])), max_size=6)
+)
+def test_a_prompt_that_extends_the_last_one_is_stored_as_if_it_came_alone(
+    said: list[object], prompts: list[tuple[int, dict[str, Any], str]]
+) -> None:
+    packer, padding = Packer(), ["z" * 300]
+    for turns, way, end in prompts:
+        both = [json.dumps(padding + said[:most], **way) for most in (turns, turns + 1)]
+        texts = [text[:-1] + end if end[-1:] == "]" else text + end for text in both]
+        item = span([("gen_ai.input.messages", items.STRING, texts[0]), ("input.value", items.STRING, texts[1])])
+        [after], [alone] = packer.pack([item], SECRET), Packer().pack([item], SECRET)
+        assert after.event_id == alone.event_id and dict(after.longs) == dict(alone.longs)
+        assert unpack.build(unpack.parse(after.skeleton, after.vals), content_of([after])) == item
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_prompt_that_extends_the_last_one_of_its_trace_is_cut_only_where_it_is_new(
+    separators: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_bytes: list[int] = []
+    split = cut.split
+
+    def counted(data: bytes) -> Any:
+        cut_bytes.append(len(data))
+        return split(data)
+
+    monkeypatch.setattr(cut, "split", counted)
+    packer = Packer()
+    for turns in range(2, 52):
+        packer.pack([span([("gen_ai.input.messages", items.STRING, conversation(turns, separators))])], SECRET)
+    assert sum(cut_bytes) < len(conversation(51, separators)) + 51
+
+
+def test_prompts_are_remembered_within_bounds_whatever_their_elements() -> None:
+    packer = Packer()
+
+    def remember(number: int, text: str) -> None:
+        item = Span(Context(), number.to_bytes(16), b"s" * 8, "chat", 1, 2, [("gen_ai.input.messages", items.STRING, text)])
+        packer.pack([item], SECRET)
+
+    remember(1, json.dumps([10] * 60_000))
+    remember(1, json.dumps(["x" * 5_000_000]))
+    assert not packer._prompts
+    for number in range(1, 16):
+        remember(number, json.dumps([10] * 19_000))
+    assert 0 < sum(len(prompt.entries) for prompt in packer._prompts.values()) * 200 < 50_000_000
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
@@ -140,3 +204,14 @@ def test_a_changed_value_is_noticed() -> None:
 def test_a_form_of_another_version_is_refused_with_a_word(skeleton: bytes, vals: bytes) -> None:
     with pytest.raises(unpack.FormatError):
         unpack.parse(skeleton, vals)
+
+
+def test_what_is_stored_of_captured_cases_is_the_same_to_the_byte_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever changes how it is made (faster, tidier) must store the same. A new form is a new FORMAT or a new fields.VERSION."""
+    monkeypatch.setattr(os, "urandom", lambda size: hashlib.shake_256(b"seeds").digest(size))
+    packer, stored = Packer(), hashlib.sha256()
+    for name in PINNED:
+        for event in packer.pack(corpus.items(name), SECRET):
+            content = sorted(dict(event.longs).items()), sorted(dict(event.shared).items())
+            stored.update(repr((*event[:10], *content)).encode())
+    assert stored.hexdigest() == "f9ffcd7e5d8e3fab139de1e316bce02540d7c09f8810b5ada70b1b7b4c9c89b0"
