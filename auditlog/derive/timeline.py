@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from auditlog.derive.paging import STEPS
 from auditlog.derive.read import SessionFacts
 from auditlog.item import Log, Rest, Span, Unreadable
 from auditlog.reconstruct.request import request_of
@@ -31,7 +32,10 @@ def request(reader: Reader, facts: SessionFacts, number: int) -> dict[str, Any] 
 
 
 class Timelines:
-    """Makes timelines of several sessions one after the other, reading the events of small ones at once."""
+    """Makes timelines of several sessions one after the other, reading the events of small ones at once.
+
+    For the summary, its terms and words; those of several pages are whole, because they are kept (derive.paging).
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -53,7 +57,7 @@ class Timelines:
 
     def __call__(self, facts: SessionFacts) -> dict[str, Any]:
         events = self._ahead.pop(facts.key, None)
-        return build(self._reader, facts) if events is None else _timeline(facts, events, "")
+        return _timeline(facts, *((events, "") if events is not None else _events(self._reader, facts)), brief=STEPS)
 
 
 def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
@@ -81,8 +85,8 @@ def _size(stored: Stored) -> int:
     return sum(len(value) if isinstance(value, str | bytes) else 64 for _, _, value in item.attributes)
 
 
-def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str) -> dict[str, Any]:
-    made = timeline(events, key=facts.key, session_id=facts.session_id)
+def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: int = 0) -> dict[str, Any]:
+    made = timeline(events, key=facts.key, session_id=facts.session_id, brief=brief)
     if cut:
         made["cut"] = [cut]
         completeness = made["completeness"]

@@ -32,11 +32,14 @@ Fact = TypeVar("Fact")
 
 
 def timeline(
-    events: Iterable[Received], *, key: str = "", session_id: str | None = None, findings: Sequence[dict[str, Any]] = ()
+    events: Iterable[Received], *, key: str = "", session_id: str | None = None, findings: Sequence[dict[str, Any]] = (), brief: int = 0
 ) -> dict[str, Any]:
-    """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace."""
+    """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace.
+
+    Of a session of at most `brief` steps, what only a reader of a call asks for is left out: its origins, and what lacks at it.
+    """
     session, names = session_of(events)
-    return put_back(session.timeline(key, session_id, list(findings)), names)
+    return put_back(session.timeline(key, session_id, list(findings), brief), names)
 
 
 def session_of(events: Iterable[Received]) -> tuple[Session, dict[str, str]]:
@@ -112,7 +115,7 @@ class Session:
 
     # -- the parts of the answer -----------------------------------------------------------------------------------------------
 
-    def timeline(self, key: str, session_id: str | None, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    def timeline(self, key: str, session_id: str | None, findings: list[dict[str, Any]], brief: int = 0) -> dict[str, Any]:
         traces = sorted({r.where.trace_id for r in self.readings if r.where.trace_id})
         declared = best_session(d for i in self.identities for d in i.sessions)
         times = [t for r in self.readings for t in (r.where.start, r.where.end) if t]
@@ -141,7 +144,7 @@ class Session:
                 {"text": text, "first_step": self.step_at(at)} for text, at in sorted(self.systems.items(), key=lambda p: (p[1], p[0]))
             ],
             "tools_offered": self.tools_offered(),
-            "steps": self.shown_steps(found, counted.proven),
+            "steps": self.shown_steps(found, counted.proven, len(self.steps) <= brief),
             "model_calls": [shown_call(n, call) for n, call in enumerate(self.calls)],
             "completeness": gaps.verdict(found, self.calls, self.steps, counted.proven),
             "findings": findings,
@@ -227,7 +230,9 @@ class Session:
             if tool.parameters is not None or name not in with_schema
         ]
 
-    def shown_steps(self, found: list[gaps.Gap], proven: bool) -> list[dict[str, Any]]:
+    def shown_steps(self, found: list[gaps.Gap], proven: bool, brief: bool) -> list[dict[str, Any]]:
+        if brief:
+            return [self.shown_step(n, step) for n, step in enumerate(self.steps)]
         search, lacking = Search(Haystack(self.systems)), gaps.Lacking(found, proven)
         out: list[dict[str, Any]] = []
         last = max((n for n, s in enumerate(self.steps) if s.tool is not None), default=-1)
