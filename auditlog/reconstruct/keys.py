@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
+T = TypeVar("T")
 ENCODER = msgspec.json.Encoder(order="sorted")
 
 
@@ -39,3 +41,32 @@ def arguments_key(arguments: Any, raw: str | None) -> bytes | None:
     if arguments is not None:
         return canonical(arguments)
     return None if raw is None else flat(raw).encode("utf-8", "backslashreplace")
+
+
+class ByIdentity(Generic[T]):
+    """What a function makes of an object, remembered for the latest few small ones: an agent offers the same schemas in every session.
+
+    They are held, so that an ID stays its own. `size`: characters or bytes of what was made; a large one is made each time.
+    """
+
+    MOST = 512
+    LARGEST = 16 * 1024
+
+    def __init__(self, make: Callable[[Any], T], size: Callable[[T], int]) -> None:
+        self._make, self._size = make, size
+        self._known: dict[int, tuple[Any, T]] = {}
+
+    def __call__(self, thing: Any) -> T:
+        known = self._known.get(id(thing))
+        if known is not None:
+            return known[1]
+        made = self._make(thing)
+        if isinstance(thing, dict) and self._size(made) <= self.LARGEST:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            self._known[id(thing)] = thing, made
+        return made
+
+
+of_schema = ByIdentity(canonical, len)
+"""`canonical` of a tool's schema."""

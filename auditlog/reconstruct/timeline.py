@@ -14,7 +14,7 @@ from auditlog.normalise.read import read_all
 from auditlog.reconstruct import decisions, gaps, histories, trail
 from auditlog.reconstruct.calls import JoinedCall, enrich, fresh, join
 from auditlog.reconstruct.errors import Told
-from auditlog.reconstruct.keys import canonical
+from auditlog.reconstruct.keys import of_schema
 from auditlog.reconstruct.order import placed, put_back
 from auditlog.reconstruct.origins import Haystack, Search
 from auditlog.reconstruct.scalars import scalars
@@ -214,15 +214,15 @@ class Session:
                 continue
             seen.add(id(tools))
             for tool in tools:
-                offered.setdefault((tool.name, canonical(tool.parameters)), (at, tool))
+                offered.setdefault((tool.name, of_schema(tool.parameters)), (at, tool))
         if not offered:  # a tool that ran was there, even where no request says so
             for run in sorted(facts_of(self.readings, ToolRun), key=lambda r: (r.where.start, r.where.event_id)):
                 if run.tool is not None:
-                    offered.setdefault((run.tool.name, canonical(run.tool.parameters)), (run.where.start, run.tool))
+                    offered.setdefault((run.tool.name, of_schema(run.tool.parameters)), (run.where.start, run.tool))
         known = {r.tool.name: r.tool for r in facts_of(self.readings, ToolRun) if r.tool is not None and r.tool.parameters is not None}
         for (name, _), (at, tool) in list(offered.items()):
             if tool.parameters is None and name in known:  # the request names the tool, its own span knows its schema
-                offered[(name, canonical(known[name].parameters))] = (at, known[name])
+                offered[(name, of_schema(known[name].parameters))] = (at, known[name])
         with_schema = {name for (name, _), (_, tool) in offered.items() if tool.parameters is not None}
         return [
             {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "first_step": self.step_at(at)}
