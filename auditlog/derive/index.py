@@ -85,6 +85,8 @@ NOTHING: Final = Rows([], [], [], [], [])
 def clean(value: Any) -> Any:
     """A value as text and jsonb of PostgreSQL can hold it."""
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:  # most of what there is
+            return value
         return value.replace("\0", "\u2400").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
         return {clean(str(key)): clean(child) for key, child in value.items()}

@@ -101,9 +101,9 @@ class _Building:
         return self.at > _POSITIONS or self.characters > _CHARACTERS or self.written > _WRITTEN or self.often
 
     def part(self) -> Part:
-        end = self.at > _HIGHEST
-        words = " ".join(entry if len(entry) < _KEPT and not end else _kept(entry) for entry in self.entries.values())
-        return Part(words, zstandard.compress(json.dumps(self.texts).encode("ascii")))
+        longest = _KEPT if self.at <= _HIGHEST else 0  # a shorter entry has fewer places than are kept
+        words = [entry if len(entry) < longest else _kept(entry) for entry in self.entries.values()]
+        return Part(" ".join(words), zstandard.compress(json.dumps(self.texts).encode("ascii")))
 
 
 def _kept(entry: str) -> str:

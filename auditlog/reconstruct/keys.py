@@ -25,13 +25,15 @@ def canonical(value: Any) -> bytes:
 
 
 def _settled(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, str):  # most of what there is
+        return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, dict) and depth < 64:
         return {str(k): _settled(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple) and depth < 64:
         return [_settled(v, depth + 1) for v in value]
-    if isinstance(value, str | int | float | bool | bytes) or value is None:
+    if isinstance(value, int | float | bool | bytes) or value is None:
         return value if not (isinstance(value, int) and not -(2**63) <= value < 2**64) else str(value)
     return str(value)
 

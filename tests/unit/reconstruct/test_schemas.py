@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from auditlog.reconstruct.keys import ByIdentity
 from auditlog.reconstruct.schemas import MOST_ERRORS, Checker
 from auditlog.reconstruct.surely import surely
 from tests.item_strategies import json_values
@@ -174,6 +175,23 @@ def test_errors_and_their_messages_are_bounded() -> None:
 def test_no_schema_and_no_arguments_break_the_check(schema: Any, arguments: Any) -> None:
     valid, errors = check({"type": "object", "properties": {"a": schema}, "allOf": [schema]}, {"a": arguments})
     assert valid in (True, False, None) and bool(errors) == (valid is False)
+
+
+def test_what_is_made_of_an_object_is_remembered_while_it_is_small_and_of_that_object_alone() -> None:
+    made: list[Any] = []
+
+    def make(thing: Any) -> int:
+        made.append(thing)
+        return len(made)
+
+    remembered = ByIdentity(make, lambda _: len(made[-1]["text"]))
+    one, equal = {"text": "x"}, {"text": "x"}
+    assert [remembered(one), remembered(one), remembered(equal)] == [1, 1, 2]
+    large = {"text": "x" * (ByIdentity.LARGEST + 1)}
+    assert [remembered(large), remembered(large)] == [3, 4]
+    for n in range(ByIdentity.MOST):  # no more than so many are held
+        remembered({"text": str(n)})
+    assert remembered(one) > 4
 
 
 def test_a_schema_is_remembered_in_its_own_spelling() -> None:
