@@ -15,7 +15,7 @@ import msgspec
 from auditlog.derive.keys import scalar_digest, term_digest, to_bytes
 from auditlog.derive.read import SessionFacts
 from auditlog.reconstruct.actions import Action, line
-from auditlog.reconstruct.keys import canonical
+from auditlog.reconstruct.keys import ByIdentity, canonical
 
 SHOWN: Final = 200  # characters of a name that is only shown
 _EVENTS: Final = 50  # event IDs of one action
@@ -85,6 +85,8 @@ NOTHING: Final = Rows([], [], [], [], [])
 def clean(value: Any) -> Any:
     """A value as text and jsonb of PostgreSQL can hold it."""
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:  # most of what there is
+            return value
         return value.replace("\0", "\u2400").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
         return {clean(str(key)): clean(child) for key, child in value.items()}
@@ -150,8 +152,19 @@ def prompt_version(text: str) -> str:
 
 def schema_version(tool: dict[str, Any]) -> str:
     """What a tool as offered is called: the SHA-256 of its name, description and parameters as canonical JSON."""
-    said = {"name": tool["name"], "description": tool["description"], "parameters": tool["parameters"]}
-    return hashlib.sha256(canonical(said)).hexdigest()
+    known, named = _versions(tool["parameters"]), (tool["name"], tool["description"])
+    found = known.get(named)
+    if found is None:
+        said = {"name": tool["name"], "description": tool["description"], "parameters": tool["parameters"]}
+        found = known[named] = hashlib.sha256(canonical(said)).hexdigest()
+    return found
+
+
+def _none_yet(parameters: Any) -> dict[tuple[str, str | None], str]:
+    return {}
+
+
+_versions: Final = ByIdentity(_none_yet, len)  # of each schema, by name and description
 
 
 def _terms(facts: SessionFacts, timeline: dict[str, Any]) -> tuple[list[Term], list[VersionRow]]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString, Protocol
 
@@ -15,16 +17,16 @@ import msgspec
 from auditlog.derive.keys import key_bytes, to_text
 
 _SESSION: Final[LiteralString] = """
-    SELECT session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at FROM session
-    WHERE edition = %s AND project_id = %s AND key = %s"""
+    SELECT key, session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at FROM session
+    WHERE edition = %s AND project_id = %s AND key = ANY(%s)"""
 _TRACES: Final[LiteralString] = """
-    SELECT trace_key, trace_id FROM trace WHERE edition = %s AND project_id = %s AND session_key = %s
+    SELECT session_key, trace_key, trace_id FROM trace WHERE edition = %s AND project_id = %s AND session_key = ANY(%s)
     ORDER BY coalesce(first_at, received_first), trace_key"""
 _DECLARED: Final[LiteralString] = """
-    SELECT d.kind, d.value, min(d.rank) FROM declared d
+    SELECT t.session_key, d.kind, d.value, min(d.rank) FROM declared d
     JOIN trace t ON t.edition = d.edition AND t.project_id = d.project_id AND t.trace_key = d.trace_key
-    WHERE t.edition = %s AND t.project_id = %s AND t.session_key = %s
-    GROUP BY d.kind, d.value ORDER BY min(d.rank), d.value"""
+    WHERE t.edition = %s AND t.project_id = %s AND t.session_key = ANY(%s)
+    GROUP BY t.session_key, d.kind, d.value ORDER BY min(d.rank), d.value"""
 # Where a key leads that is no session's any more: a trace that joined a session later, or a session ID that lost to a better one.
 _MOVED: Final[LiteralString] = """
     SELECT session_key FROM trace WHERE edition = %(edition)s AND project_id = %(project_id)s AND own_key = %(key)s
@@ -79,30 +81,46 @@ def current_edition(cursor: Cursor) -> int:
 
 def session_facts(cursor: Cursor, edition: int, project_id: int, key: str) -> SessionFacts | None:
     """What is declared about a session. None: there is none of this key in this project."""
-    cursor.execute(_SESSION, (edition, project_id, key))
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    cursor.execute(_TRACES, (edition, project_id, key))
-    traces = cursor.fetchall()
-    cursor.execute(_DECLARED, (edition, project_id, key))
-    declared = [(kind, to_text(value), rank) for kind, value, rank in cursor.fetchall()]
+    return facts_of_sessions(cursor, edition, project_id, [key]).get(key)
+
+
+def facts_of_sessions(cursor: Cursor, edition: int, project_id: int, keys: Sequence[str]) -> dict[str, SessionFacts]:
+    """The same of several sessions of one project, by key, those that there are."""
+    cursor.execute(_SESSION, (edition, project_id, list(keys)))
+    sessions = cursor.fetchall()
+    if not sessions:
+        return {}
+    traces: dict[str, list[tuple[uuid.UUID, bytes | None]]] = defaultdict(list)
+    cursor.execute(_TRACES, (edition, project_id, list(keys)))
+    for key, *trace in cursor.fetchall():
+        traces[key].append(tuple(trace))
+    declared: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    cursor.execute(_DECLARED, (edition, project_id, list(keys)))
+    for key, kind, value, rank in cursor.fetchall():
+        declared[key].append((kind, to_text(value), rank))
+    return {row[0]: _facts(project_id, row, traces[row[0]], declared[row[0]]) for row in sessions}
+
+
+def _facts(
+    project_id: int, row: Sequence[Any], traces: list[tuple[uuid.UUID, bytes | None]], declared: list[tuple[str, str, int]]
+) -> SessionFacts:
+    key, session_id, started_at, ended_at, parts, current, summarised_at = row
     subjects = [(kind, value) for kind, value, _ in declared if kind not in ("session", "agent", "agent_version")]
     return SessionFacts(
         key=key,
         project_id=project_id,
-        session_id=to_text(row[0]),
+        session_id=to_text(session_id),
         trace_keys=[trace_key for trace_key, _ in traces],
         trace_ids=[bytes(trace_id).hex() for _, trace_id in traces if trace_id],
         user_ids=[value for kind, value in subjects if kind == "user"],
         customer_ids=[value for kind, value in subjects if kind == "customer"],
         subjects=subjects,
         agents=_agents(declared),
-        started_at=row[1],
-        ended_at=row[2],
-        parts=row[3],
-        current=row[4],
-        summarised_at=row[5],
+        started_at=started_at,
+        ended_at=ended_at,
+        parts=parts,
+        current=current,
+        summarised_at=summarised_at,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import zstandard
@@ -67,10 +68,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class _Building:
-    """The part that is being filled."""
+    """The part that is being filled. A word's entry is text from the start: a thousand lists of places are dear."""
 
     def __init__(self) -> None:
-        self.places: dict[str, list[int]] = {}
+        self.entries: dict[str, str] = {}  # lexeme -> 'lexeme':1,7,… in the notation of tsvector
         self.at = 1
         self.characters = 0
         self.written = 0
@@ -78,38 +79,40 @@ class _Building:
         self.texts: list[list[Any]] = []  # step, kind, text, whether more stands before it, and behind it
 
     def add(self, text: str) -> None:
-        folded, at = fold(text), self.at
+        folded, entries, before = fold(text), self.entries, len(self.entries)
         self.written += len(text)
         if folded.isascii():  # most texts: a word takes one position, and is no stretch
-            for word in folded.split():
-                self._put(word if len(word) <= LONGEST else lexeme(word), at)
-                at += 1
-            self.at = at
-            return
-        for unit in units(folded):
-            for found, place in indexed(unit):
-                times = self._put(found, at + place)
-                self.often |= times > _OFTEN and unit.stretch and len(found) > 1
-            at += unit.width
-        self.at = at
-
-    def _put(self, word: str, at: int) -> int:
-        known = self.places.get(word)
-        if known is None:
-            self.places[word] = [min(at, _HIGHEST)]
-            self.characters += len(word)
-            return 1
-        if len(known) < _KEPT and known[-1] != _HIGHEST:
-            known.append(min(at, _HIGHEST))
-        return len(known)
+            words = folded.split()
+            if len(max(words, key=len, default="")) > LONGEST:
+                words = [lexeme(word) for word in words]
+            for at, word in enumerate(words, self.at):
+                entries[word] = f"{entries[word]},{at}" if word in entries else f"'{word}':{at}"
+            self.at += len(words)
+        else:
+            for unit in units(folded):
+                for found, place in indexed(unit):
+                    known = entries[found] = f"{entries[found]},{self.at + place}" if found in entries else f"'{found}':{self.at + place}"
+                    self.often |= unit.stretch and len(found) > 1 and known.count(",") >= _OFTEN
+                self.at += unit.width
+        self.characters += sum(map(len, islice(reversed(entries), len(entries) - before)))
 
     @property
     def full(self) -> bool:
         return self.at > _POSITIONS or self.characters > _CHARACTERS or self.written > _WRITTEN or self.often
 
     def part(self) -> Part:
-        words = " ".join(f"'{lexeme}':{','.join(map(str, places))}" for lexeme, places in self.places.items())
-        return Part(words, zstandard.compress(json.dumps(self.texts).encode("ascii")))
+        longest = _KEPT if self.at <= _HIGHEST else 0  # a shorter entry has fewer places than are kept
+        words = [entry if len(entry) < longest else _kept(entry) for entry in self.entries.values()]
+        return Part(" ".join(words), zstandard.compress(json.dumps(self.texts).encode("ascii")))
+
+
+def _kept(entry: str) -> str:
+    """As many positions, and as high, as a tsvector keeps: the highest stands for all beyond it."""
+    word, _, listed = entry.rpartition(":")
+    places = list(map(int, listed.split(",")[:_KEPT]))
+    if places[-1] >= _HIGHEST:
+        places = [*(at for at in places if at < _HIGHEST), _HIGHEST]
+    return f"{word}:{','.join(map(str, places))}"
 
 
 def parts(timeline: dict[str, Any], most: int = MOST) -> tuple[list[Part], bool]:
@@ -133,7 +136,7 @@ def parts(timeline: dict[str, Any], most: int = MOST) -> tuple[list[Part], bool]
         building.at += 1  # a phrase stands in one text
         if left <= 0:
             break
-    return [*made, *([building.part()] if building.places else [])], left < 0
+    return [*made, *([building.part()] if building.entries else [])], left < 0
 
 
 def _slices(text: str) -> Iterator[tuple[int, int, bool]]:

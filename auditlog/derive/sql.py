@@ -130,10 +130,14 @@ STALE: Final[LiteralString] = """
     WHERE edition = %s AND stale_since IS NOT NULL
       AND (summarised_at IS NULL OR summarised_at + summary_seconds * 20 * interval '1 second' <= now())
     ORDER BY stale_since LIMIT %s"""
+# What is a document is a text inside of the one parameter: the JSON value null is not SQL's.
 SUMMARISED: Final[LiteralString] = """
-    UPDATE session SET stale_since = NULL, summarised_at = now(), summary_seconds = %(summary_seconds)s,
-        agent_name = %(agent_name)s, agent_version = %(agent_version)s, opening = %(opening)s, totals = %(totals)s,
-        verdict = %(verdict)s, gaps = %(gaps)s, findings = %(findings)s, last_action = %(last_action)s, error = %(error)s,
-        cut = %(cut)s, model_calls = %(model_calls)s, tool_calls = %(tool_calls)s, cost_usd = %(cost_usd)s::numeric, parts = %(parts)s,
-        text_due = LEAST(text_due, now())  -- before what waits only to be indexed anew (migration 0011)
-    WHERE edition = %(edition)s AND key = %(key)s RETURNING sort_at"""
+    UPDATE session s SET stale_since = NULL, summarised_at = now(), summary_seconds = new.summary_seconds,
+        agent_name = new.agent_name, agent_version = new.agent_version, opening = new.opening, totals = new.totals::jsonb,
+        verdict = new.verdict, gaps = new.gaps, findings = new.findings::jsonb, last_action = new.last_action::jsonb, error = new.error,
+        cut = new.cut, model_calls = new.model_calls, tool_calls = new.tool_calls, cost_usd = new.cost_usd::numeric, parts = new.parts,
+        text_due = LEAST(s.text_due, now())  -- before what waits only to be indexed anew (migration 0011)
+    FROM json_to_recordset(%(summaries)s::json) AS new (key text, summary_seconds float8, agent_name text, agent_version text,
+        opening text, totals text, verdict text, gaps int, findings text, last_action text, error text, cut text, model_calls int,
+        tool_calls int, cost_usd text, parts int)
+    WHERE s.edition = %(edition)s AND s.key = new.key RETURNING s.key, s.sort_at"""

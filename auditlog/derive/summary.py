@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -24,7 +26,7 @@ from auditlog.reconstruct.actions import Action, actions, notable_of
 log = logging.getLogger(__name__)
 
 Build = Callable[[read.SessionFacts], dict[str, Any]]
-_AT_ONCE: Final = 8  # binding waits for so many at most
+_AT_ONCE: Final = 16  # binding waits for so many at most
 _OPENING: Final = 400  # characters of the first request
 
 
@@ -90,30 +92,39 @@ def summarise(conn: psycopg.Connection[Any], edition: int, build: Build, texts: 
         return 0
     # The marks are cleared in the transaction that read the events; only this process sets them, so no event can slip between.
     with conn.transaction():
-        sessions = [facts for key, project_id in due if (facts := read.session_facts(conn.cursor(), edition, project_id, key))]
+        sessions = _due(conn, edition, due)
         ahead = getattr(build, "ahead", None)
         if ahead is not None:
             _try(conn, lambda: ahead(sessions))  # what cannot be read will fail again for its own session
         made = {facts.key: _made(conn, facts, build) for facts in sessions}
-        entries = []
+        said = json.dumps([{"key": key, "summary_seconds": seconds, **one.columns} for key, (one, seconds) in made.items()])
+        sort_at = dict(conn.execute(sql.SUMMARISED, {"edition": edition, "summaries": said}).fetchall())
+        write(conn, edition, [Entry(facts.project_id, facts.key, sort_at[facts.key], made[facts.key][0].rows) for facts in sessions])
         for facts in sessions:
-            one, seconds = made[facts.key]
-            row = conn.execute(sql.SUMMARISED, {**one.columns, "edition": edition, "key": facts.key, "summary_seconds": seconds}).fetchone()
-            assert row is not None  # session_facts found it in this transaction
-            entries.append(Entry(facts.project_id, facts.key, row[0], one.rows))
-            if one.kept or facts.parts:
-                paging.write(conn, edition, facts.project_id, facts.key, one.kept)
-        write(conn, edition, entries)
+            kept = made[facts.key][0].kept
+            if kept or facts.parts:
+                paging.write(conn, edition, facts.project_id, facts.key, kept)
     if texts is not None:
         for key, (one, _) in made.items():
             texts.put(key, one.texts)
     return len(due)
 
 
-def _try(conn: psycopg.Connection[Any], work: Callable[[], object]) -> Exception | None:
-    """Does what may fail for what one session holds; the transaction goes on, and the error is told."""
+def _due(conn: psycopg.Connection[Any], edition: int, due: list[tuple[str, int]]) -> list[read.SessionFacts]:
+    """What is declared of these sessions, in their order."""
+    of_project: dict[int, list[str]] = defaultdict(list)
+    for key, project_id in due:
+        of_project[project_id].append(key)
+    found: dict[str, read.SessionFacts] = {}
+    for project_id, keys in of_project.items():
+        found |= read.facts_of_sessions(conn.cursor(), edition, project_id, keys)
+    return [found[key] for key, _ in due if key in found]
+
+
+def _try(conn: psycopg.Connection[Any] | None, work: Callable[[], object]) -> Exception | None:
+    """Does what may fail for what one session holds; the transaction goes on, and the error is told. None: it does not ask the database."""
     try:
-        with conn.transaction():
+        with conn.transaction() if conn is not None else nullcontext():
             work()
     except psycopg.OperationalError:
         raise
@@ -125,7 +136,8 @@ def _try(conn: psycopg.Connection[Any], work: Callable[[], object]) -> Exception
 def _made(conn: psycopg.Connection[Any], facts: read.SessionFacts, build: Build) -> tuple[Summary, float]:
     began = time.monotonic()
     found: list[Summary] = []
-    error = _try(conn, lambda: found.append(_summary(facts, build(facts))))
+    is_read = getattr(build, "is_read", None)
+    error = _try(None if is_read is not None and is_read(facts) else conn, lambda: found.append(_summary(facts, build(facts))))
     if error is not None:
         log.error("derive.summary_failed", extra={"session": facts.key, "error_kind": type(error).__name__})
         found.append(_failed(facts, error))

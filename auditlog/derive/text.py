@@ -24,13 +24,16 @@ _REMEMBERED: Final = 32 * 1024 * 1024  # characters and bytes of sessions that w
 _DUE: Final[LiteralString] = """
     SELECT s.key, s.project_id, coalesce(p.text_index, true) FROM session s LEFT JOIN project p ON p.id = s.project_id
     WHERE s.edition = %s AND s.text_due IS NOT NULL ORDER BY s.text_due LIMIT %s"""
-_DONE: Final[LiteralString] = "UPDATE session SET text_due = NULL WHERE key = %s AND edition = %s"
-_KNOWN: Final[LiteralString] = "SELECT n, digest FROM search_text WHERE session_key = %s AND edition = %s"
-_FORGET: Final[LiteralString] = "DELETE FROM search_text WHERE session_key = %s AND edition = %s AND n = ANY(%s)"
+_DONE: Final[LiteralString] = "UPDATE session SET text_due = NULL WHERE key = ANY(%s) AND edition = %s"
+_KNOWN: Final[LiteralString] = "SELECT session_key, n, digest FROM search_text WHERE session_key = ANY(%s) AND edition = %s"
+_FORGET: Final[LiteralString] = """
+    DELETE FROM search_text t USING unnest(%s::text[], %s::int[]) AS gone (key, n)
+    WHERE t.session_key = gone.key AND t.n = gone.n AND t.edition = %s"""
 _WRITE: Final[LiteralString] = """
     INSERT INTO search_text (edition, project_id, session_key, n, digest, tsv, texts)
-    SELECT %s, %s, %s, n, digest, words::tsvector, texts
-    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bytea[]) AS new (n, digest, words, texts)"""
+    SELECT %s, project_id, session_key, n, digest, words::tsvector, texts
+    FROM unnest(%s::int[], %s::text[], %s::int[], %s::uuid[], %s::text[], %s::bytea[])
+      AS new (project_id, session_key, n, digest, words, texts)"""
 _ALL_DUE: Final[LiteralString] = """
     UPDATE session SET text_due = now() WHERE edition = %s AND project_id = %s AND (text_due IS NULL OR text_due > now())"""
 
@@ -58,13 +61,16 @@ class Texts:
 def index_texts(conn: psycopg.Connection[Any], edition: int, texts: Texts, build: Build) -> int:
     """Indexes the words of a few sessions whose summary changed. Returns how many; 0: nothing is due."""
     due = conn.execute(_DUE, (edition, _AT_ONCE)).fetchall()
-    for key, project_id, wanted in due:
+    if due:
         with conn.transaction():
-            known = texts.take(key)
-            if wanted and known is None:
-                known = _read(conn, edition, project_id, key, build)
-            _write(conn, edition, project_id, key, known if wanted and known else [])
-            conn.execute(_DONE, (key, edition))
+            found: dict[tuple[int, str], list[Part]] = {}
+            for key, project_id, wanted in due:
+                known = texts.take(key)
+                if wanted and known is None:
+                    known = _read(conn, edition, project_id, key, build)
+                found[project_id, key] = known if wanted and known else []
+            _write(conn, edition, found)
+            conn.execute(_DONE, ([key for _, key in found], edition))
     return len(due)
 
 
@@ -82,16 +88,22 @@ def _read(conn: psycopg.Connection[Any], edition: int, project_id: int, key: str
         return []
 
 
-def _write(conn: psycopg.Connection[Any], edition: int, project_id: int, key: str, texts: list[Part]) -> None:
-    known = dict(conn.execute(_KNOWN, (key, edition)).fetchall())
-    told = [uuid.UUID(bytes=hashlib.blake2b(part.words.encode() + part.texts, digest_size=16).digest()) for part in texts]
-    missing = [n for n, digest in enumerate(told) if known.get(n) != digest]
-    if wrong := [n for n, digest in known.items() if n >= len(told) or told[n] != digest]:
-        conn.execute(_FORGET, (key, edition, wrong))
-    if missing:
-        rows = [texts[n] for n in missing]
-        values = (missing, [told[n] for n in missing], [part.words for part in rows], [part.texts for part in rows])
-        conn.execute(_WRITE, (edition, project_id, key, *values))
+def _write(conn: psycopg.Connection[Any], edition: int, found: dict[tuple[int, str], list[Part]]) -> None:
+    known = {(key, n): digest for key, n, digest in conn.execute(_KNOWN, ([key for _, key in found], edition)).fetchall()}
+    told = {(key, n): (project_id, part, _digest(part)) for (project_id, key), parts in found.items() for n, part in enumerate(parts)}
+    if wrong := [place for place, digest in known.items() if place not in told or told[place][2] != digest]:
+        conn.execute(_FORGET, ([key for key, _ in wrong], [n for _, n in wrong], edition))
+    rows = [
+        (project_id, key, n, digest, part.words, part.texts)
+        for (key, n), (project_id, part, digest) in told.items()
+        if known.get((key, n)) != digest
+    ]
+    if rows:
+        conn.execute(_WRITE, (edition, *(list(column) for column in zip(*rows, strict=True))))
+
+
+def _digest(part: Part) -> uuid.UUID:
+    return uuid.UUID(bytes=hashlib.blake2b(part.words.encode() + part.texts, digest_size=16).digest())
 
 
 def index_again(conn: psycopg.Connection[Any], edition: int, project_id: int) -> int:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from auditlog.derive.paging import STEPS
 from auditlog.derive.read import SessionFacts
 from auditlog.item import Log, Rest, Span, Unreadable
 from auditlog.reconstruct.request import request_of
@@ -31,29 +32,44 @@ def request(reader: Reader, facts: SessionFacts, number: int) -> dict[str, Any] 
 
 
 class Timelines:
-    """Makes timelines of several sessions one after the other, reading the events of small ones at once."""
+    """Makes timelines of several sessions one after the other, reading the events of small ones at once.
+
+    For the summary, its terms and words; those of several pages are whole, because they are kept (derive.paging).
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._ahead: dict[str, list[Stored]] = {}
 
     def ahead(self, sessions: Sequence[SessionFacts]) -> None:
-        """Reads what the next sessions need, if it is little; else each will be read by itself."""
+        """Reads what the next sessions need, of as many at once as it is little of; a large one will be read by itself."""
         self._ahead = {}
         of_project: dict[int, dict[uuid.UUID, str]] = defaultdict(dict)
         for facts in sessions:
             of_project[facts.project_id].update(dict.fromkeys(facts.trace_keys, facts.key))
         for project_id, session_of in of_project.items():
-            rows = self._reader.rows_of_traces(project_id, list(session_of), _AHEAD)
-            if len(rows) < _AHEAD:
-                found: dict[str, list[Stored]] = {key: [] for key in session_of.values()}
-                for stored in self._reader.load(rows):
-                    found[session_of[stored.trace_key]].append(stored)
-                self._ahead.update(found)
+            self._read(project_id, session_of)
+
+    def _read(self, project_id: int, session_of: dict[uuid.UUID, str]) -> None:
+        rows = self._reader.rows_of_traces(project_id, list(session_of), _AHEAD)
+        keys = sorted(set(session_of.values()))
+        if len(rows) < _AHEAD:
+            found: dict[str, list[Stored]] = {key: [] for key in keys}
+            for stored in self._reader.load(rows):
+                found[session_of[stored.trace_key]].append(stored)
+            self._ahead |= found  # all of it, or none: of half a session nobody may make a timeline
+        elif len(keys) > 1:
+            first = set(keys[: len(keys) // 2])
+            self._read(project_id, {trace: key for trace, key in session_of.items() if key in first})
+            self._read(project_id, {trace: key for trace, key in session_of.items() if key not in first})
+
+    def is_read(self, facts: SessionFacts) -> bool:
+        """Whether a session's timeline can be made without asking the database."""
+        return facts.key in self._ahead
 
     def __call__(self, facts: SessionFacts) -> dict[str, Any]:
         events = self._ahead.pop(facts.key, None)
-        return build(self._reader, facts) if events is None else _timeline(facts, events, "")
+        return _timeline(facts, *((events, "") if events is not None else _events(self._reader, facts)), brief=STEPS)
 
 
 def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
@@ -81,8 +97,8 @@ def _size(stored: Stored) -> int:
     return sum(len(value) if isinstance(value, str | bytes) else 64 for _, _, value in item.attributes)
 
 
-def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str) -> dict[str, Any]:
-    made = timeline(events, key=facts.key, session_id=facts.session_id)
+def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: int = 0) -> dict[str, Any]:
+    made = timeline(events, key=facts.key, session_id=facts.session_id, brief=brief)
     if cut:
         made["cut"] = [cut]
         completeness = made["completeness"]

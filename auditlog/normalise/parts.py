@@ -7,6 +7,7 @@ it writes known shapes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -73,6 +74,7 @@ RESULTS = frozenset(
 ANSWERS = ("response", "result", "output", "content", "tool_call_result", "server_tool_call_response")
 APPROVALS = frozenset(f"{what}_approval_{side}" for what in ("tool", "mcp", "function") for side in ("request", "response"))
 DENIALS = frozenset(("execution-denied", "execution_denied", "denied", "rejected"))
+REMEMBERED_TOOLS = 64 * 1024  # characters of a list of tools that is read once for all sessions
 LONGEST_HEAD = 200  # characters of a data: URL in which its media type stands
 MEDIA = frozenset(
     ("image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "document", "blob", "uri", "media")
@@ -316,6 +318,16 @@ def _media(kind: str, value: dict[str, Any]) -> Media:
 
 def tools(value: Any) -> tuple[Tool, ...]:
     """Tools as offered, from a list of definitions, a JSON text of one, or a list of JSON texts."""
+    return _of_text(value) if isinstance(value, str) and len(value) <= REMEMBERED_TOOLS else _tools(value)
+
+
+@lru_cache(maxsize=128)
+def _of_text(value: str) -> tuple[Tool, ...]:
+    """An agent offers the same tools in every request of every session. What is equal is the same object, which nobody changes."""
+    return _tools(value)
+
+
+def _tools(value: Any) -> tuple[Tool, ...]:
     value = structure(value)
     if isinstance(value, dict):
         value = value.get("tools") or value.get("function_tools") or [value]

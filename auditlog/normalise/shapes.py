@@ -207,7 +207,7 @@ def answer_of(value: Any) -> Result | None:
 def _reasoning_beside(value: dict[str, Any]) -> Iterable[Part]:
     """Reasoning that stands beside the content instead of inside it."""
     extra = value.get("additional_kwargs")
-    for holder in (value, extra if isinstance(extra, dict) else {}):
+    for holder in (value, extra) if isinstance(extra, dict) else (value,):
         for key in ("reasoning_content", "reasoning", "thinking", "thought"):
             found = holder.get(key)
             if isinstance(found, str) and found.strip() and found.lower() not in ("true", "false"):

@@ -33,12 +33,15 @@ def scalars(value: Any) -> Iterator[tuple[str, Any]]:
 def _walk(value: Any, pointer: str, depth: int, left: list[int]) -> Iterator[tuple[str, Any]]:
     if left[0] <= 0 or depth > DEEPEST:
         return
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _walk(decoded(inner), f"{pointer}/{_escaped(str(key))}", depth + 1, left)
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _walk(decoded(inner), f"{pointer}/{index}", depth + 1, left)
+    if isinstance(value, dict | list | tuple):
+        named = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, inner in named:
+            place, found = f"{pointer}/{_escaped(str(name))}", decoded(inner)
+            if isinstance(found, dict | list | tuple):
+                yield from _walk(found, place, depth + 1, left)
+            elif found is not None and left[0] > 0 and depth < DEEPEST:  # without a generator of its own: most are scalars
+                left[0] -= 1
+                yield place, found
     elif value is not None:
         left[0] -= 1
         yield pointer, value

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jsonschema
 import msgspec
@@ -18,7 +18,8 @@ from jsonschema import validators
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from auditlog.reconstruct.keys import canonical
+from auditlog.reconstruct.keys import ByIdentity, canonical, of_schema
+from auditlog.reconstruct.surely import Surely, surely
 
 LARGEST_SCHEMA = 256 * 1024  # bytes of JSON
 REMEMBERED_SCHEMA = 16 * 1024  # bytes of JSON, of a few hundred schemas
@@ -45,7 +46,7 @@ class Verdict(NamedTuple):
     errors: list[dict[str, str]]
 
 
-UNKNOWN = Verdict(None, [])
+VALID, UNKNOWN = Verdict(True, []), Verdict(None, [])
 
 
 class TooMuch(Exception):
@@ -146,11 +147,19 @@ DRAFT_7, DRAFT_2020 = _bounded(jsonschema.Draft7Validator), _bounded(jsonschema.
 NOTHING: Registry[Any] = Registry()  # knows no other schema, and fetches none
 
 
+class Prepared(NamedTuple):
+    """A schema, ready to check by. `surely`: whether it certainly accepts a value, for schemas of the commonest keywords."""
+
+    validator: Callable[[Bounds], Any]
+    surely: Surely | None
+    keywords: int  # in it, or a few more
+
+
 class Checker:
     """Checks calls of one session; each of its schemas is looked at once."""
 
     def __init__(self) -> None:
-        self.prepared: dict[int, tuple[Any, Callable[[Bounds], Any] | None]] = {}
+        self.prepared: dict[int, tuple[Any, Prepared | None]] = {}
 
     def check(self, schema: Any, arguments: Any) -> Verdict:
         try:
@@ -160,19 +169,37 @@ class Checker:
         prepared = self._prepare(schema)
         if prepared is None or size > LARGEST_ARGUMENTS:
             return UNKNOWN
+        # A keyword is evaluated at most once for each value, and a value takes a byte: the validator, too, would get to the end.
+        if prepared.surely is not None and prepared.keywords * size <= MOST_STEPS and prepared.surely(arguments):
+            return VALID
         bounds = Bounds()
-        return _evaluate(prepared(bounds), arguments, bounds)
+        return _evaluate(prepared.validator(bounds), arguments, bounds)
 
-    def _prepare(self, schema: Any) -> Callable[[Bounds], Any] | None:
+    def _prepare(self, schema: Any) -> Prepared | None:
         if not isinstance(schema, dict | bool):
             return None
         if id(schema) not in self.prepared:
-            fits = len(canonical(schema)) <= LARGEST_SCHEMA and all(_harmless(p) for p in _patterns(schema))
-            self.prepared[id(schema)] = schema, _remembered(schema) if fits else None  # the schema is held, so that its ID stays its own
+            self.prepared[id(schema)] = schema, _looked_at(schema).prepared  # the schema is held, so that its ID stays its own
         return self.prepared[id(schema)][1]
 
 
-def _remembered(schema: Any) -> Callable[[Bounds], Any] | None:
+class Looked(NamedTuple):
+    """A schema that was looked at, and how many bytes of JSON it is."""
+
+    prepared: Prepared | None
+    size: int
+
+
+def _look(schema: Any) -> Looked:
+    size = len(of_schema(schema))
+    fits = size <= LARGEST_SCHEMA and all(_harmless(p) for p in _patterns(schema))
+    return Looked(_remembered(schema) if fits else None, size)
+
+
+_looked_at: Final = ByIdentity(_look, lambda looked: looked.size)
+
+
+def _remembered(schema: Any) -> Prepared | None:
     """An agent offers the same tools in every session, and to see that a schema is one was half the time of a reconstruction."""
     try:
         text = json.dumps(schema)
@@ -182,12 +209,12 @@ def _remembered(schema: Any) -> Callable[[Bounds], Any] | None:
 
 
 @lru_cache(maxsize=256)
-def _of_text(text: str) -> Callable[[Bounds], Any] | None:
+def _of_text(text: str) -> Prepared | None:
     return _prepared(json.loads(text))
 
 
-def _prepared(schema: Any) -> Callable[[Bounds], Any] | None:
-    """How to make a validator of a schema; None where the schema itself is none."""
+def _prepared(schema: Any) -> Prepared | None:
+    """How to check by a schema; None where the schema itself is none."""
     settled = _lowered(schema)
     draft = str(settled.get("$schema", "")) if isinstance(settled, dict) else ""
     cls = DRAFT_7 if "draft-07" in draft or "draft-06" in draft or "draft-04" in draft else DRAFT_2020
@@ -197,7 +224,8 @@ def _prepared(schema: Any) -> Callable[[Bounds], Any] | None:
         (jsonschema.Draft7Validator if cls is DRAFT_7 else jsonschema.Draft202012Validator).check_schema(settled)
     except (jsonschema.SchemaError, RecursionError, ValueError, TypeError):
         return None
-    return lambda bounds: cls(settled, format_checker=bounds, registry=NOTHING)
+    keywords = canonical(settled).count(b":")
+    return Prepared(lambda bounds: cls(settled, format_checker=bounds, registry=NOTHING), surely(settled, cls.VALIDATORS), keywords)
 
 
 def _lowered(value: Any, depth: int = 0) -> Any:
@@ -221,4 +249,4 @@ def _evaluate(validator: Any, arguments: Any, bounds: Bounds) -> Verdict:
         return UNKNOWN  # a reference elsewhere, a keyword that is not what it should be, or more work than is allowed
     if found:
         return Verdict(False, [{"pointer": pointer, "message": message} for pointer, message in sorted(found)[:MOST_ERRORS]])
-    return UNKNOWN if bounds.left_out else Verdict(True, [])
+    return UNKNOWN if bounds.left_out else VALID

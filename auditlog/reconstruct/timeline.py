@@ -14,7 +14,7 @@ from auditlog.normalise.read import read_all
 from auditlog.reconstruct import decisions, gaps, histories, trail
 from auditlog.reconstruct.calls import JoinedCall, enrich, fresh, join
 from auditlog.reconstruct.errors import Told
-from auditlog.reconstruct.keys import canonical
+from auditlog.reconstruct.keys import of_schema
 from auditlog.reconstruct.order import placed, put_back
 from auditlog.reconstruct.origins import Haystack, Search
 from auditlog.reconstruct.scalars import scalars
@@ -32,11 +32,14 @@ Fact = TypeVar("Fact")
 
 
 def timeline(
-    events: Iterable[Received], *, key: str = "", session_id: str | None = None, findings: Sequence[dict[str, Any]] = ()
+    events: Iterable[Received], *, key: str = "", session_id: str | None = None, findings: Sequence[dict[str, Any]] = (), brief: int = 0
 ) -> dict[str, Any]:
-    """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace."""
+    """The contract's Timeline. `session_id` None: the best one that the items declare, else that of the trace.
+
+    Of a session of at most `brief` steps, what only a reader of a call asks for is left out: its origins, and what lacks at it.
+    """
     session, names = session_of(events)
-    return put_back(session.timeline(key, session_id, list(findings)), names)
+    return put_back(session.timeline(key, session_id, list(findings), brief), names)
 
 
 def session_of(events: Iterable[Received]) -> tuple[Session, dict[str, str]]:
@@ -112,7 +115,7 @@ class Session:
 
     # -- the parts of the answer -----------------------------------------------------------------------------------------------
 
-    def timeline(self, key: str, session_id: str | None, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    def timeline(self, key: str, session_id: str | None, findings: list[dict[str, Any]], brief: int = 0) -> dict[str, Any]:
         traces = sorted({r.where.trace_id for r in self.readings if r.where.trace_id})
         declared = best_session(d for i in self.identities for d in i.sessions)
         times = [t for r in self.readings for t in (r.where.start, r.where.end) if t]
@@ -141,7 +144,7 @@ class Session:
                 {"text": text, "first_step": self.step_at(at)} for text, at in sorted(self.systems.items(), key=lambda p: (p[1], p[0]))
             ],
             "tools_offered": self.tools_offered(),
-            "steps": self.shown_steps(found, counted.proven),
+            "steps": self.shown_steps(found, counted.proven, len(self.steps) <= brief),
             "model_calls": [shown_call(n, call) for n, call in enumerate(self.calls)],
             "completeness": gaps.verdict(found, self.calls, self.steps, counted.proven),
             "findings": findings,
@@ -211,15 +214,15 @@ class Session:
                 continue
             seen.add(id(tools))
             for tool in tools:
-                offered.setdefault((tool.name, canonical(tool.parameters)), (at, tool))
+                offered.setdefault((tool.name, of_schema(tool.parameters)), (at, tool))
         if not offered:  # a tool that ran was there, even where no request says so
             for run in sorted(facts_of(self.readings, ToolRun), key=lambda r: (r.where.start, r.where.event_id)):
                 if run.tool is not None:
-                    offered.setdefault((run.tool.name, canonical(run.tool.parameters)), (run.where.start, run.tool))
+                    offered.setdefault((run.tool.name, of_schema(run.tool.parameters)), (run.where.start, run.tool))
         known = {r.tool.name: r.tool for r in facts_of(self.readings, ToolRun) if r.tool is not None and r.tool.parameters is not None}
         for (name, _), (at, tool) in list(offered.items()):
             if tool.parameters is None and name in known:  # the request names the tool, its own span knows its schema
-                offered[(name, canonical(known[name].parameters))] = (at, known[name])
+                offered[(name, of_schema(known[name].parameters))] = (at, known[name])
         with_schema = {name for (name, _), (_, tool) in offered.items() if tool.parameters is not None}
         return [
             {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "first_step": self.step_at(at)}
@@ -227,7 +230,9 @@ class Session:
             if tool.parameters is not None or name not in with_schema
         ]
 
-    def shown_steps(self, found: list[gaps.Gap], proven: bool) -> list[dict[str, Any]]:
+    def shown_steps(self, found: list[gaps.Gap], proven: bool, brief: bool) -> list[dict[str, Any]]:
+        if brief:
+            return [self.shown_step(n, step) for n, step in enumerate(self.steps)]
         search, lacking = Search(Haystack(self.systems)), gaps.Lacking(found, proven)
         out: list[dict[str, Any]] = []
         last = max((n for n, s in enumerate(self.steps) if s.tool is not None), default=-1)

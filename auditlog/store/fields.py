@@ -103,3 +103,13 @@ name is what the skeleton writes for the key (its place in INTERNED, else the ke
 def key_of(name: int | str) -> str:
     """The attribute key that a skeleton's name stands for."""
     return INTERNED[name] if isinstance(name, int) else name
+
+
+def placed(name: int | str) -> tuple[str, int]:
+    """(attribute key, field) that a skeleton's name stands for."""
+    if isinstance(name, int):
+        return _INTERNED_PLACED[name]
+    return name, field_of(name)[0]
+
+
+_INTERNED_PLACED: Final = tuple((key, field_of(key)[0]) for key in INTERNED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import ChainMap
+from collections import ChainMap, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -40,6 +40,8 @@ class Stored(NamedTuple):
 Row = tuple[Any, ...]
 Content = dict[tuple[int, int, bytes], dict[bytes, bytes]]
 """Content by (project, bucket, prefix) and SHA-256."""
+Wanted = defaultdict[tuple[int, int], dict[tuple[bytes, bytes], bool]]
+"""What is to be fetched by (project, bucket): (prefix, SHA-256), and whether it is a node."""
 Secrets = Callable[[int], bytes]
 """project_id to the project's secret, 32 bytes: content keys are keyed with it (auditlog.secrets)."""
 
@@ -104,7 +106,7 @@ class Reader:
     def events_of_batches(self, batch_nos: Sequence[int], wanted: Callable[[str], bool] | None = None) -> list[Stored]:
         """What these batches stored (duplicates of earlier ones are not theirs). Cheap: BRIN on batch_no, parts name the buckets.
 
-        `wanted` says of an attribute's key whether its value is; the long values of fields with no such key come back WITHHELD.
+        `wanted` says of an attribute's key whether it is: others are left out, and long values of fields with no such key WITHHELD.
         """
         parts = self._conn.execute("SELECT DISTINCT bucket FROM part WHERE batch_no = ANY(%s) AND count > 0", (list(batch_nos),)).fetchall()
         if not parts:
@@ -137,7 +139,7 @@ class Reader:
             content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known)
             for row, one in zip(page, parsed, strict=True):
                 own, shared = (content.get((row[4], row[2], prefix), {}) for prefix in (one.prefix, SHARED_PREFIX))
-                item = unpack.build(one, ChainMap(own, shared), contexts)
+                item = unpack.build(one, ChainMap(own, shared), contexts, wanted)
                 trace_key, event_id, bucket, batch_no, project, received, occurred = row[:7]
                 digest = canonical.digest(bytes(row[7]))
                 loaded.append(
@@ -153,24 +155,24 @@ class Reader:
     ) -> Content:
         """All content of these events, and what was known; nodes are followed round by round."""
         found: Content = {} if known is None else known
-        wanted: dict[tuple[int, int], dict[bytes, tuple[bytes, bytes, bool]]] = {}  # content key: (prefix, SHA-256, is it a node)
+        wanted: Wanted = defaultdict(dict)
 
-        def want(project: int, bucket: int, prefix: bytes, sha: bytes, node: bool) -> None:
+        def want(project: int, bucket: int, prefix: bytes, entries: list[Any]) -> None:
             have = found.setdefault((project, bucket, prefix), {})
-            if sha not in have:
-                wanted.setdefault((project, bucket), {})[content_key(self._secrets(project), prefix, sha)] = (prefix, sha, node)
+            for sha, node in unpack.references(entries):
+                if sha not in have:
+                    wanted[project, bucket][prefix, sha] = node
 
         for project, bucket, parsed in events:
-            chosen = None if wanted_key is None else _fields(parsed, wanted_key)
-            for field, encoded in parsed.entries.items():
-                if chosen is not None and field not in chosen:
-                    continue
-                prefix = SHARED_PREFIX if field in fields.SHARED else parsed.prefix
-                for sha, node in unpack.references(msgspec.msgpack.decode(encoded)):
-                    want(project, bucket, prefix, sha, node)
+            chosen = parsed.values.keys() if wanted_key is None else _fields(parsed, wanted_key)
+            for field, entries in parsed.values.items():
+                if field in chosen:
+                    want(project, bucket, SHARED_PREFIX if field in fields.SHARED else parsed.prefix, entries)
         while wanted:
-            round_, wanted = wanted, {}
-            for (project, bucket), keys in round_.items():
+            round_, wanted = wanted, defaultdict(dict)
+            for (project, bucket), named in round_.items():
+                secret = self._secrets(project)
+                keys = {content_key(secret, prefix, sha): (prefix, sha, node) for (prefix, sha), node in named.items()}
                 nodes = []
                 for key, data in self._bytes(bucket, list(keys)):
                     prefix, sha, node = keys[key]
@@ -178,8 +180,7 @@ class Reader:
                     if node:
                         nodes.append((prefix, data))
                 for prefix, data in nodes:  # after all of this round: what it brought is not asked for again
-                    for below, is_node in unpack.references(msgspec.msgpack.decode(data)):
-                        want(project, bucket, prefix, below, is_node)
+                    want(project, bucket, prefix, msgspec.msgpack.decode(data))
         return found
 
     def _bytes(self, bucket: int, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:

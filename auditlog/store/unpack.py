@@ -48,44 +48,49 @@ class Parsed(NamedTuple):
     structure: list[Any]  # [item, head, names, extra]
     commitments: dict[int, bytes]
     prefix: bytes
-    salts: dict[int, bytes]
-    entries: dict[int, bytes]  # canonical MessagePack by field; a field that was erased is missing
+    seed: bytes | dict[int, bytes]  # of all salts; where a field was erased, the others' salts
+    values: dict[int, list[Any]]  # entries by field; a field that was erased is missing
+    vals: bytes  # as stored
+
+    @property
+    def entries(self) -> dict[int, bytes]:
+        """The canonical MessagePack of `values`: what was committed to."""
+        raws = _raws(self.vals)
+        return {_decode(name): bytes(raw) for name, raw in zip(raws[3::2], raws[4::2], strict=True)}
+
+    @property
+    def salts(self) -> dict[int, bytes]:
+        if isinstance(self.seed, dict):
+            return self.seed
+        every = canonical.salts(self.seed)
+        return {field: canonical.salt_of(every, field) for field in self.values}
 
 
 def parse(skeleton: bytes, vals: bytes) -> Parsed:
     """Takes both halves apart. Raises FormatError."""
     try:
         form, version, event_id, structure, listing = _decode(skeleton)
-        raws = _raws(vals)
-        vals_form, prefix, seed = (_decode(raw) for raw in raws[:3])
-        names = [_decode(raw) for raw in raws[3::2]]
-        encoded = [bytes(raw) for raw in raws[4::2]]
+        vals_form, prefix, seed, *told = _decode(vals)
+        commitments, values = (dict(zip(pairs[::2], pairs[1::2], strict=True)) for pairs in (listing, told))
     except (msgspec.DecodeError, ValueError, TypeError) as error:
         raise FormatError(f"skeleton or values cannot be read: {error}") from error
     if form != FORMAT or vals_form != FORMAT:
         raise FormatError(f"format {form}/{vals_form} is not {FORMAT}: written by another version")
     if version != fields.VERSION:
         raise FormatError(f"the table of fields is version {version}, this program knows {fields.VERSION}")
-    if isinstance(seed, bytes):
-        every = canonical.salts(seed)
-        salts = {field: canonical.salt_of(every, field) for field in names}
-    else:
-        salts = dict(seed)
-    return Parsed(
-        event_id, structure, dict(zip(listing[::2], listing[1::2], strict=True)), prefix, salts, dict(zip(names, encoded, strict=True))
-    )
+    return Parsed(event_id, structure, commitments, prefix, seed, values, vals)
 
 
 def check(parsed: Parsed) -> dict[int, str]:
     """For every committed field: "intact", "withheld" (its values are gone), or "changed" (they are not what was committed)."""
-    verdicts = {}
+    verdicts, salts, told = {}, parsed.salts, parsed.entries
     for field, committed in parsed.commitments.items():
-        entries = parsed.entries.get(field)
+        entries = told.get(field)
         if entries is None:
             verdicts[field] = "withheld"
         else:
-            verdicts[field] = "intact" if canonical.commitment(parsed.salts[field], entries) == committed else "changed"
-    return verdicts | dict.fromkeys(parsed.entries.keys() - parsed.commitments.keys(), "changed")
+            verdicts[field] = "intact" if canonical.commitment(salts[field], entries) == committed else "changed"
+    return verdicts | dict.fromkeys(told.keys() - parsed.commitments.keys(), "changed")
 
 
 def references(entries: Any) -> Iterator[tuple[bytes, bool]]:
@@ -119,16 +124,23 @@ class _Gone(Exception):
 
 
 class _Builder:
-    """Hands out the entries of each field in order, as values."""
+    """Hands out the entries of each field in order, as values; of attributes only those whose key is wanted."""
 
-    def __init__(self, parsed: Parsed, content: Mapping[bytes, bytes]) -> None:
+    def __init__(self, parsed: Parsed, content: Mapping[bytes, bytes], wanted: Callable[[str], bool] | None) -> None:
         self._content = content
-        self._entries: dict[int, Iterator[Any]] = {field: iter(_decode(data)) for field, data in parsed.entries.items()}
-        self._gone = parsed.commitments.keys() - parsed.entries.keys()
+        self._entries: dict[int, Iterator[Any]] = {field: iter(entries) for field, entries in parsed.values.items()}
+        self._gone = parsed.commitments.keys() - parsed.values.keys()
+        self._wanted = wanted
 
     def attributes(self, names: list[Any], field: int = 0) -> list[items.Attribute]:
-        keys = [fields.key_of(name) for name in names[::2]]
-        return [(key, *self.value(field or fields.field_of(key)[0], code)) for key, code in zip(keys, names[1::2], strict=True)]
+        made = []
+        for name, code in zip(names[::2], names[1::2], strict=True):
+            key, own = fields.placed(name)
+            if self._wanted is None or self._wanted(key):
+                made.append((key, *self.value(field or own, code)))
+            elif not (isinstance(code, int) and code <= EMPTY):
+                self.take(field or own)
+        return made
 
     def take(self, field: int, default: Any = None) -> Any:
         return default if field in self._gone else next(self._entries[field])
@@ -193,12 +205,18 @@ def thaw_attributes(attributes: list[Any]) -> list[items.Attribute]:
     return [(key, *thaw(kind, value)) for key, kind, value in attributes]
 
 
-def build(parsed: Parsed, content: Mapping[bytes, bytes], contexts: dict[bytes, Context] | None = None) -> Item:
+def build(
+    parsed: Parsed,
+    content: Mapping[bytes, bytes],
+    contexts: dict[bytes, Context] | None = None,
+    wanted: Callable[[str], bool] | None = None,
+) -> Item:
     """The item as it was sent. content: SHA-256 to bytes; what is missing there comes back WITHHELD.
 
     contexts: a cache, so that events of one scope share one Context as they did when they arrived.
+    wanted: of an attribute's key whether it is; others are left out.
     """
-    builder = _Builder(parsed, content)
+    builder = _Builder(parsed, content, wanted)
     make: Callable[..., Item] = _MAKERS[parsed.structure[0]]
     if parsed.structure[0] in (items.REST, items.GOVERNANCE):
         return make(builder, parsed)
@@ -211,7 +229,8 @@ _UNKNOWN = Context()
 def _context(builder: _Builder, parsed: Parsed, known: dict[bytes, Context]) -> Context | None:
     if fields.RESOURCE not in parsed.commitments:
         return None
-    encoded = parsed.entries.get(fields.RESOURCE)
+    (entry,) = parsed.values.get(fields.RESOURCE, (None,))
+    encoded = bytes(entry.data) if isinstance(entry, Ext) else entry
     if encoded is not None and encoded in known:
         return known[encoded]
     kind, data = builder.value(fields.RESOURCE, BYTES)

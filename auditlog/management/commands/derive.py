@@ -40,6 +40,7 @@ class Command(BaseCommand):
         if not once:
             logs.catch()
             telemetry.start("derive")
+            process.collect_seldom()
         stop = threading.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,6 +15,7 @@ from auditlog.derive.projects import ProjectSecrets
 from auditlog.derive.read import current_edition
 from auditlog.derive.text import index_again
 from auditlog.derive.timeline import Timelines
+from auditlog.platform import process
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
 
@@ -67,6 +68,7 @@ class Command(BaseCommand):
             self.stdout.write("Nothing is being rebuilt.")
             return
         os.nice(5)  # what is current goes first
+        process.collect_seldom()
         edition = rebuild.begin(conn)
         reader = Reader(conn, ProjectSecrets(conn))
         work = Pass(conn, declaring(reader), "filling")

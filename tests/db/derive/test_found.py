@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditlog.derive import rebuild, text, timeline
+from auditlog.derive import read, rebuild, text, timeline
 from auditlog.derive.index import prompt_version
 from auditlog.derive.keys import session_key, term_digest, value_digests
 from auditlog.item import STRING, Attribute, Context, Item, Span
@@ -171,6 +171,30 @@ def test_a_huge_session_is_cut_and_says_so(bench: Bench, monkeypatch: pytest.Mon
     bench.derive()
     assert bench.rows("SELECT count(*) FROM action") == [(5,)]
     assert bench.rows("SELECT cut <> '', error, verdict FROM session") == [(True, "", "gaps")]
+
+
+def test_sessions_that_are_too_much_to_read_together_are_read_in_smaller_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.send([call(n, "t", {"x": n}, n, trace=bytes([n % 3 + 1]) * 16) for n in range(1, 10)])
+    bench.derive()
+    keys = [row[0] for row in bench.rows("SELECT key FROM session ORDER BY key")]
+    found = read.facts_of_sessions(bench.owner.cursor(), 1, bench.project.project_id, [*keys, "of nobody"])
+    assert sorted(found) == keys
+    assert [found[key] for key in keys] == [read.session_facts(bench.owner.cursor(), 1, bench.project.project_id, key) for key in keys]
+    loads: list[int] = []
+    load = bench.reader.load
+
+    def noted(rows: Any, **more: Any) -> Any:
+        loads.append(len(rows))
+        return load(rows, **more)
+
+    monkeypatch.setattr(bench.reader, "load", noted)
+    for ahead, expected in ((10, [9]), (7, [3, 6]), (4, [3, 3, 3]), (3, [])):
+        loads.clear()
+        monkeypatch.setattr(timeline, "_AHEAD", ahead)
+        timelines = timeline.Timelines(bench.reader)
+        timelines.ahead(list(found.values()))
+        assert (loads, [timelines.is_read(facts) for facts in found.values()]) == (expected, [bool(expected)] * 3)
+        assert [len(timelines(facts)["steps"]) for facts in found.values()] == [3, 3, 3]
 
 
 def test_an_event_received_in_two_buckets_is_counted_and_shown_once(bench: Bench) -> None:

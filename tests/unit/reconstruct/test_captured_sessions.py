@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from auditlog.reconstruct.actions import actions, notable, notable_of
-from tests.corpus import arrived, case, items, names, shuffled, timelines
+from auditlog.reconstruct.timeline import timeline
+from tests.corpus import arrived, case, items, names, sessions, shuffled, timelines
 from tests.scoring import Score, score
 
 
@@ -54,6 +55,19 @@ def test_order_of_arrival_and_repetition_change_nothing(name: str) -> None:
     expected = told(timelines(events))
     for seed in (1, 2):
         assert told(timelines(shuffled(events, seed))) == expected
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n.endswith(("/chat_refund", "/anthropic_refund"))])
+def test_a_brief_timeline_lacks_nothing_but_origins_and_what_lacks_at_each_call(name: str) -> None:
+    for key, found in sessions(arrived(items(name))).items():
+        whole = timeline(found, key=key)
+        most = len(whole["steps"])
+        assert timeline(found, key=key, brief=most - 1) == whole
+        for step in whole["steps"]:
+            if step["kind"] == "tool_call":
+                del step["completeness"]
+                step["tool"]["origins"] = None
+        assert timeline(found, key=key, brief=most) == whole
 
 
 @pytest.mark.parametrize("name", [n for n in names() if n.endswith("refund")])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from auditlog.reconstruct.keys import ByIdentity
 from auditlog.reconstruct.schemas import MOST_ERRORS, Checker
+from auditlog.reconstruct.surely import surely
 from tests.item_strategies import json_values
 from tests.unit.reconstruct.build import call, model, told, tools_of
 
@@ -45,6 +49,61 @@ def test_the_drafts_differ_where_they_differ() -> None:
     pair = {"items": [{"type": "string"}, {"type": "integer"}]}
     assert check({**pair, "$schema": "http://json-schema.org/draft-07/schema#"}, ["a", "b"])[0] is False
     assert check({"prefixItems": pair["items"]}, ["a", "b"])[0] is False
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+TYPE_NAMES = st.sampled_from(["string", "number", "integer", "boolean", "null", "array", "object"])
+SCHEMAS: st.SearchStrategy[Any] = st.recursive(
+    st.booleans() | st.fixed_dictionaries({}, optional={"type": TYPE_NAMES | st.lists(TYPE_NAMES, min_size=1, unique=True)}),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": TYPE_NAMES,
+            "properties": st.dictionaries(NAMES, inner),
+            "required": st.lists(NAMES, unique=True),
+            "additionalProperties": inner,
+            "items": inner,
+            "enum": st.lists(st.sampled_from(["a", "b", 1, True, None]), min_size=1),
+            "anyOf": st.lists(inner, min_size=1, max_size=3),
+            "not": inner,
+            "format": st.just("date"),
+            "title": NAMES,
+        },
+    ),
+    max_leaves=6,
+)
+SMALL: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from(["a", "b", "", 1, 1.0, 0.5, True, False, None]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=400)
+@given(SCHEMAS, SMALL, st.sampled_from(["http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"]))
+def test_a_quick_yes_is_what_the_validator_says(schema: Any, value: Any, draft: str) -> None:
+    schema = {**schema, "$schema": draft} if isinstance(schema, dict) else schema
+    quick = surely(schema, jsonschema.Draft202012Validator.VALIDATORS)
+    validator = jsonschema.Draft7Validator if "draft-07" in draft else jsonschema.Draft202012Validator
+    if quick is not None and quick(value):
+        assert validator(schema).is_valid(value)
+
+
+def test_a_schema_of_the_commonest_keywords_is_answered_quickly_and_any_other_is_left_to_the_validator() -> None:
+    tool = {"type": "object", "properties": {"id": {"type": "string"}, "n": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}}
+    quick = surely(tool, jsonschema.Draft202012Validator.VALIDATORS)
+    assert quick is not None
+    assert quick({"id": "x", "n": None, "more": 1})
+    assert not quick({"id": 1})
+    others: list[Any] = [
+        {"$ref": "#"},
+        {"minLength": 1},
+        {"properties": {"a": {"pattern": "x"}}},
+        {"items": [{}]},
+        {"patternProperties": {}},
+    ]
+    for other in others:
+        assert surely(other, jsonschema.Draft7Validator.VALIDATORS) is None
 
 
 def test_types_in_capitals_are_types() -> None:
@@ -116,6 +175,23 @@ def test_errors_and_their_messages_are_bounded() -> None:
 def test_no_schema_and_no_arguments_break_the_check(schema: Any, arguments: Any) -> None:
     valid, errors = check({"type": "object", "properties": {"a": schema}, "allOf": [schema]}, {"a": arguments})
     assert valid in (True, False, None) and bool(errors) == (valid is False)
+
+
+def test_what_is_made_of_an_object_is_remembered_while_it_is_small_and_of_that_object_alone() -> None:
+    made: list[Any] = []
+
+    def make(thing: Any) -> int:
+        made.append(thing)
+        return len(made)
+
+    remembered = ByIdentity(make, lambda _: len(made[-1]["text"]))
+    one, equal = {"text": "x"}, {"text": "x"}
+    assert [remembered(one), remembered(one), remembered(equal)] == [1, 1, 2]
+    large = {"text": "x" * (ByIdentity.LARGEST + 1)}
+    assert [remembered(large), remembered(large)] == [3, 4]
+    for n in range(ByIdentity.MOST):  # no more than so many are held
+        remembered({"text": str(n)})
+    assert remembered(one) > 4
 
 
 def test_a_schema_is_remembered_in_its_own_spelling() -> None:

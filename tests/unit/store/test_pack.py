@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 from typing import Any
 
 import msgspec
@@ -48,6 +49,15 @@ def test_every_item_comes_back_equal_and_intact(batch: list[Item]) -> None:
         assert unpack.build(parsed, content) == item
         assert set(unpack.check(parsed).values()) <= {"intact"}
         assert canonical.digest(event.skeleton) == event.digest
+
+
+@given(any_item, st.randoms(use_true_random=False))
+def test_of_attributes_only_those_that_are_wanted_are_made(item: Item, chance: random.Random) -> None:
+    [event] = Packer().pack([item], SECRET)
+    sent = getattr(item, "attributes", [])
+    keys = {key for key, _, _ in sent if chance.random() < 0.5}
+    built = unpack.build(unpack.parse(event.skeleton, event.vals), content_of([event]), wanted=keys.__contains__)
+    assert getattr(built, "attributes", []) == [one for one in sent if one[0] in keys]
 
 
 @given(st.lists(any_item, min_size=1, max_size=3))
@@ -191,11 +201,16 @@ def guesses_that_fit(skeleton: bytes, vals: bytes) -> list[str]:
 
 def test_a_changed_value_is_noticed() -> None:
     [event] = Packer().pack([span([("amount", items.INT, 400)])], SECRET)
-    parsed = unpack.parse(event.skeleton, event.vals)
-    forged = parsed._replace(entries=parsed.entries | {fields.OTHER: msgspec.msgpack.encode(["chat", "", 40])})
-    assert unpack.check(forged)[fields.OTHER] == "changed"
-    added = parsed._replace(entries=parsed.entries | {fields.REASONING: msgspec.msgpack.encode(["because"])})
-    assert unpack.check(added)[fields.REASONING] == "changed"
+    form, prefix, seed, *told = msgspec.msgpack.decode(event.vals)
+    entries = dict(zip(told[::2], told[1::2], strict=True))
+
+    def checked(changed: dict[int, list[Any]]) -> dict[int, str]:
+        vals = [form, prefix, seed, *(one for pair in {**entries, **changed}.items() for one in pair)]
+        return unpack.check(unpack.parse(event.skeleton, msgspec.msgpack.encode(vals)))
+
+    assert set(checked({}).values()) == {"intact"}
+    assert checked({fields.OTHER: ["chat", "", 40]})[fields.OTHER] == "changed"
+    assert checked({fields.REASONING: ["because"]})[fields.REASONING] == "changed"
 
 
 @pytest.mark.parametrize(
