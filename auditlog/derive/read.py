@@ -18,7 +18,7 @@ _SESSION: Final[LiteralString] = """
     SELECT session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at FROM session
     WHERE edition = %s AND project_id = %s AND key = %s"""
 _TRACES: Final[LiteralString] = """
-    SELECT trace_key, trace_id FROM trace WHERE edition = %s AND project_id = %s AND session_key = %s
+    SELECT trace_key, trace_id, received_first, received_last FROM trace WHERE edition = %s AND project_id = %s AND session_key = %s
     ORDER BY coalesce(first_at, received_first), trace_key"""
 _DECLARED: Final[LiteralString] = """
     SELECT d.kind, d.value, min(d.rank) FROM declared d
@@ -61,6 +61,8 @@ class SessionFacts(msgspec.Struct):
     parts: int = 0  # of its timeline that are kept (derive.paging)
     summarised_at: datetime | None = None
     current: bool = False  # no event came since
+    received_first: datetime | None = None
+    received_last: datetime | None = None
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -92,8 +94,8 @@ def session_facts(cursor: Cursor, edition: int, project_id: int, key: str) -> Se
         key=key,
         project_id=project_id,
         session_id=to_text(row[0]),
-        trace_keys=[trace_key for trace_key, _ in traces],
-        trace_ids=[bytes(trace_id).hex() for _, trace_id in traces if trace_id],
+        trace_keys=[trace_key for trace_key, *_ in traces],
+        trace_ids=[bytes(trace_id).hex() for _, trace_id, *_ in traces if trace_id],
         user_ids=[value for kind, value in subjects if kind == "user"],
         customer_ids=[value for kind, value in subjects if kind == "customer"],
         subjects=subjects,
@@ -103,6 +105,8 @@ def session_facts(cursor: Cursor, edition: int, project_id: int, key: str) -> Se
         parts=row[3],
         current=row[4],
         summarised_at=row[5],
+        received_first=min((first for *_, first, _ in traces), default=None),
+        received_last=max((last for *_, last in traces), default=None),
     )
 
 

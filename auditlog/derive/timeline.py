@@ -18,6 +18,7 @@ MOST_EVENTS: Final = 50_000
 MOST_BYTES: Final = 192 * 1024 * 1024  # of values: each model call repeats its whole conversation
 _PAGE: Final = 200
 _AHEAD: Final = 400  # events of several small sessions that are read at once
+_AHEAD_BYTES: Final = 16 * 1024 * 1024  # of them
 
 
 def build(reader: Reader, facts: SessionFacts) -> dict[str, Any]:
@@ -44,10 +45,10 @@ class Timelines:
         for facts in sessions:
             of_project[facts.project_id].update(dict.fromkeys(facts.trace_keys, facts.key))
         for project_id, session_of in of_project.items():
-            rows = self._reader.rows_of_traces(project_id, list(session_of), _AHEAD)
-            if len(rows) < _AHEAD:
+            rows = self._reader.rows_of_traces(project_id, list(session_of), _AHEAD, _AHEAD_BYTES)
+            if len(rows) < _AHEAD and all(row[-1] is not None for row in rows):
                 found: dict[str, list[Stored]] = {key: [] for key in session_of.values()}
-                for stored in self._reader.load(rows):
+                for stored in self._reader.load(rows, most=_AHEAD_BYTES):
                     found[session_of[stored.trace_key]].append(stored)
                 self._ahead.update(found)
 
@@ -58,16 +59,18 @@ class Timelines:
 
 def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
     """(events, what was left out)."""
-    rows: list[Row] = reader.rows_of_traces(facts.project_id, facts.trace_keys, MOST_EVENTS + 1)
+    rows: list[Row] = reader.rows_of_traces(facts.project_id, facts.trace_keys, MOST_EVENTS + 1, MOST_BYTES)
+    whole = [row for row in rows[:MOST_EVENTS] if row[-1] is not None]
     events: list[Stored] = []
     size = 0
     content: Content = {}
-    for start in range(0, min(len(rows), MOST_EVENTS), _PAGE):
-        if size > MOST_BYTES:
-            return events, f"everything after the first {len(events)} events: they are too large"
-        page = reader.load(rows[start : min(start + _PAGE, MOST_EVENTS)], known=content)
+    for page in reader.pages(whole, known=content, count=_PAGE):
         size += sum(map(_size, page))
         events += page
+        if size > MOST_BYTES:
+            break
+    if len(events) < min(len(rows), MOST_EVENTS):
+        return events, f"everything after the first {len(events)} events: they are too large"
     return events, f"everything after the first {MOST_EVENTS} events" if len(rows) > MOST_EVENTS else ""
 
 
