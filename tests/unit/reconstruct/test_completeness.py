@@ -175,12 +175,15 @@ def test_clocks_that_contradict_each_other_are_named() -> None:
 def test_what_is_dated_later_than_it_was_received_is_named_with_by_how_much() -> None:
     moved = int(RECEIVED.timestamp()) * SECOND - START
     apart = {"a year": 366 * 86_400, "hours": 7_300, "minutes": 185, "seconds": 62, "a few seconds": 58}
+    asked, ran, last = (
+        msgspec.structs.replace(one, start=one.start + moved - 60 * SECOND, end=one.end + moved - 60 * SECOND) for one in WHOLE
+    )
     for by, words in zip(apart.values(), ("366 days", "2 hours", "3 minutes", "62 seconds", None), strict=True):
-        asked, ran, last = (msgspec.structs.replace(one, start=one.start + moved, end=one.end + moved) for one in WHOLE)
-        ahead = msgspec.structs.replace(last, start=START + moved, end=START + moved + by * SECOND)
-        found = gaps(*(msgspec.structs.replace(one, start=one.start - SECOND * 10, end=one.end - SECOND * 10) for one in (asked, ran)), ahead)
-        assert ("clock_after_receipt" in found) == (words is not None)
-        assert words is None or (f"1 items are dated up to {words} later" in found["clock_after_receipt"]["message"])
+        for times in ({"start": by}, {"end": by}):
+            ahead = msgspec.structs.replace(last, **{name: START + moved + seconds * SECOND for name, seconds in times.items()})
+            found = gaps(asked, ran, ahead)
+            assert ("clock_after_receipt" in found) == (words is not None)
+            assert words is None or f"1 items are dated up to {words} later" in found["clock_after_receipt"]["message"]
 
 
 def test_one_trace_that_names_two_customers_under_one_key_contradicts_itself() -> None:
