@@ -86,7 +86,7 @@ def test_one_event_is_read_however_large_it_is(bench: Bench, monkeypatch: pytest
 
 def test_batches_are_bound_in_portions_and_each_event_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of values in place as of long ones in a body, which binding has to read: it may hold anything."""
-    small = [span(n, session__id="s", **{f"k{m}": "v" * 200 for m in range(20)}) for n in range(1, 41)]
+    small = [span(n, TRACE, session__id="s", **{f"k{m}": "v" * 200 for m in range(20)}) for n in range(1, 41)]
     bodies = [Log(span(1).context, 10**18 + n, 0, (STRING, f"{n}" * 30_000), [], TRACE) for n in range(10, 30)]
     bench.send(small)
     whole = bench.send(bodies)
@@ -105,7 +105,7 @@ def test_values_in_place_that_are_too_much_for_one_session_end_it_and_it_says_so
     monkeypatch.setattr(timeline, "MOST_BYTES", 30_000)
     monkeypatch.setattr(timeline, "_AHEAD_BYTES", 10_000)
     said = {"gen_ai__operation__name": "execute_tool", "gen_ai__tool__name": "t", **{f"k{m}": "v" * 200 for m in range(20)}}
-    bench.send([span(n, **said) for n in range(1, 20)])
+    bench.send([span(n, TRACE, **said) for n in range(1, 20)])
     held = Held(monkeypatch, 1_000_000)
     bench.derive()
     ((cut, verdict, calls),) = bench.rows("SELECT cut, verdict, tool_calls FROM session")
