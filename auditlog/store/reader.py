@@ -191,12 +191,14 @@ class Reader:
         most: int = _ANY,
     ) -> Content:
         """All content of these events, and what was known; nodes are followed round by round."""
-        found: Content = {} if known is None else known
+        known = {} if known is None else known
+        # Handed on only when all of it is there: of a node that is known nobody asks what it leads to.
+        found: Content = {}
         wanted: dict[tuple[int, int], dict[bytes, tuple[bytes, bytes, bool]]] = {}  # content key: (prefix, SHA-256, is it a node)
 
         def want(project: int, bucket: int, prefix: bytes, sha: bytes, node: bool) -> None:
-            have = found.setdefault((project, bucket, prefix), {})
-            if sha not in have:
+            place = (project, bucket, prefix)
+            if sha not in known.get(place, ()) and sha not in found.setdefault(place, {}):
                 wanted.setdefault((project, bucket), {})[content_key(self._secrets(project), prefix, sha)] = (prefix, sha, node)
 
         for project, bucket, parsed in events:
@@ -220,7 +222,9 @@ class Reader:
                 for prefix, data in nodes:  # after all of this round: what it brought is not asked for again
                     for below, is_node in unpack.references(msgspec.msgpack.decode(data)):
                         want(project, bucket, prefix, below, is_node)
-        return found
+        for place, pieces in found.items():
+            known.setdefault(place, {}).update(pieces)
+        return known
 
     def _bytes(self, bucket: int, keys: list[bytes], most: int) -> list[tuple[bytes, bytes]]:
         """Raises TooLarge before more than `most` is in memory, be it as stored or as sent."""

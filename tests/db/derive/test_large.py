@@ -8,11 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from auditlog.derive import timeline
+from auditlog.derive import read, timeline
 from auditlog.derive.binding import gather
 from auditlog.derive.consume import GROUP_EVENTS
 from auditlog.item import STRING, Log
 from auditlog.store import reader
+from tests.db.api.talks import talk
 from tests.db.derive.test_found import call
 from tests.db.derive.test_pass import TRACE, span
 from tests.db.derived import NOW, Bench
@@ -48,11 +49,15 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
         monkeypatch.setattr(reader, "MOST_AT_ONCE", most)
-        self.content, self.rows, self.events = [0], [0], [0]
-        read, load = reader.Reader._bytes, reader.Reader.load
+        self.content, self.rows, self.events, self.given_up = [0], [0], [0], 0
+        fetch, load = reader.Reader._bytes, reader.Reader.load
 
         def bytes_read(one: reader.Reader, *arguments: Any) -> Any:
-            found = read(one, *arguments)
+            try:
+                found = fetch(one, *arguments)
+            except reader.TooLarge:
+                self.given_up += 1
+                raise
             self.content.append(sum(len(data) for _, data in found))
             return found
 
@@ -75,6 +80,21 @@ def test_values_of_large_events_are_read_so_many_at_once_as_fit(bench: Bench, mo
     bench.derive()
     assert bench.rows("SELECT count(*) FROM action") == [(12,)] and bench.rows("SELECT cut, error FROM session") == [("", "")]
     assert 40_000 < max(held.content) <= 100_000 + 1_000 and max(held.events) > 1
+
+
+@pytest.mark.parametrize("most", [2_000, 5_000, 12_000, 30_000])
+def test_conversations_are_whole_wherever_a_page_turned_out_too_large(bench: Bench, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Their nodes lead from the end to the beginning: what an attempt had read of one that was given up must not pass for all of it."""
+    bench.send(talk("long", 40, "The order arrived late. " * 20))
+    bench.derive()
+    (facts,) = [
+        read.session_facts(bench.conn.cursor(), 1, bench.project.project_id, key) for (key,) in bench.rows("SELECT key FROM session")
+    ]
+    assert facts is not None
+    whole = timeline.build(bench.reader, facts)
+    held = Held(monkeypatch, most)
+    assert timeline.build(bench.reader, facts) == whole and held.given_up
+    assert "content_withheld" not in {gap["code"] for gap in whole["completeness"]["gaps"]}
 
 
 def test_one_event_is_read_however_large_it_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
