@@ -20,7 +20,7 @@ from auditlog.reconstruct.timeline import timeline
 from auditlog.vocabulary import Arrived
 
 CASES = Path(__file__).parent / "fixtures" / "otlp" / "cases"
-RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
+RECEIVED = datetime(2027, 1, 1, tzinfo=UTC)  # after everything that was captured
 
 
 @functools.cache

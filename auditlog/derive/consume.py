@@ -36,7 +36,7 @@ LOCK: Final = 7206  # advisory lock: one pass per edition
 
 def declaring(reader: Reader) -> ReadBatches:
     """Reads events with what may declare an identity, and without the long values that cannot: those are most of the bytes."""
-    return lambda batch_nos: reader.events_of_batches(batch_nos, tells)
+    return lambda batch_nos: reader.stream_of_batches(batch_nos, tells)
 
 
 class Batch(NamedTuple):

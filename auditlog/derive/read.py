@@ -10,7 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, LiteralString, Protocol
+from typing import Any, Final, LiteralString, NamedTuple, Protocol
 
 import msgspec
 
@@ -20,7 +20,8 @@ _SESSION: Final[LiteralString] = """
     SELECT key, session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at FROM session
     WHERE edition = %s AND project_id = %s AND key = ANY(%s)"""
 _TRACES: Final[LiteralString] = """
-    SELECT session_key, trace_key, trace_id FROM trace WHERE edition = %s AND project_id = %s AND session_key = ANY(%s)
+    SELECT session_key, trace_key, trace_id, received_first, received_last FROM trace
+    WHERE edition = %s AND project_id = %s AND session_key = ANY(%s)
     ORDER BY coalesce(first_at, received_first), trace_key"""
 _DECLARED: Final[LiteralString] = """
     SELECT t.session_key, d.kind, d.value, min(d.rank) FROM declared d
@@ -46,6 +47,13 @@ class Cursor(Protocol):
     def fetchone(self) -> Any: ...
 
 
+class _Trace(NamedTuple):
+    trace_key: uuid.UUID
+    trace_id: bytes | None
+    received_first: datetime
+    received_last: datetime
+
+
 class SessionFacts(msgspec.Struct):
     """One session as declared: what the timeline needs besides the events, and what the API shows."""
 
@@ -63,6 +71,8 @@ class SessionFacts(msgspec.Struct):
     parts: int = 0  # of its timeline that are kept (derive.paging)
     summarised_at: datetime | None = None
     current: bool = False  # no event came since
+    received_first: datetime | None = None
+    received_last: datetime | None = None
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -90,10 +100,10 @@ def facts_of_sessions(cursor: Cursor, edition: int, project_id: int, keys: Seque
     sessions = cursor.fetchall()
     if not sessions:
         return {}
-    traces: dict[str, list[tuple[uuid.UUID, bytes | None]]] = defaultdict(list)
+    traces: dict[str, list[_Trace]] = defaultdict(list)
     cursor.execute(_TRACES, (edition, project_id, list(keys)))
     for key, *trace in cursor.fetchall():
-        traces[key].append(tuple(trace))
+        traces[key].append(_Trace(*trace))
     declared: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
     cursor.execute(_DECLARED, (edition, project_id, list(keys)))
     for key, kind, value, rank in cursor.fetchall():
@@ -101,17 +111,15 @@ def facts_of_sessions(cursor: Cursor, edition: int, project_id: int, keys: Seque
     return {row[0]: _facts(project_id, row, traces[row[0]], declared[row[0]]) for row in sessions}
 
 
-def _facts(
-    project_id: int, row: Sequence[Any], traces: list[tuple[uuid.UUID, bytes | None]], declared: list[tuple[str, str, int]]
-) -> SessionFacts:
+def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: list[tuple[str, str, int]]) -> SessionFacts:
     key, session_id, started_at, ended_at, parts, current, summarised_at = row
     subjects = [(kind, value) for kind, value, _ in declared if kind not in ("session", "agent", "agent_version")]
     return SessionFacts(
         key=key,
         project_id=project_id,
         session_id=to_text(session_id),
-        trace_keys=[trace_key for trace_key, _ in traces],
-        trace_ids=[bytes(trace_id).hex() for _, trace_id in traces if trace_id],
+        trace_keys=[trace.trace_key for trace in traces],
+        trace_ids=[bytes(trace.trace_id).hex() for trace in traces if trace.trace_id],
         user_ids=[value for kind, value in subjects if kind == "user"],
         customer_ids=[value for kind, value in subjects if kind == "customer"],
         subjects=subjects,
@@ -121,6 +129,8 @@ def _facts(
         parts=parts,
         current=current,
         summarised_at=summarised_at,
+        received_first=min((trace.received_first for trace in traces), default=None),
+        received_last=max((trace.received_last for trace in traces), default=None),
     )
 
 

@@ -12,13 +12,14 @@ from auditlog.derive.read import SessionFacts
 from auditlog.item import Log, Rest, Span, Unreadable
 from auditlog.reconstruct.request import request_of
 from auditlog.reconstruct.timeline import timeline
-from auditlog.store.reader import Content, Reader, Row, Stored
+from auditlog.store.reader import Content, Reader, Row, Stored, TooLarge
 
 # A session is reconstructed in memory, so what is taken of one has an end; the first that happened are taken, and it is said.
 MOST_EVENTS: Final = 50_000
 MOST_BYTES: Final = 192 * 1024 * 1024  # of values: each model call repeats its whole conversation
 _PAGE: Final = 200
 _AHEAD: Final = 400  # events of several small sessions that are read at once
+_AHEAD_BYTES: Final = 16 * 1024 * 1024  # of them
 
 
 def build(reader: Reader, facts: SessionFacts) -> dict[str, Any]:
@@ -40,10 +41,11 @@ class Timelines:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._ahead: dict[str, list[Stored]] = {}
+        self._room = 0  # bytes that may still be read ahead
 
     def ahead(self, sessions: Sequence[SessionFacts]) -> None:
         """Reads what the next sessions need, of as many at once as it is little of; a large one will be read by itself."""
-        self._ahead = {}
+        self._ahead, self._room = {}, _AHEAD_BYTES
         of_project: dict[int, dict[uuid.UUID, str]] = defaultdict(dict)
         for facts in sessions:
             of_project[facts.project_id].update(dict.fromkeys(facts.trace_keys, facts.key))
@@ -51,17 +53,27 @@ class Timelines:
             self._read(project_id, session_of)
 
     def _read(self, project_id: int, session_of: dict[uuid.UUID, str]) -> None:
-        rows = self._reader.rows_of_traces(project_id, list(session_of), _AHEAD)
+        rows = self._reader.rows_of_traces(project_id, list(session_of), _AHEAD, self._room)
         keys = sorted(set(session_of.values()))
         if len(rows) < _AHEAD:
-            found: dict[str, list[Stored]] = {key: [] for key in keys}
-            for stored in self._reader.load(rows):
-                found[session_of[stored.trace_key]].append(stored)
-            self._ahead |= found  # all of it, or none: of half a session nobody may make a timeline
+            self._load(rows, session_of)
         elif len(keys) > 1:
             first = set(keys[: len(keys) // 2])
             self._read(project_id, {trace: key for trace, key in session_of.items() if key in first})
             self._read(project_id, {trace: key for trace, key in session_of.items() if key not in first})
+
+    def _load(self, rows: Sequence[Row], session_of: dict[uuid.UUID, str]) -> None:
+        """All of these sessions, or none: of half a session nobody may make a timeline."""
+        if any(row[-1] is None for row in rows):
+            return
+        found: dict[str, list[Stored]] = {key: [] for key in session_of.values()}
+        try:
+            for stored in self._reader.load(rows, most=self._room):
+                found[session_of[stored.trace_key]].append(stored)
+                self._room -= _size(stored)
+        except TooLarge:
+            return
+        self._ahead |= found
 
     def is_read(self, facts: SessionFacts) -> bool:
         """Whether a session's timeline can be made without asking the database."""
@@ -74,16 +86,18 @@ class Timelines:
 
 def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
     """(events, what was left out)."""
-    rows: list[Row] = reader.rows_of_traces(facts.project_id, facts.trace_keys, MOST_EVENTS + 1)
+    rows: list[Row] = reader.rows_of_traces(facts.project_id, facts.trace_keys, MOST_EVENTS + 1, MOST_BYTES)
+    whole = [row for row in rows[:MOST_EVENTS] if row[-1] is not None]
     events: list[Stored] = []
     size = 0
     content: Content = {}
-    for start in range(0, min(len(rows), MOST_EVENTS), _PAGE):
-        if size > MOST_BYTES:
-            return events, f"everything after the first {len(events)} events: they are too large"
-        page = reader.load(rows[start : min(start + _PAGE, MOST_EVENTS)], known=content)
+    for page in reader.pages(whole, known=content, count=_PAGE):
         size += sum(map(_size, page))
         events += page
+        if size > MOST_BYTES:
+            break
+    if len(events) < min(len(rows), MOST_EVENTS):
+        return events, f"everything after the first {len(events)} events: they are too large"
     return events, f"everything after the first {MOST_EVENTS} events" if len(rows) > MOST_EVENTS else ""
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from auditlog.reconstruct.gaps import EARLY, Gap, gap
+from auditlog.reconstruct.gaps import AHEAD, EARLY, Gap, gap
 from auditlog.reconstruct.tree import Tree, key_of
-from auditlog.vocabulary import Identity, Numbered, Reading
+from auditlog.vocabulary import Identity, Numbered, Reading, Where
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 MOST_NAMED = 5  # of many holes or names; the count says how many there are
 
 
@@ -88,6 +91,25 @@ def _clocks(readings: Sequence[Reading], tree: Tree) -> Iterator[Gap]:
         names = ", ".join(sorted({tree.spans[k].name for k in early} - {""})[:3])
         message = f"{len(early)} spans begin long before the span that contains them ({names}): two clocks contradict each other."
         yield gap("clock_child_before_parent", f"{message} Synchronise the clocks of the machines.", count=len(early))
+    ahead = {r.where.event_id: by for r in readings if (by := _ahead(r.where)) > AHEAD}
+    if ahead:
+        message = f"{len(ahead)} items are dated up to {_long(max(ahead.values()))} later than they were received: a clock is ahead."
+        hint = "They are shown at their own times. Synchronise the sender's clock."
+        yield gap("clock_after_receipt", f"{message} {hint}", count=len(ahead))
+
+
+def _ahead(where: Where) -> int:
+    """Nanoseconds by which an item is dated later than it was received; what has happened was received after it."""
+    return max(where.start, where.end) - (where.received_at - _EPOCH) // _MICROSECOND * 1000
+
+
+def _long(nanoseconds: int) -> str:
+    """A span of time to one figure that matters."""
+    seconds = nanoseconds // 10**9
+    for name, length in (("day", 86_400), ("hour", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:,} {name}s"
+    return f"{seconds // 60} minutes" if seconds >= 120 else f"{seconds} seconds"
 
 
 # -- identity ------------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,14 @@ class Compressor:
         return (ZSTD, packed) if len(packed) < len(data) else (PLAIN, data)
 
 
+def size_of(codec: int, stored: bytes) -> int:
+    """How many bytes `decode` will give, without making them."""
+    try:
+        return max(0, zstandard.frame_content_size(stored)) if codec == ZSTD else len(stored)
+    except zstandard.ZstdError:
+        return 0  # damaged, which decode says
+
+
 def decode(codec: int, stored: bytes) -> bytes:
     """The bytes as sent. Raises ValueError for a codec of a newer version or damaged bytes."""
     if codec == PLAIN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import ChainMap, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -14,12 +14,16 @@ import psycopg
 from auditlog.item import UNREADABLE, Context, Item
 from auditlog.proof import canonical
 from auditlog.store import fields, unpack
-from auditlog.store.content import decode
+from auditlog.store.content import decode, size_of
 from auditlog.store.pack import SHARED_PREFIX, content_key
 
-_COLUMNS: Final = "trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at, skeleton, vals"
+_KEYS: Final = "trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at"
+_COLUMNS: Final = f"{_KEYS}, skeleton, vals"
 _ORDER: Final = "ORDER BY occurred_at NULLS LAST, trace_key, event_id"
+_SIZE: Final = "octet_length(skeleton) + octet_length(vals)"  # known without reading them
 _PAGE: Final = 2_000  # events per round of content, so that memory follows the page and not the session
+MOST_AT_ONCE: Final = 64 * 1024 * 1024  # bytes of rows, or of content, that a page may bring; one event may be as large by itself
+_ANY: Final = 1 << 62
 
 
 class Stored(NamedTuple):
@@ -66,6 +70,10 @@ def _fields(parsed: unpack.Parsed, wanted: Callable[[str], bool]) -> set[int]:
     return {fields.RESOURCE, fields.BODY, *(fields.field_of(key)[0] for key in keys if wanted(key))}
 
 
+class TooLarge(Exception):
+    """These events have more content than there is room for."""
+
+
 class Reader:
     """Reads events over a connection that the caller owns; the caller says which project may be seen."""
 
@@ -88,35 +96,63 @@ class Reader:
         """All events of these traces, in order of occurrence. Each event once, however often and in whichever bucket received."""
         return self.load(self.rows_of_traces(project_id, trace_keys, limit))
 
-    def rows_of_traces(self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None) -> list[Row]:
-        """The same, not yet loaded; for whoever loads page by page. A row begins with trace key and event ID."""
-        rows = self._rows(
-            f"SELECT {_COLUMNS} FROM event WHERE bucket IN ({{buckets}}) AND trace_key = ANY(%s) AND project_id = %s "
-            f"{_ORDER}, received_at LIMIT %s",
-            (list(trace_keys), project_id, limit),
+    def rows_of_traces(self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None, most: int = _ANY) -> list[Row]:
+        """The same, not yet loaded; for whoever loads page by page. A row begins with trace key and event ID.
+
+        `most`: bytes of all skeletons and values together; those of rows behind are None, and such rows cannot be loaded.
+        """
+        return self._rows(
+            f"SELECT {_KEYS}, CASE WHEN total <= %s THEN skeleton END, CASE WHEN total <= %s THEN vals END FROM ("
+            f"SELECT *, sum({_SIZE}) OVER ({_ORDER}) AS total FROM ("
+            # Once each before the limit counts: rows of a period that were sent again in the next would take the place of what follows.
+            f"SELECT DISTINCT ON (occurred_at, trace_key, event_id) {_COLUMNS} FROM event "
+            f"WHERE bucket IN ({{buckets}}) AND trace_key = ANY(%s) AND project_id = %s {_ORDER}, received_at, batch_no LIMIT %s"
+            f") AS once) AS summed {_ORDER}",
+            (most, most, list(trace_keys), project_id, limit),
         )  # fmt: skip
-        seen: set[tuple[uuid.UUID, uuid.UUID]] = set()
-        once = []
-        for row in rows:
-            if (row[0], row[1]) not in seen:
-                seen.add((row[0], row[1]))
-                once.append(row)
-        return once
 
     def events_of_batches(self, batch_nos: Sequence[int], wanted: Callable[[str], bool] | None = None) -> list[Stored]:
         """What these batches stored (duplicates of earlier ones are not theirs). Cheap: BRIN on batch_no, parts name the buckets.
 
         `wanted` says of an attribute's key whether it is: others are left out, and long values of fields with no such key WITHHELD.
         """
+        return list(self.stream_of_batches(batch_nos, wanted))
+
+    def stream_of_batches(self, batch_nos: Sequence[int], wanted: Callable[[str], bool] | None = None) -> Iterator[Stored]:
+        """The same one after the other, for whoever keeps none: MOST_AT_ONCE of them are in memory, however large the batches are."""
         parts = self._conn.execute("SELECT DISTINCT bucket FROM part WHERE batch_no = ANY(%s) AND count > 0", (list(batch_nos),)).fetchall()
         if not parts:
-            return []
+            return
         buckets = ", ".join(str(int(row[0])) for row in parts)
-        rows = self._conn.execute(
-            f"SELECT {_COLUMNS} FROM event WHERE bucket IN ({buckets}) AND batch_no BETWEEN %s AND %s AND batch_no = ANY(%s) "
-            f"ORDER BY batch_no, occurred_at NULLS LAST, trace_key, event_id", (min(batch_nos), max(batch_nos), list(batch_nos)),
-        ).fetchall()  # fmt: skip
-        return self.load(rows, wanted)
+        order = "ORDER BY batch_no, occurred_at NULLS LAST, trace_key, event_id"
+        portion, last = 0, 0
+        while portion <= last:
+            rows = self._conn.execute(
+                f"SELECT {_COLUMNS}, whole FROM (SELECT {_COLUMNS}, div(sum({_SIZE}) OVER ({order}) - ({_SIZE}), %s) AS portion, "
+                f"div(sum({_SIZE}) OVER (), %s) AS whole FROM event WHERE bucket IN ({buckets}) AND batch_no BETWEEN %s AND %s "
+                f"AND batch_no = ANY(%s)) AS summed WHERE portion = %s {order}",
+                (MOST_AT_ONCE, MOST_AT_ONCE, min(batch_nos), max(batch_nos), list(batch_nos), portion),
+            ).fetchall()  # fmt: skip
+            if rows:
+                last = int(rows[0][-1])
+            for page in self.pages(rows, wanted):
+                yield from page
+            portion += 1
+
+    def pages(
+        self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, count: int = _PAGE
+    ) -> Iterator[list[Stored]]:
+        """These rows loaded, so many at once as bring MOST_AT_ONCE, and `count` at most; what one event has is never too much."""
+        start, few = 0, count
+        while start < len(rows):
+            page = rows[start : start + few]
+            try:
+                loaded = self.load(page, wanted, known, MOST_AT_ONCE if len(page) > 1 else _ANY)
+            except TooLarge:
+                few = max(1, few // 8)
+                continue
+            yield loaded
+            start, few = start + len(page), min(count, few * 2)
 
     def _rows(self, query: str, parameters: tuple[Any, ...]) -> list[Row]:
         """Runs a query with the literal list of buckets that still exist: a plan of 0.3 ms instead of 7.7."""
@@ -125,8 +161,10 @@ class Reader:
             return []
         return self._conn.execute(query.format(buckets=", ".join(buckets)), parameters).fetchall()
 
-    def load(self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None) -> list[Stored]:
-        """Rows of _COLUMNS as events with their items. Content is fetched page by page.
+    def load(
+        self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, most: int = _ANY
+    ) -> list[Stored]:
+        """Rows of _COLUMNS as events with their items. Content is fetched page by page. Raises TooLarge before a page has more than `most`.
 
         `known`: what earlier calls for the same session fetched, to be handed on empty. A later prompt repeats the earlier ones, and
         the nodes of a conversation lead backwards: without it they are followed from the end to the beginning, one query each.
@@ -136,7 +174,7 @@ class Reader:
         for start in range(0, len(rows), _PAGE):
             page = rows[start : start + _PAGE]
             parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in page]
-            content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known)
+            content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known, most)
             for row, one in zip(page, parsed, strict=True):
                 own, shared = (content.get((row[4], row[2], prefix), {}) for prefix in (one.prefix, SHARED_PREFIX))
                 item = unpack.build(one, ChainMap(own, shared), contexts, wanted)
@@ -152,15 +190,19 @@ class Reader:
         events: Iterable[tuple[int, int, unpack.Parsed]],
         wanted_key: Callable[[str], bool] | None = None,
         known: Content | None = None,
+        most: int = _ANY,
     ) -> Content:
         """All content of these events, and what was known; nodes are followed round by round."""
-        found: Content = {} if known is None else known
+        known = {} if known is None else known
+        # Handed on only when all of it is there: of a node that is known nobody asks what it leads to.
+        found: Content = {}
         wanted: Wanted = defaultdict(dict)
 
         def want(project: int, bucket: int, prefix: bytes, entries: list[Any]) -> None:
-            have = found.setdefault((project, bucket, prefix), {})
+            place = (project, bucket, prefix)
+            here, before = found.setdefault(place, {}), known.get(place, ())
             for sha, node in unpack.references(entries):
-                if sha not in have:
+                if sha not in here and sha not in before:
                     wanted[project, bucket][prefix, sha] = node
 
         for project, bucket, parsed in events:
@@ -174,17 +216,24 @@ class Reader:
                 secret = self._secrets(project)
                 keys = {content_key(secret, prefix, sha): (prefix, sha, node) for (prefix, sha), node in named.items()}
                 nodes = []
-                for key, data in self._bytes(bucket, list(keys)):
+                for key, data in self._bytes(bucket, list(keys), most):
+                    most -= len(data)
                     prefix, sha, node = keys[key]
                     found[project, bucket, prefix][sha] = data
                     if node:
                         nodes.append((prefix, data))
                 for prefix, data in nodes:  # after all of this round: what it brought is not asked for again
                     want(project, bucket, prefix, msgspec.msgpack.decode(data))
-        return found
+        for place, pieces in found.items():
+            known.setdefault(place, {}).update(pieces)
+        return known
 
-    def _bytes(self, bucket: int, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    def _bytes(self, bucket: int, keys: list[bytes], most: int) -> list[tuple[bytes, bytes]]:
+        """Raises TooLarge before more than `most` is in memory, be it as stored or as sent."""
         rows = self._conn.execute(
-            f"SELECT content_key, codec, bytes FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (keys,)
-        ).fetchall()
+            "SELECT content_key, codec, CASE WHEN sum(octet_length(bytes)) OVER (ROWS UNBOUNDED PRECEDING) <= %s THEN bytes END "
+            f"FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (most, keys),
+        ).fetchall()  # fmt: skip
+        if any(data is None for *_, data in rows) or sum(size_of(codec, bytes(data)) for _, codec, data in rows) > most:
+            raise TooLarge
         return [(bytes(key), decode(codec, bytes(data))) for key, codec, data in rows]

@@ -65,7 +65,7 @@ def counts(
         return {"facets_late": _PATIENCE, "facets_without": address(facets=None)}
     # Whoever names a customer is shown all of the time, and so more than was counted here: such a value keeps the range that nobody chose.
     chosen = any(query.get(name) for name in ("from", "to", "when"))
-    kept = {} if chosen or "from" not in given else {"from": given["from"]}
+    kept = {} if chosen else {name: given[name] for name in ("from", "to") if name in given}
     shown = [
         {
             "label": _LABELS[name],

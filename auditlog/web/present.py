@@ -36,6 +36,7 @@ FORMS: Final = {
     "unknown": "form not recorded",
 }
 VERDICTS: Final = {"gaps": "gaps", "unevaluable": "cannot be checked"}
+SHOWN: Final = 200_000  # characters of one text or value: a browser that is given sixty million stands still; the record has all
 FOLD: Final = 1200  # characters of a text above which it is folded
 FOLD_CODE: Final = 600  # the same of indented JSON, which is taller
 RECORDS_SHOWN: Final = 4  # of one step
@@ -71,6 +72,7 @@ class Block(msgspec.Struct):
     text: str = ""
     folded: bool = False
     length: int = 0
+    cut: int = 0  # characters that are shown, where that is not all
 
     @property
     def peek(self) -> str:
@@ -84,6 +86,8 @@ class Row(msgspec.Struct):
     speaker: str
     at: str | None
     text: str = ""
+    length: int = 0
+    cut: int = 0  # characters of the text that are shown, where that is not all
     notes: list[Note] = []
     events: list[str] = []
     gaps: list[str] = []
@@ -118,10 +122,14 @@ def block(value: Any) -> Block:
             return Block(cells=[Cell(key, cell.text, cell.kind) for key, cell in cells if cell is not None])
     if isinstance(found, list):
         code = jsontext.indented(found)
-        return Block(code=code, folded=len(code) > FOLD_CODE, length=len(code))
+        return Block(code=code[:SHOWN], folded=len(code) > FOLD_CODE, length=len(code), cut=_cut(code))
     shown = jsontext.scalar(found)
     text = shown.text if shown is not None else str(found)
-    return Block(text=text, folded=len(text) > FOLD, length=len(text))
+    return Block(text=text[:SHOWN], folded=len(text) > FOLD, length=len(text), cut=_cut(text))
+
+
+def _cut(text: str) -> int:
+    return SHOWN if len(text) > SHOWN else 0
 
 
 def _duration(step: dict[str, Any]) -> float | None:
@@ -181,13 +189,15 @@ def checks(tool: dict[str, Any]) -> list[Note]:
 
 def row(step: dict[str, Any], calls: dict[int, dict[str, Any]]) -> Row:
     """`calls`: the model calls that no row has told yet; the one that this row tells is taken out."""
-    kind = step["kind"]
+    kind, text = step["kind"], step.get("text") or ""
     made = Row(
         number=step["n"] + 1,
         kind=kind,
         speaker=SPEAKERS.get(kind, kind.replace("_", " ").capitalize()),
         at=step.get("at"),
-        text=step.get("text") or "",
+        text=text[:SHOWN],
+        length=len(text),
+        cut=_cut(text),
         events=step.get("event_ids") or [],
         agent=step.get("agent"),
         model_call=step.get("model_call"),

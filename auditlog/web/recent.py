@@ -1,7 +1,8 @@
 """Owns the range of time that the search page shows where its address names none: the last 30 days that have data, and it says so.
 
 `default` is what a page asks, and `within` applies it; the API has no default. Whatever names somebody or something, or asks for words, is
-looked for in all of the time: a hit outside of a range that nobody chose must never be hidden.
+looked for in all of the time: a hit outside of a range that nobody chose must never be hidden. Sessions of a clock that is ahead would
+stand above all others for as long as it is: the range ends before them, and the page says that there are such, with the way to them.
 """
 
 from __future__ import annotations
@@ -26,11 +27,22 @@ _FIRST: Final = datetime(1, 3, 1, tzinfo=UTC)  # before it there are no thirty d
 
 
 class Range(NamedTuple):
-    """The days from `first` up to the one of the newest session, in the reader's zone; `since` is the filter that means them."""
+    """The days from `first` up to the one of the newest session that can have happened, in the reader's zone."""
 
     first: datetime
     newest: datetime
-    since: str  # a value of the parameter `from`
+    ahead: bool  # whether sessions are dated later than that
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """What means this range; it has an end only where something lies behind it."""
+        until = {"to": self.newest.date().isoformat()} if self.ahead else {}
+        return {"from": self.first.date().isoformat(), **until}
+
+    @property
+    def after(self) -> str:
+        """A value of the parameter `from` for what is dated later."""
+        return (self.newest.date() + timedelta(days=1)).isoformat()
 
     @property
     def words(self) -> str:
@@ -42,13 +54,17 @@ def default(scope: Scope, query: Mapping[str, str], zone: tzinfo = UTC) -> Range
     """The range that this address means without naming one; None: all of the time, or what the address says."""
     if any(query.get(name) for name in ("from", "to", "when", RANGE)) or any(query.get(name) for name in IDENTIFYING):
         return None
-    known = scope.of(Session).filter(sort_at__lte=datetime.now(UTC) + _AHEAD)  # one clock that is years ahead must not hide all others
-    at = known.order_by("-sort_at", "-key").values_list("sort_at", flat=True).first()
+    now = datetime.now(UTC)
+    times = scope.of(Session).order_by("-sort_at", "-key").values_list("sort_at", flat=True)
+    at = times.first()
+    ahead = at is not None and at > now + _AHEAD
+    if ahead:
+        at = times.filter(sort_at__lte=now + _AHEAD).first()
     if at is None or at < _FIRST:
         return None
     newest = at.astimezone(zone)
     first = (newest - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return Range(first, newest, first.date().isoformat())
+    return Range(first, newest, ahead)
 
 
 def within(scope: Scope, given: Mapping[str, str], zone: tzinfo = UTC) -> tuple[dict[str, str], Range | None]:
@@ -60,4 +76,4 @@ def within(scope: Scope, given: Mapping[str, str], zone: tzinfo = UTC) -> tuple[
         parameters.one_of(RANGE, given[RANGE], (ALL,))
     found = default(scope, given, zone)
     filters = {name: value for name, value in given.items() if name != RANGE}
-    return (filters | {"from": found.since} if found else filters), found
+    return (filters | found.filters if found else filters), found

@@ -166,6 +166,7 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "presets": sentence.presets(query, given, newest=found.recent is not None),
         "recent": found.recent,
         "recent_all": address(query, **sentence.ANY_TIME),
+        "recent_ahead": address(query, **{"from": found.recent.after}) if found.recent and found.recent.ahead else None,
         "offered": sentence.offered(given, content=content),
         "kept": [(name, value) for name, value in query.items() if name in KEPT and name not in found.wrong],
         "q": given.get("q", ""),

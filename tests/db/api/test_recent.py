@@ -62,7 +62,7 @@ def test_days_are_those_of_the_reader_and_a_clock_that_is_ahead_hides_nobody(wor
 
     def since(**query: Any) -> tuple[str, str] | None:
         found = recent.default(scope, query, ZoneInfo("Europe/Zurich"))
-        return None if found is None else (found.words.split(",")[0], found.since)
+        return None if found is None else (found.words.split(",")[0], found.filters["from"])
 
     assert since() == ("30 days up to 13 Mar 2026", "2026-02-12")
     assert since(**{"range": "all"}) is since(**{"from": "2026-01-01"}) is since(session_id="x") is None
@@ -72,4 +72,4 @@ def test_days_are_those_of_the_reader_and_a_clock_that_is_ahead_hides_nobody(wor
 def test_the_newest_session_alone_decides_however_old_it_is(world: World) -> None:
     send(world, call("first", datetime(1970, 1, 3, tzinfo=UTC), "tool"))
     found = recent.default(Scope(world.project.pk), {})
-    assert found is not None and found.since == "1969-12-05"
+    assert found is not None and found.filters == {"from": "1969-12-05"}

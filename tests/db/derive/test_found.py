@@ -183,9 +183,9 @@ def test_sessions_that_are_too_much_to_read_together_are_read_in_smaller_groups(
     loads: list[int] = []
     load = bench.reader.load
 
-    def noted(rows: Any, **more: Any) -> Any:
+    def noted(rows: Any, *given: Any, **more: Any) -> Any:
         loads.append(len(rows))
-        return load(rows, **more)
+        return load(rows, *given, **more)
 
     monkeypatch.setattr(bench.reader, "load", noted)
     for ahead, expected in ((10, [9]), (7, [3, 6]), (4, [3, 3, 3]), (3, [])):

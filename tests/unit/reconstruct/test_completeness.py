@@ -11,6 +11,7 @@ import pytest
 from auditlog.ingest import rest
 from auditlog.item import GONE, KVLIST, STRING, WITHHELD, Context, Item, Log, Rest, Span
 from auditlog.normalise.condition import share_kept
+from tests.corpus import RECEIVED
 from tests.unit.reconstruct.build import SECOND, START, answer, call, model, span_of, text, told, tool
 
 TOOLS = [{"name": "pay", "parameters": {"type": "object"}}]
@@ -169,6 +170,20 @@ def test_clocks_that_contradict_each_other_are_named() -> None:
     assert gaps(child, ran, last)["clock_child_before_parent"]["count"] == 1
     early = msgspec.structs.replace(ran, start=ran.start - 60 * SECOND, end=ran.end - 60 * SECOND)
     assert gaps(asked, early, last)["clock_result_before_call"]["step"] == 1
+
+
+def test_what_is_dated_later_than_it_was_received_is_named_with_by_how_much() -> None:
+    moved = int(RECEIVED.timestamp()) * SECOND - START
+    apart = {"a year": 366 * 86_400, "hours": 7_300, "minutes": 185, "seconds": 62, "a few seconds": 58}
+    asked, ran, last = (
+        msgspec.structs.replace(one, start=one.start + moved - 60 * SECOND, end=one.end + moved - 60 * SECOND) for one in WHOLE
+    )
+    for by, words in zip(apart.values(), ("366 days", "2 hours", "3 minutes", "62 seconds", None), strict=True):
+        for times in ({"start": by}, {"end": by}):
+            ahead = msgspec.structs.replace(last, **{name: START + moved + seconds * SECOND for name, seconds in times.items()})
+            found = gaps(asked, ran, ahead)
+            assert ("clock_after_receipt" in found) == (words is not None)
+            assert words is None or f"1 items are dated up to {words} later" in found["clock_after_receipt"]["message"]
 
 
 def test_one_trace_that_names_two_customers_under_one_key_contradicts_itself() -> None:
