@@ -36,8 +36,9 @@ class Edge:
         if [len(row) for row in self._rows] != widths(size):
             raise ValueError(f"these are not the hashes of the right edge of a tree of {size} leaves")
 
-    def copy(self) -> Edge:
-        return Edge(self.size, self._rows)
+    def with_leaves(self, hashes: Sequence[bytes]) -> Edge:
+        """Another edge like this one, but for the hashes of the leaves that are in no complete tile. Raises ValueError."""
+        return Edge(self.size, [hashes, *self._rows[1:]] if self._rows else [])
 
     def root(self) -> bytes:
         """The root over all leaves."""
