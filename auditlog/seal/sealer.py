@@ -52,8 +52,8 @@ class Sealer:
         self._edge: tree.Edge | None = None
         self._looked = 0.0
         self._agreed: signed.Signed | None = None  # what the file said when it was last compared with what is stored
-        # After a start everything is looked at once: what another cluster numbered, then what this one did from its first transaction on.
-        self._foreign, self._watermark = True, 0
+        self._foreign: int | None = None  # the first unsealed batch of another cluster, whose batches go first
+        self._watermark: int | None = None  # whatever this cluster did below this transaction is sealed; None: not known
         if not _one(conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK, PRESENT)))[0]:
             raise NotAlone("another process seals this database")
 
@@ -71,7 +71,10 @@ class Sealer:
         self._edge, rotates, parts = done
         if rotates:
             keys.put_in_place(self._key_file)
-        self._watermark = parts[-1].leaf.batch if self._foreign else parts[-1].xid
+        if self._foreign is None:
+            self._watermark = parts[-1].xid
+        else:
+            self._foreign = parts[-1].leaf.batch
         metrics.leaves_sealed.add(len(parts))
         return len(parts)
 
@@ -169,15 +172,19 @@ class Sealer:
         return edge
 
     def _pending(self, limit: int) -> list[Part]:
-        known = {"system_id": self._system_id, "limit": limit}
-        if self._foreign:
-            rows = self._conn.execute(sql.PENDING_FOREIGN, {**known, "watermark": self._watermark}, binary=True).fetchall()
-            if rows:
-                return [_part(row) for row in rows]
-            self._foreign, self._watermark = False, 0
         # The horizon is taken first: whatever is below it had committed before the next statement looks.
         horizon = str(_one(self._conn.execute(sql.HORIZON))[0])
-        rows = self._conn.execute(sql.PENDING, {**known, "watermark": str(self._watermark), "horizon": horizon}, binary=True).fetchall()
+        if self._watermark is None:  # a start: everything is looked at once
+            first = _one(self._conn.execute(sql.FIRST, (self._system_id,)))[0]
+            (self._foreign,) = _one(self._conn.execute(sql.FIRST_FOREIGN, (self._system_id,)))
+            self._watermark = min(int(first or horizon), int(horizon))
+        known = {"system_id": self._system_id, "limit": limit, "horizon": horizon}
+        if self._foreign is not None:
+            rows = self._conn.execute(sql.PENDING_FOREIGN, {**known, "watermark": self._foreign}, binary=True).fetchall()
+            if rows:
+                return [_part(row) for row in rows]
+            self._foreign = None
+        rows = self._conn.execute(sql.PENDING, {**known, "watermark": str(self._watermark)}, binary=True).fetchall()
         if not rows:
             self._watermark = int(horizon)
         return [_part(row) for row in rows]
