@@ -59,12 +59,8 @@ class Sealer:
 
     def round(self) -> int:
         """Seals up to MOST parts. Returns how many; 0: nothing is left below the horizon. Raises Refused, OSError, psycopg.Error."""
-        try:
-            with self._conn.transaction():
-                done = self._round()
-        except BaseException:
-            self._edge = None  # whether the round was committed is not known: look at what is stored
-            raise
+        with self._conn.transaction():
+            done = self._round()
         if done is None:
             return 0
         # Only now is the round known to be stored. Killed here: the next start looks at everything.
