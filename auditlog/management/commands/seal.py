@@ -13,11 +13,12 @@ from typing import Any, Final
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from auditlog import governance, metrics
+from auditlog import conf, governance, metrics
 from auditlog.errors import Problem
 from auditlog.models import Project
 from auditlog.platform import logs, process, telemetry
 from auditlog.seal import keys, restored
+from auditlog.seal.copies import Copies, Differs
 from auditlog.seal.refusal import Flag, Refused
 from auditlog.seal.sealer import MOST, NotAlone, Sealer
 from auditlog.store.connect import connect
@@ -117,6 +118,8 @@ class Loop:
 
     def _seal(self, conn: psycopg.Connection[Any]) -> None:
         sealer, flag = Sealer(conn), Flag(conn)
+        folder = conf.get("AUDITLOG_ANCHOR_DIR")
+        copies = Copies(conn, folder) if folder else None
         while not self._stop.is_set():
             try:
                 done = sealer.round()
@@ -131,9 +134,20 @@ class Loop:
                 log.info("seal.resumed")
             self._refused = False
             process.ready()
+            if copies is not None:
+                self._copy(copies)
             if done < MOST:
                 self._tell_held_back(sealer)
                 self._stop.wait(EVERY)
+
+    def _copy(self, copies: Copies) -> None:
+        """Sealing goes on where a copy cannot be written: it is tried again, and what is missing stands on the page of the log."""
+        try:
+            copies.turn()
+        except Differs:
+            log.error("seal.copy_differs")
+        except OSError as error:
+            log.warning("seal.not_copied", extra={"error_kind": type(error).__name__})
 
     def _tell_held_back(self, sealer: Sealer) -> None:
         """A transaction that somebody left open keeps everything younger from being sealed: the sealer waits, and says so."""
