@@ -51,7 +51,10 @@ TILES: Final[LiteralString] = """
     SELECT level, tile_no, hashes FROM tile JOIN unnest(%s::smallint[], %s::bigint[]) AS k (level, tile_no) USING (level, tile_no)"""
 LEAF_OF: Final[LiteralString] = "SELECT leaf_index, entry FROM leaf WHERE batch_no = %s AND bucket = %s"
 
-CHECKPOINT_OVER: Final[LiteralString] = "SELECT size, root, note, signed_at FROM checkpoint WHERE size > %s ORDER BY size LIMIT 1"
+PLACE: Final[LiteralString] = """
+    SELECT l.leaf_index, c.size, c.root, c.note, c.signed_at FROM leaf l CROSS JOIN LATERAL (
+      SELECT * FROM checkpoint WHERE size > l.leaf_index ORDER BY size LIMIT 1) c
+    WHERE l.batch_no = %s AND l.bucket = %s"""
 CHECKPOINTS: Final[LiteralString] = """
     SELECT size, root, note, signed_at FROM checkpoint WHERE size < %s ORDER BY size DESC LIMIT %s"""
 ANCHORS: Final[LiteralString] = """

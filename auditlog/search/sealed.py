@@ -82,10 +82,8 @@ def proof(scope: Scope, public: str) -> Proof:
 
 def place_in_log(batch_no: int, bucket: int) -> tuple[int, Head] | None:
     """Index of a part's leaf, and the first checkpoint that covers it; None: not sealed yet."""
-    conn = evidence.raw_connection()
-    row = conn.execute(sql.LEAF_OF, (batch_no, bucket)).fetchone()
-    found = None if row is None else conn.execute(sql.CHECKPOINT_OVER, (row[0],)).fetchone()
-    return None if row is None or found is None else (int(row[0]), Head(int(found[0]), bytes(found[1]), found[2], found[3]))
+    row = evidence.raw_connection().execute(sql.PLACE, (batch_no, bucket)).fetchone()
+    return None if row is None else (int(row[0]), Head(int(row[1]), bytes(row[2]), str(row[3]), row[4]))
 
 
 def checkpoints(given: dict[str, str], default: str | None = None) -> Checkpoints:
