@@ -2,7 +2,7 @@
 FROM python:3.12-slim
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_MMAP_THRESHOLD_=67108864
-RUN useradd --system --uid 10001 auditlog && install -d -m 0700 -o auditlog -g auditlog /data
+RUN useradd --system --uid 10001 auditlog && install -d -m 0700 -o auditlog -g auditlog /data /sealer
 WORKDIR /app
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --require-hashes --only-binary=:all: -r requirements.txt

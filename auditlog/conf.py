@@ -34,6 +34,16 @@ def _path(value: str) -> Path:
     return path if path.is_absolute() else ROOT / path
 
 
+def _path_or_none(value: str) -> Path | None:
+    return _path(value) if value else None
+
+
+def _origin(value: str) -> str:
+    if "+" in value or any(letter.isspace() or ord(letter) < 32 for letter in value):
+        raise ValueError("must have no space and no plus sign")
+    return value
+
+
 def _count(value: str) -> int:
     number = int(value)
     if number < 1:
@@ -75,6 +85,11 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_INGEST_DATABASE_URL", "", _text, "URL of the ingest role. Empty: the owner's URL with SET ROLE."),
         Setting("AUDITLOG_WEB_DATABASE_URL", "", _text, "URL of the web role. Empty: the owner's URL with SET ROLE."),
         Setting("AUDITLOG_DERIVE_DATABASE_URL", "", _text, "URL of the derive role. Empty: the owner's URL with SET ROLE."),
+        Setting("AUDITLOG_SEALER_DATABASE_URL", "", _text, "URL of the sealer's role. Empty: the owner's URL with SET ROLE."),
+        Setting("AUDITLOG_LOG_ORIGIN", "", _origin, "Name of the sealed log and its key. Empty: `auditlog/` and the cluster's identifier."),
+        Setting("AUDITLOG_LOG_KEY", "", _path_or_none, "File of the log's private key. Empty: `log.key` in AUDITLOG_DATA."),
+        Setting("AUDITLOG_LOG_PUBLIC", "0", _flag, "Show checkpoints and tiles of the log under `/log/v1/` to everybody, without a key."),
+        Setting("AUDITLOG_ANCHOR_DIR", "", _path_or_none, "Folder into which checkpoints are copied, a file each. Empty: nowhere."),
         Setting("AUDITLOG_UNSAFE_DATABASE", "0", _flag, "Store on a PostgreSQL whose settings lose data (docs/operate/postgresql.md)."),
         Setting("AUDITLOG_HTTP", "127.0.0.1:8000", _address, "Address of pages, read API and REST ingest."),
         Setting("AUDITLOG_OTLP_HTTP", "127.0.0.1:4318", _address, "Address of OTLP over HTTP."),

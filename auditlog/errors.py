@@ -12,7 +12,7 @@ class Kind(NamedTuple):
     grpc: int
 
 
-INVALID, DEADLINE, UNAUTHENTICATED, DENIED, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 3, 4, 16, 7, 5, 8, 12, 14
+INVALID, DEADLINE, UNAUTHENTICATED, DENIED, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE, NOT_NOW = 3, 4, 16, 7, 5, 8, 12, 14, 9
 
 CODES: Final[dict[str, Kind]] = {
     # the whole request is refused; nothing of it was stored
@@ -37,6 +37,8 @@ CODES: Final[dict[str, Kind]] = {
     "signal_unsupported": Kind(404, UNIMPLEMENTED),
     "parameter_invalid": Kind(400, INVALID),
     "query_timeout": Kind(504, DEADLINE),
+    "not_sealed_yet": Kind(409, NOT_NOW),
+    "log_contradicted": Kind(409, NOT_NOW),
     "overloaded": Kind(503, UNAVAILABLE),
     "store_unavailable": Kind(503, UNAVAILABLE),
     "store_unsafe": Kind(503, UNAVAILABLE),

@@ -28,16 +28,17 @@ Action = Literal[
     "search", "results.download",  # on a page, as all of these
     "session.view", "event.view", "quarantine.view", "dossier.view", "dossier.pdf", "request.download",
     "search.save", "search.change", "search.remove", "passage.pin", "passage.unpin",
-    "session.read", "sessions.read", "event.read", "event.download", "actions.read",  # over the API
+    "session.read", "sessions.read", "event.read", "event.download", "event.proof", "actions.read",  # over the API
     "login", "login.failed", "logout", "password.change",
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
+    "log.restore", "log.rotate",  # by a command of the operator
 ]  # fmt: skip
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who did it: a person by name, or a program by its key."""
+    """Who did it: a person by name, a program by its key, or whoever may run commands where the service runs."""
 
-    kind: Literal["person", "key"]
+    kind: Literal["person", "key", "shell"]
     id: str
     name: str = ""
     roles: tuple[str, ...] = ()

@@ -51,6 +51,10 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("auditlog.derive.text.lag", GAUGE, "s", (), "How long the oldest summary waits for its words to be found by full text."),
         Metric("auditlog.derive.stale", GAUGE, "{session}", (), "Sessions that got events after their summary was written; at most 1,000."),
         Metric("auditlog.derive.failed", GAUGE, "{batch}", (), "Batches that the background pass has set aside."),
+        Metric("auditlog.seal.leaves", COUNTER, "{leaf}", (), "Parts of batches that were sealed in the log."),
+        Metric("auditlog.seal.pending", GAUGE, "{batch}", (), "Batches that are committed and not sealed; at most 100,000."),
+        Metric("auditlog.seal.lag", GAUGE, "s", (), "Age of the oldest batch that is not sealed."),
+        Metric("auditlog.seal.refused", GAUGE, "1", (), "Whether the sealer refuses to sign: 1, until somebody has mended the reason."),
         Metric("auditlog.job.pending", GAUGE, "{job}", (), "Background jobs that are due and not done."),
         Metric("auditlog.process.up", GAUGE, "1", (), "Whether a process answered when it was asked for its metrics; only at `/metrics`."),
     )
@@ -86,6 +90,7 @@ size: Final = Counter("auditlog.ingest.body.size")
 sender_dropped: Final = Counter("auditlog.ingest.sender.dropped")
 lookups: Final = Counter("auditlog.cache.lookups")
 batches_derived: Final = Counter("auditlog.derive.batches")
+leaves_sealed: Final = Counter("auditlog.seal.leaves")
 _commit: Final = _meter.create_histogram(
     "auditlog.ingest.commit.duration", "s", METRICS["auditlog.ingest.commit.duration"].doc,
     explicit_bucket_boundaries_advisory=COMMIT_SECONDS,

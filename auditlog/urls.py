@@ -1,7 +1,8 @@
 """Owns which part of the service answers which path."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
+from auditlog.api import log
 from auditlog.api.metrics import Metrics
 from auditlog.platform import health
 
@@ -9,6 +10,8 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", Metrics.as_view(), name="metrics"),
+    path("log/v1/checkpoint", log.checkpoint, name="log-checkpoint"),
+    re_path(r"^log/v1/(?P<name>tile/.+)$", log.tile, name="log-tile"),
     path("api/v1/", include("auditlog.api.urls")),
     path("", include("auditlog.web.urls")),
 ]

@@ -43,6 +43,7 @@ class Service:
         "otlp-http": "auditlog.ingest.otlp_http",
         "otlp-grpc": "auditlog.ingest.otlp_grpc",
         "derive": "derive",
+        "sealer": "seal",
     }
 
     def __init__(self, *, demo: bool = False, **settings: str) -> None:
@@ -139,6 +140,13 @@ class Service:
         deadline = time.monotonic() + seconds
         while (status := self.get("/api/v1/status"))["pending_batches"]:
             assert time.monotonic() < deadline, f"still pending: {status}"
+            time.sleep(0.2)
+
+    def sealed(self, seconds: float = 60) -> None:
+        """Waits until everything committed is sealed."""
+        deadline = time.monotonic() + seconds
+        while (status := self.get("/api/v1/status"))["unsealed_batches"]:
+            assert time.monotonic() < deadline, f"still not sealed: {status}"
             time.sleep(0.2)
 
     def stop(self, number: int = signal.SIGINT) -> int:

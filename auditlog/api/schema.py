@@ -22,6 +22,7 @@ _FAILURES: Final = {
     "401": "`key_missing`, `key_unknown`, `key_revoked`, `key_expired`",
     "403": "`scope_missing`: the key may not read",
     "404": "`not_found`: there is no such object in the key's project",
+    "409": "`not_sealed_yet`: stored, and sealed within seconds; `log_contradicted`: what is stored is not what was sealed",
     "503": "`store_unavailable`, `internal`: nothing was lost, ask again",
     "504": "`query_timeout`: nothing was lost; narrow the time range, or add a filter",
 }

@@ -155,10 +155,24 @@ AGENTS: Final = of(
     sessions=COUNT,
     cut=FLAG,
 )
+HASHES: Final = some(TEXT)
+SIGNED: Final = of(size=COUNT, root=TEXT, note=TEXT, signed_at=MOMENT)
+CHECKPOINT: Final = of(**SIGNED["properties"], anchors=some(of(kind=TEXT, name=TEXT, anchored_at=MOMENT)))
+PROOF: Final = of(
+    id=TEXT,
+    digest=TEXT,
+    part=of(batch=TEXT, bucket=COUNT, count=COUNT, index=COUNT, path=HASHES),
+    leaf=of(index=COUNT, entry=TEXT, hash=TEXT, path=HASHES),
+    checkpoint=SIGNED,
+    keys=some(of(name=TEXT, public_key=TEXT, created_at=MOMENT, from_size=COUNT)),
+)
 STATUS: Final = of(
     pending_batches=COUNT,
     derive_lag_seconds={"type": "number", "minimum": 0},
     unsealed_batches=COUNT,
+    seal_lag_seconds={"type": "number", "minimum": 0},
+    sealer={"type": "string", "enum": ["sealing", "refusing", "away"]},
+    sealer_refuses=TEXT_OR_NONE,
     quarantined=COUNT,
     events=COUNT,
     failed_batches=COUNT,

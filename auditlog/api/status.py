@@ -12,6 +12,7 @@ from auditlog.api import shapes
 from auditlog.api.schema import JSON
 from auditlog.api.views import ReadView
 from auditlog.derive.waiting import waiting
+from auditlog.search import sealed
 from auditlog.search.scope import Scope
 from auditlog.store import server
 
@@ -27,12 +28,16 @@ class Status(ReadView):
         with connection.cursor() as cursor:
             behind = waiting(cursor, scope.edition, scope.project_id)
             cursor.execute(_TALLY, {"edition": scope.edition, "project_id": scope.project_id})
-            events, batches, quarantined = cursor.fetchone() or (0, 0, 0)
+            events, _, quarantined = cursor.fetchone() or (0, 0, 0)
+        open_ends, log = sealed.standing(scope.project_id)
         return Response(
             {
                 "pending_batches": behind.pending,
                 "derive_lag_seconds": round(behind.lag, 3),
-                "unsealed_batches": batches + behind.pending,  # nothing seals yet, so all that there are
+                "unsealed_batches": open_ends.batches,
+                "seal_lag_seconds": round(open_ends.lag, 3),
+                "sealer": "refusing" if log.refused else "sealing" if log.running else "away",
+                "sealer_refuses": log.refused.code if log.refused else None,
                 "quarantined": quarantined,
                 "events": events,
                 "failed_batches": behind.failed,

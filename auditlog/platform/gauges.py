@@ -14,11 +14,13 @@ from typing import Final, LiteralString
 from auditlog import metrics
 from auditlog.derive import sql
 from auditlog.derive.waiting import waiting
+from auditlog.seal.standing import unsealed
 from auditlog.store.connect import connect
 
 logger = logging.getLogger(__name__)
 
 _WITHIN: Final = 0.5  # seconds that an answer waits for the database, and that its numbers serve all gauges of the answer
+OF_THE_DATABASE: Final = ("auditlog.derive.", "auditlog.job.", "auditlog.seal.pending", "auditlog.seal.lag")
 _JOBS: Final[LiteralString] = "SELECT count(*) FROM job WHERE state = 'pending' AND due_at <= now()"
 
 Values = dict[str, float]
@@ -55,6 +57,7 @@ def read() -> Values:
             if edition is None or jobs is None:
                 return {}
             behind = waiting(cursor, int(edition[0]))
+            open_ends = unsealed(cursor)
     except Exception as error:  # noqa: BLE001 - away, refused, not migrated: gauges are left out and the reason is logged
         logger.warning("telemetry.gauges_not_read", extra={"error_kind": type(error).__name__})
         return {}
@@ -64,6 +67,8 @@ def read() -> Values:
         "auditlog.derive.text.lag": behind.text_lag,
         "auditlog.derive.stale": behind.stale,
         "auditlog.derive.failed": behind.failed,
+        "auditlog.seal.pending": open_ends.batches,
+        "auditlog.seal.lag": open_ends.lag,
         "auditlog.job.pending": jobs[0],
     }
 
@@ -76,5 +81,5 @@ def register() -> None:
         metrics.observe(name, lambda: gauges.value(name))
 
     for name, metric in metrics.METRICS.items():
-        if metric.kind == metrics.GAUGE and name.startswith(("auditlog.derive.", "auditlog.job.")):
+        if metric.kind == metrics.GAUGE and name.startswith(OF_THE_DATABASE):
             observe(name)

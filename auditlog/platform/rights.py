@@ -30,7 +30,7 @@ def logins() -> list[str]:
     A URL that works already is left alone: whoever runs the database may have made that role, and may keep its password.
     """
     made = []
-    for role in ("ingest", "web", "derive"):
+    for role in ("ingest", "web", "derive", "sealer"):
         url = conf.get(f"AUDITLOG_{role.upper()}_DATABASE_URL")
         parts = conninfo_to_dict(url) if url else {}
         if not parts.get("password") or _works(url):

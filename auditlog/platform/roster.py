@@ -36,6 +36,7 @@ def roles() -> list[Role]:
         Role("otlp-grpc", (python, "-m", "auditlog.ingest.otlp_grpc"), "AUDITLOG_OTLP_GRPC", env=MALLOC),
         Role("web", (python, "-m", "auditlog.front"), "AUDITLOG_HTTP", env=MALLOC),
         Role("derive", (python, manage, "derive"), first_to_stop=False),
+        Role("sealer", (python, manage, "seal"), first_to_stop=False),
         Role(
             "worker",
             (*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),

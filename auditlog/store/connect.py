@@ -11,7 +11,7 @@ from psycopg import conninfo
 from auditlog import conf
 from auditlog.errors import Problem
 
-ROLES = ("owner", "ingest", "web", "derive")
+ROLES = ("owner", "ingest", "web", "derive", "sealer")
 
 
 def _base() -> str:

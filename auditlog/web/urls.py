@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from auditlog.web import agents, decision, find, instructions, keys, login, members, pins, results, saved, search, settings, views, why
+from auditlog.web import agents, decision, find, instructions, keys, log, login, members, pins, results, saved, search, settings, views, why
 from auditlog.web.dossier import pages as dossier
 
 urlpatterns = [
@@ -25,6 +25,7 @@ urlpatterns = [
     path("sessions/<str:key>/dossier.pdf", dossier.dossier_pdf, name="dossier-pdf"),
     path("events/<str:public_id>", views.event, name="event"),
     path("agents", agents.counted, name="agents"),
+    path("log", log.log, name="log"),
     path("quarantine", views.unreadable, name="quarantine"),
     path("settings", settings.settings, name="settings"),
     path("settings/password", settings.password, name="password"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 
-from auditlog.search import evidence, meaning, original, quarantine
+from auditlog.search import evidence, meaning, original, quarantine, sealed
 from auditlog.search.scope import Scope
 from auditlog.web import jsontext, present
 from auditlog.web.access import Access, Right
@@ -38,6 +38,7 @@ def event(request: HttpRequest, access: Access, public_id: str) -> HttpResponse:
         "span_id": (getattr(stored.item, "span_id", b"") or b"").hex(),
         "session_key": evidence.session_of(scope, stored),
         "digest": stored.digest.hex(),
+        "sealed": sealed.place_in_log(stored.batch_no, stored.bucket),
         "facts": facts,
         "raw": None if raw is None else raw[:RAW_SHOWN],
         "cut": raw is not None and len(raw) > RAW_SHOWN,

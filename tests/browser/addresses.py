@@ -154,6 +154,11 @@ def _agents(planted: Planted) -> Iterator[Place]:
     yield from (Place(asked("/agents", **{"from": text, "to": text})) for text in _blends())
 
 
+def _log(planted: Planted) -> Iterator[Place]:
+    yield Place("/log")
+    yield from (Place(asked("/log", cursor=text)) for text in _blends())
+
+
 def _settings(path: str) -> Callable[[Planted], Iterator[Place]]:
     """Pages that hold keys with hostile names; those that only change something answer that they are no page."""
 
@@ -195,6 +200,9 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "sessions/<str:key>/dossier.pdf": _api("/sessions/{key}/dossier.pdf"),
     "events/<str:public_id>": _events,
     "agents": _agents,
+    "log": _log,
+    "log/v1/checkpoint": _api("/log/v1/checkpoint"),
+    "^log/v1/(?P<name>tile/.+)$": _api("/log/v1/tile/{key}"),
     "quarantine": _quarantine,
     "settings": _settings("/settings"),
     "settings/password": _settings("/settings/password"),
@@ -218,6 +226,8 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "api/v1/events": _api("/api/v1/events"),
     "api/v1/events/<str:public_id>": _api("/api/v1/events/{event}"),
     "api/v1/events/<str:public_id>/raw": _api("/api/v1/events/{event}/raw"),
+    "api/v1/events/<str:public_id>/proof": _api("/api/v1/events/{event}/proof"),
+    "api/v1/checkpoints": _api("/api/v1/checkpoints"),
     "api/v1/status": _api("/api/v1/status"),
     "api/v1/schema": _api("/api/v1/schema"),
     "api/v1/docs": _api("/api/v1/docs"),

@@ -37,6 +37,7 @@ def places(service: Service) -> dict[str, str]:
         "dossier": f"/sessions/{credit['key']}/dossier",
         "event": f"/events/{event}",
         "agents": "/agents",
+        "log": "/log",
         "quarantine": "/quarantine",
         "settings": "/settings",
         "settings-key": "/settings/keys/1",

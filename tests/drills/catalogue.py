@@ -104,6 +104,28 @@ DRILLS: Final[dict[str, Drill]] = {
         "it reads below the snapshot's horizon",
         "horizon", "it reads everything that is committed", "1 batch never seen, and `pending_batches` 0",
     ),
+    "open transaction, log": Drill(
+        "a transaction is left open",
+        "the same, while the sealer works",
+        "the sealer waits, `unsealed_batches` and `seal_lag_seconds` say so, and then no part is missed and all are in order",
+        "it reads below the snapshot's horizon",
+        "seal horizon", "it reads everything that is committed", "1 part never sealed",
+    ),
+    "sealer": Drill(
+        "the sealer is killed at every step, and there are two of them",
+        "its connection is cut when it writes leaves, then when it writes a checkpoint, then `kill -9` four times; a second sealer "
+        "beside it, under senders",
+        "each part is one leaf, in order, dense; every checkpoint is signed over the leaves that it names",
+        "a round is one transaction",
+        "one transaction", "each statement commits for itself", "226 parts not in the log: leaves without a checkpoint, `root_differs`",
+    ),
+    "old backup": Drill(
+        "an old backup is restored",
+        "PostgreSQL's folder copied, three batches later put back in its place; nine more batches are sent",
+        "the sealer signs nothing and says why, until somebody accepts it with a reason",
+        "what was signed last stands in a file beside the key",
+        "signed", "the sealer does not ask", "2 checkpoints of another history signed beyond the 3 parts that were lost",
+    ),
     "no partition": Drill(
         "a period has no partition",
         "the first batches of a class and period that nobody prepared, eight at once",
@@ -157,12 +179,11 @@ DRILLS: Final[dict[str, Drill]] = {
 
 # Faults for which there is nothing yet that could fail, or no way here to make them.
 NOT_YET: Final[dict[str, str]] = {
-    "the sealer is killed at every step; two sealers": "nothing seals yet",
     "a hold is placed during a purge; a purge is killed in the middle": "there is neither hold nor purge yet",
     "the broker is lost or a worker is killed in the middle of an export": "there are no exports yet; that a job survives both is a test "
     "of [tests/platform/test_jobs.py](../../tests/platform/test_jobs.py)",
-    "an old backup is restored": "receipts that senders hold contradict it (the drills compare them); without one nothing does, "
-    "because no checkpoint is anchored outside yet",
+    "an old backup is restored together with `log.signed`": "receipts and checkpoints that somebody else holds contradict "
+    "it (the drills compare receipts); without either nothing does",
     "loss of power that drops or tears what was written and not flushed": "needs a file system that forgets (LazyFS, dm-flakey); "
     "\"no flush\" shows that nothing is acknowledged before a flush, not that PostgreSQL's recovery repairs torn pages",
     "transaction numbers that wrap around, bloated indexes": "PostgreSQL's autovacuum keeps both; nothing here watches it yet",

@@ -2,7 +2,7 @@
 
 acknowledged ⊆ stored ⊆ sent, each once, each attribute as sent; every digest and root computed again from the bytes (auditlog.verify);
 every receipt that a sender holds names a batch of that root and count; every batch was seen by the background pass, and derived data
-computed again from evidence is equal (`manage.py rebuild --check`).
+computed again from evidence is equal (`manage.py rebuild --check`); the log holds each part once, in order, under roots that were signed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from auditlog.proof import checkpoint, leaf, merkle, note, tree
 from auditlog.store.reader import Reader, Secrets
 from auditlog.verify.batches import check_batch
 from tests.drills.ledger import Ledger, digest
@@ -25,6 +26,13 @@ _UNSEEN = """
 _BATCHES = """
     SELECT b.batch_no, encode(b.receipt_root, 'hex'), b.acknowledged, b.duplicates = 0 AND b.receipt_root <> p.root
     FROM batch b LEFT JOIN part p USING (batch_no) WHERE b.protocol <> 5"""
+
+
+_LEAVES = """
+    SELECT l.leaf_index, l.entry, p.batch_no, p.bucket, b.project_id, b.received_at, p.count, p.root, b.acknowledged, b.duplicates,
+           b.receipt_root, p.class_version
+    FROM leaf l JOIN part p USING (batch_no, bucket) JOIN batch b USING (batch_no) ORDER BY l.leaf_index"""
+_IN_ORDER = "SELECT l.batch_no FROM leaf l JOIN batch b USING (batch_no) ORDER BY b.xid, l.batch_no, l.bucket"
 
 
 class Broken(AssertionError):
@@ -49,6 +57,7 @@ class Findings(NamedTuple):
     contradictions: int  # found by auditlog.verify: digests, roots, counts
     receipts: int  # that name a batch which is not there, or is another
     unseen: int  # batches that the background pass has not seen
+    log: int  # leaves that are not the part that they name, or not in their place; checkpoints that their leaves do not lead to
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {number:,}" for name, number in self._asdict().items() if number or name in ("lost", "doubled"))
@@ -75,6 +84,7 @@ def examine(conn: psycopg.Connection[Any], secrets: Secrets, ledger: Ledger) -> 
         contradictions=sum(len(check_batch(conn, number, secrets)) for number in numbers),
         receipts=sum(batches.get(one.batch) != (one.root, one.events, False) for one in ledger.receipts),
         unseen=unseen(conn),
+        log=log_contradictions(conn),
     )
 
 
@@ -82,6 +92,24 @@ def unseen(conn: psycopg.Connection[Any]) -> int:
     """Batches of all projects that the background pass has not consumed."""
     (count,) = conn.execute(_UNSEEN).fetchone() or (0,)
     return int(count)
+
+
+def log_contradictions(conn: psycopg.Connection[Any]) -> int:
+    """The log computed again from the batches: what each leaf should say, the order of transactions, every root and every signature."""
+    keys = [note.Key(name, bytes(public)) for name, public in conn.execute("SELECT name, public_key FROM log_key")]
+    rows = conn.execute(_LEAVES).fetchall()
+    edge, wrong, at = tree.Edge(), 0, 0
+    for number, (index, entry, *said) in enumerate(rows):
+        batch, bucket, project, received, count, root, acknowledged, duplicates, receipt, version = said
+        expected = leaf.Leaf(batch, bucket, project, received, count, bytes(root), acknowledged, duplicates, bytes(receipt), version)
+        wrong += index != number or bytes(entry) != leaf.entry(expected)
+    wrong += [row[2] for row in rows] != [row[0] for row in conn.execute(_IN_ORDER)]
+    for size, root, text in conn.execute("SELECT size, root, note FROM checkpoint ORDER BY size"):
+        edge.append(merkle.leaf_hash(bytes(row[1])) for row in rows[at:size])
+        at = size
+        signed = checkpoint.read(note.open_note(text, keys).text)
+        wrong += not (edge.size == signed.size == size and edge.root() == signed.root == bytes(root))
+    return wrong + abs(len(rows) - at)
 
 
 def everything_holds(found: Findings) -> None:

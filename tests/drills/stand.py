@@ -173,11 +173,24 @@ class Stand:
     def examine(self) -> Findings:
         self.service.wait_ready()
         self.service.settle()
+        self.sealed()
         with psycopg.connect(self.url, autocommit=True) as conn:
             deadline = time.monotonic() + 10
             while unseen(conn) and time.monotonic() < deadline:  # of other projects than the one that was asked
                 time.sleep(0.1)
             return examine(conn, self.secrets(conn), self.ledger)
+
+    def sealed(self) -> None:
+        """Waits until every part has its leaf, of all projects."""
+        query = "SELECT count(*) FROM part p WHERE NOT EXISTS (SELECT FROM leaf l WHERE l.batch_no = p.batch_no AND l.bucket = p.bucket)"
+        deadline = time.monotonic() + 30
+        while left := self.execute(query)[0][0]:
+            status = self.service.get("/api/v1/status")
+            hold(
+                time.monotonic() < deadline,
+                f"{left} parts are not in the log; the sealer is {status['sealer']}, {status['sealer_refuses']}",
+            )
+            time.sleep(0.2)
 
     def check(self) -> None:
         """The whole trail, everything that was ever sent to this service."""

@@ -32,7 +32,7 @@ from tests.platform.test_supervisor import eventually
 ROUNDS: Final = int(os.environ.get("DRILL_ROUNDS", "5"))
 BATCH: Final = 25
 PACE: Final = 0.08  # seconds between batches: enough of them in the instant before each kill, few enough to verify every one afterwards
-VICTIMS: Final = ("otlp-http", "otlp-grpc", "web", "derive", "postgres")
+VICTIMS: Final = ("otlp-http", "otlp-grpc", "web", "derive", "sealer", "postgres")
 
 
 class Maker:

@@ -173,7 +173,7 @@ def test_each_process_is_shown_and_every_metric_that_there_is(service: Service, 
         now = samples(service, observed.admin).items()
         return {dict(labels)["process"] for (name, labels), value in now if name == "auditlog_process_up" and value == 1}
 
-    eventually(lambda: up() == {"otlp-http-0", "otlp-http-1", "otlp-grpc-0", "web-0", "derive-0", "worker-0", "beat-0"})
+    eventually(lambda: up() == {"otlp-http-0", "otlp-http-1", "otlp-grpc-0", "web-0", "derive-0", "sealer-0", "worker-0", "beat-0"})
     # A busy database does not tell the gauges in time: then they are left out, and asked for again.
     eventually(lambda: any(name == "auditlog_derive_lag_seconds" for name, _ in samples(service, observed.admin)))
     after = samples(service, observed.admin) | traffic[1]
@@ -261,7 +261,7 @@ def test_what_was_sent_or_asked_for_is_in_no_metric_no_trace_and_no_line_of_any_
         connection.execute(f"INSERT INTO project (id, name) VALUES (1, '{HOSTILE}')")  # PostgreSQL would quote the row and the statement
     service.settle()
     logs = {path.name: path.read_text() for path in (service.data / "logs").iterdir()}
-    assert {"web.log", "otlp-http.log", "otlp-grpc.log", "derive.log", "worker.log", "postgres.log"} <= set(logs)
+    assert {"web.log", "otlp-http.log", "otlp-grpc.log", "derive.log", "sealer.log", "worker.log", "postgres.log"} <= set(logs)
     assert "ERROR" in logs["postgres.log"]
     assert not [name for name, text in logs.items() if HOSTILE in text]
     assert HOSTILE not in ask(service.http, "/metrics", observed.admin)[1].decode()
@@ -272,7 +272,7 @@ def test_every_line_of_a_process_of_ours_is_an_object_with_an_event_of_the_refer
     reference = (ROOT / "docs/reference/logs.md").read_text()
     lines = [
         line
-        for name in ("web", "otlp-http", "otlp-grpc", "derive")
+        for name in ("web", "otlp-http", "otlp-grpc", "derive", "sealer")
         for line in (service.data / f"logs/{name}.log").read_text().splitlines()
     ]
     found = [json.loads(line) for line in lines]

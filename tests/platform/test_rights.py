@@ -36,7 +36,7 @@ def test_a_role_with_a_url_of_its_own_can_log_in_and_has_its_rights(login: str, 
     assert rights.logins() == []  # it works: left alone
 
 
-@pytest.mark.parametrize("role", ["ingest", "web", "derive"])
+@pytest.mark.parametrize("role", ["ingest", "web", "derive", "sealer"])
 @pytest.mark.parametrize("table", ["event", "content", "batch", "part"])
 @pytest.mark.django_db
 def test_no_process_that_serves_may_change_or_delete_evidence(role: str, table: str) -> None:
@@ -46,7 +46,15 @@ def test_no_process_that_serves_may_change_or_delete_evidence(role: str, table: 
             assert cursor.fetchone() == (False,), privilege
 
 
-@pytest.mark.parametrize("role", ["ingest", "web", "derive"])
+@pytest.mark.django_db
+def test_the_sealer_sees_no_event_and_no_secret() -> None:
+    with connection.cursor() as cursor:
+        for table in ("event", "content", "project", "api_key", "auth_user"):
+            cursor.execute("SELECT has_table_privilege('auditlog_sealer', %s, 'SELECT')", [table])
+            assert cursor.fetchone() == (False,), table
+
+
+@pytest.mark.parametrize("role", ["ingest", "web", "derive", "sealer"])
 @pytest.mark.django_db
 def test_no_process_that_serves_may_take_away_the_secret_by_which_evidence_is_found(role: str) -> None:
     with connection.cursor() as cursor:

@@ -38,7 +38,7 @@ def test_the_demo_is_a_dozen_sessions_of_several_customers_the_400_dollars_among
         assert service.get(f"/api/v1/sessions?customer_id={customer}")["results"], customer
 
 
-@pytest.mark.parametrize("role", ["web", "otlp-http", "otlp-grpc", "derive", "postgres"])
+@pytest.mark.parametrize("role", ["web", "otlp-http", "otlp-grpc", "derive", "sealer", "postgres"])
 def test_each_process_that_is_killed_is_started_again_and_everything_serves(service: Service, role: str) -> None:
     before = service.pid(role)
     assert before is not None

@@ -44,6 +44,14 @@ def test_every_service_waits_for_setup_and_keeps_the_keys_on_the_shared_volume()
         assert name == "setup" or service["depends_on"]["setup"]["condition"] == "service_completed_successfully"
 
 
+def test_the_key_of_the_log_lies_on_a_volume_that_the_sealer_alone_sees() -> None:
+    key = SERVICES["sealer"]["environment"]["AUDITLOG_LOG_KEY"]
+    (volume,) = [mount.partition(":")[0] for mount in SERVICES["sealer"]["volumes"] if key.startswith(mount.partition(":")[2] + "/")]
+    assert [name for name, service in SERVICES.items() if any(volume in mount for mount in service.get("volumes", []))] == ["sealer"]
+    assert [name for name, service in OURS.items() if "AUDITLOG_LOG_KEY" in service["environment"]] == ["sealer"]
+    assert key.rpartition("/")[0] in (conf.ROOT / "Dockerfile").read_text()  # it exists there, with the owner that the service runs as
+
+
 def test_each_listener_listens_on_every_address_of_its_own_container_and_is_asked_for_by_name() -> None:
     for role in roster.roles():
         if role.port:

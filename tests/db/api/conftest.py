@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,8 +17,10 @@ from django.test import Client
 
 from auditlog import governance, models
 from auditlog.platform.first_run import OPERATOR
+from auditlog.seal.sealer import Sealer
 from auditlog.secrets import new_project_secret, wrap
 from auditlog.store import server
+from auditlog.store.connect import connect
 from auditlog.store.writer import Project
 from auditlog.web.models import LoginFailure
 from tests import corpus
@@ -54,6 +59,14 @@ class World:
         self.ingest_key = models.ApiKey.issue(self.project, "ingest", ["ingest"])[1]
         self.other_key = models.ApiKey.issue(self.other, "read", ["read"])[1]
         self.api = Api(self.read_key)
+        self.key_file = Path(tempfile.mkdtemp(prefix="auditlog-log-")) / "log.key"
+
+    def seal(self) -> None:
+        """As the sealer does within a second."""
+        with connect("sealer", autocommit=True) as conn:
+            sealer = Sealer(conn, self.key_file)
+            sealer.drain()
+            sealer.release()
 
     def load(self, *names: str) -> None:
         for name in names:
@@ -87,11 +100,13 @@ def world(db: None, owner: psycopg.Connection[Any]) -> Iterator[World]:
     made = World(owner)
     yield made
     made.bench.close()
+    shutil.rmtree(made.key_file.parent)
 
 
 @pytest.fixture
 def refund(world: World) -> World:
     world.load(REFUND)
+    world.seal()
     return world
 
 

@@ -24,12 +24,14 @@ SESSION = "sess-openinference-chat_refund"
 
 # What an address is. API: one project's evidence, for a key. COMMON: says the same to every key. PAGE: one project's evidence, for a
 # person. OPEN: for anybody, and says nothing of any project. SERVICE: of all projects together (tests/platform/test_own_telemetry). OWN: a
-# person's account, keys, members and saved searches (test_access, test_settings, test_saved).
-API, COMMON, PAGE, OPEN, OWN, SERVICE = "api", "common", "page", "open", "own", "service"
+# person's account, keys, members and saved searches (test_access, test_settings, test_saved). LOG: the sealed log as files, for keys and
+# members, and where the operator says so for everybody (test_log).
+API, COMMON, PAGE, OPEN, OWN, SERVICE, LOG = "api", "common", "page", "open", "own", "service", "log"
 CLASSES = {
     "healthz": OPEN,
     "readyz": OPEN,
     "metrics": SERVICE,
+    **dict.fromkeys(("log-checkpoint", "log-tile"), LOG),
     "login": OPEN,
     "logout": OPEN,
     "api-sessions": API,
@@ -40,6 +42,8 @@ CLASSES = {
     "api-event": API,
     "api-event-raw": API,
     "api-agents": API,
+    "api-event-proof": API,
+    "api-checkpoints": COMMON,
     "api-status": API,
     "api-schema": COMMON,
     "api-docs": COMMON,
@@ -55,6 +59,7 @@ CLASSES = {
     **dict.fromkeys(("pin", "unpin"), OWN),
     "event": PAGE,
     "agents": PAGE,
+    "log": PAGE,
     "quarantine": PAGE,
     "dossier": PAGE,
     "dossier-pdf": PAGE,
@@ -187,6 +192,7 @@ OF_PAGES = {
     "search": {*sessions.PARAMETERS, "cursor", "limit", "tz", "view", "live", "since", "when"},
     **{name: {*sessions.PARAMETERS, "cursor", "limit", "tz", "view", "when"} for name in ("results-csv", "results-json")},
     "agents": {*agents.PARAMETERS, "tz"},
+    "log": {"cursor", "limit", "tz"},
     "quarantine": {*quarantine.PARAMETERS, "cursor", "limit", "tz"},
     "find": {*locate.PARAMETERS, "tz"},
     "session": {"page", "tz"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 from typing import Any
 
@@ -129,10 +130,34 @@ def warning() -> None:
     Writer._notice = lambda self, said: None  # type: ignore[method-assign]
 
 
+def one_transaction() -> None:
+    """The sealer commits each statement for itself."""
+    import contextlib
+
+    import psycopg
+
+    if "seal" in sys.argv:
+        psycopg.Connection.transaction = lambda self, *_, **__: contextlib.nullcontext()  # type: ignore[method-assign,assignment]
+
+
+def seal_horizon() -> None:
+    """The sealer goes beyond transactions that are still open."""
+    from auditlog.seal import sql
+
+    sql.HORIZON = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"  # type: ignore[misc]
+
+
+def signed() -> None:
+    """The sealer does not ask what it signed before."""
+    from auditlog.seal.sealer import Sealer
+
+    Sealer._owed = lambda self, head: None  # type: ignore[method-assign]
+
+
 PROTECTIONS = {
     "flush": flush, "commit first": commit_first, "503": unavailable, "retry": retry, "time-out": time_out, "horizon": horizon,
     "partition": partition, "limit": limit, "revocation": revocation, "restart": restart,
-    "warning": warning,
+    "warning": warning, "one transaction": one_transaction, "seal horizon": seal_horizon, "signed": signed,
 }  # fmt: skip
 
 if os.environ.get("DRILL_WITHOUT") in PROTECTIONS:

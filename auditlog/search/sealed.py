@@ -1,0 +1,146 @@
+"""Owns how an event is proven by the log: from its digest to the root of its part, from the part's leaf to a signed checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import connection
+
+from auditlog.errors import Problem
+from auditlog.item import GOVERNANCE
+from auditlog.proof import leaf, merkle, note
+from auditlog.seal import sql
+from auditlog.seal.log import Contradiction, Head, Log, Roots, Sealed
+from auditlog.seal.standing import Sealers, Unsealed, sealers, unsealed
+from auditlog.search import cursor, evidence, parameters
+from auditlog.search.scope import Scope
+from auditlog.store.reader import split_id
+
+_roots: Final[Roots] = {}  # of complete tiles, for all requests: without them the first proof of a large log takes tens of milliseconds
+
+_PLACE: Final = (
+    "SELECT bucket, batch_no, item, sha256(skeleton) FROM event WHERE bucket IN ({buckets}) AND trace_key = %s AND event_id = %s "
+    "AND project_id = %s ORDER BY received_at, batch_no LIMIT 1"
+)
+_DIGESTS: Final = "SELECT sha256(skeleton) FROM event WHERE bucket = {bucket} AND batch_no = %s ORDER BY 1"
+
+
+class Proof(NamedTuple):
+    """What proves one event. part_path leads from its digest, the part_index-th of its part, to the root that the leaf's entry names."""
+
+    digest: bytes
+    part: leaf.Leaf
+    part_index: int
+    part_path: list[bytes]
+    sealed: Sealed
+
+
+class LogKey(NamedTuple):
+    """A key that signs checkpoints from a size on, until the next."""
+
+    key: note.Key
+    created_at: datetime
+    from_size: int
+
+
+class Anchor(NamedTuple):
+    """What was said elsewhere of a checkpoint."""
+
+    kind: str
+    name: str
+    anchored_at: datetime
+
+
+class Checkpoints(NamedTuple):
+    """A page of checkpoints, newest first, each with its anchors."""
+
+    rows: list[tuple[Head, list[Anchor]]]
+    next: str | None
+
+
+def log() -> Log:
+    return Log(evidence.raw_connection(), _roots)
+
+
+def proof(scope: Scope, public: str) -> Proof:
+    """Of an event received twice: as it was first. Raises Problem("not_found", "not_sealed_yet", "log_contradicted")."""
+    bucket, batch_no, digest = _place(scope, public)
+    found = _sealed(batch_no, bucket)
+    if found is None:
+        message = "This event is stored and not sealed in the log yet; the sealer does so within seconds. Ask again."
+        raise Problem("not_sealed_yet", message, retry_after=1, detail={"batch": str(batch_no)})
+    rows = evidence.raw_connection().execute(_DIGESTS.format(bucket=bucket), (batch_no,)).fetchall()
+    digests = [bytes(row[0]) for row in rows]
+    part = leaf.read(found.entry)
+    if len(digests) != part.events or merkle.root(digests) != part.root:
+        raise contradicted(f"the stored events of batch {batch_no} are not those that were sealed")
+    index = digests.index(digest)
+    return Proof(digest, part, index, merkle.inclusion(digests, index), found)
+
+
+def place_in_log(batch_no: int, bucket: int) -> tuple[int, Head] | None:
+    """Index of a part's leaf, and the first checkpoint that covers it; None: not sealed yet."""
+    row = evidence.raw_connection().execute(sql.PLACE, (batch_no, bucket)).fetchone()
+    return None if row is None else (int(row[0]), Head(int(row[1]), bytes(row[2]), str(row[3]), row[4]))
+
+
+def checkpoints(given: dict[str, str], default: str | None = None) -> Checkpoints:
+    """Raises Problem("parameter_invalid")."""
+    parameters.only(given, parameters.PAGED)
+    count = parameters.limit(given.get("limit") or default)
+    before = 2**63 - 1
+    if given.get("cursor"):
+        size = cursor.decode(given["cursor"])[1]
+        if not size.isascii() or not size.isdigit() or len(size) > 18:
+            raise parameters.invalid("cursor", "is none that this service gave out. Start again without it.")
+        before = int(size)
+    conn = evidence.raw_connection()
+    rows = [Head(int(size), bytes(root), text, at) for size, root, text, at in conn.execute(sql.CHECKPOINTS, (before, count + 1))]
+    shown = rows[:count]
+    anchors = _anchors([head.size for head in shown])
+    following = cursor.encode(shown[-1].signed_at, str(shown[-1].size)) if len(rows) > count else None
+    return Checkpoints([(head, anchors.get(head.size, [])) for head in shown], following)
+
+
+def signing_keys() -> list[LogKey]:
+    """Every key that ever signed, the first one first."""
+    rows = evidence.raw_connection().execute(sql.KEYS)
+    return [LogKey(note.Key(name, bytes(public)), at, int(size)) for name, public, at, size in rows]
+
+
+def standing(project_id: int | None = None) -> tuple[Unsealed, Sealers]:
+    """How far the log is behind, and whether anybody seals."""
+    with connection.cursor() as found:
+        return unsealed(found, project_id), sealers(found)
+
+
+def contradicted(what: str) -> Problem:
+    return Problem("log_contradicted", f"There is no proof, because {what}. Something was changed: run manage.py verify.")
+
+
+def _sealed(batch_no: int, bucket: int) -> Sealed | None:
+    try:
+        return log().sealed(batch_no, bucket)
+    except Contradiction as error:
+        raise contradicted(str(error)) from error
+
+
+def _place(scope: Scope, public: str) -> tuple[int, int, bytes]:
+    """Bucket and batch of an event of the project, and its digest as it is stored."""
+    ids, buckets = split_id(public), evidence.buckets()
+    row: Any = None
+    if ids is not None and buckets:
+        query = _PLACE.format(buckets=", ".join(map(str, buckets)))
+        row = evidence.raw_connection().execute(query, (*ids, scope.project_id)).fetchone()
+    if row is None or row[2] == GOVERNANCE:
+        raise Problem("not_found", "There is no event of this ID in this project.")
+    return int(row[0]), int(row[1]), bytes(row[3])
+
+
+def _anchors(sizes: Sequence[int]) -> dict[int, list[Anchor]]:
+    found: dict[int, list[Anchor]] = {}
+    for size, kind, name, at in evidence.raw_connection().execute(sql.ANCHORS, (list(sizes),)):
+        found.setdefault(int(size), []).append(Anchor(kind, name, at))
+    return found
