@@ -31,13 +31,14 @@ Action = Literal[
     "session.read", "sessions.read", "event.read", "event.download", "actions.read",  # over the API
     "login", "login.failed", "logout", "password.change",
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
+    "export",  # from the command line
 ]  # fmt: skip
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who did it: a person by name, or a program by its key."""
+    """Who did it: a person by name, a program by its key, or whoever works on the machine itself, by the name of the account there."""
 
-    kind: Literal["person", "key"]
+    kind: Literal["person", "key", "operator"]
     id: str
     name: str = ""
     roles: tuple[str, ...] = ()
