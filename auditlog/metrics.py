@@ -52,6 +52,8 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("auditlog.derive.stale", GAUGE, "{session}", (), "Sessions that got events after their summary was written; at most 1,000."),
         Metric("auditlog.derive.failed", GAUGE, "{batch}", (), "Batches that the background pass has set aside."),
         Metric("auditlog.job.pending", GAUGE, "{job}", (), "Background jobs that are due and not done."),
+        Metric("auditlog.verification.age", GAUGE, "s", (), "Time since the last verification of everything was finished."),
+        Metric("auditlog.verification.faults", GAUGE, "{fault}", (), "What the last verification of everything found to be wrong."),
         Metric("auditlog.process.up", GAUGE, "1", (), "Whether a process answered when it was asked for its metrics; only at `/metrics`."),
     )
 }  # fmt: skip

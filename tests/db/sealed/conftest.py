@@ -20,13 +20,14 @@ from auditlog.governance import event as governance_event
 from auditlog.ingest.rest import event as rest_event
 from auditlog.item import SPAN, Item, Unreadable
 from auditlog.retention.erasure import erase_field
+from auditlog.secrets import wrap
 from auditlog.store import fields
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader, Stored
 from auditlog.store.writer import Project, Writer, Written
 from tests import corpus
 from tests.db.derived import empty
-from tests.sealing import Sealer
+from tests.sealing import TABLES, Sealer
 
 CASES = ("openinference/chat_refund", *corpus.names()[::16])
 
@@ -86,6 +87,11 @@ def stood(django_db_setup: None) -> Iterator[Stood]:
     with connect("owner", autocommit=True) as owner:
         empty(owner)
         project = Project(secrets.randbelow(2**30), secrets.token_bytes(32), 1, "month")
+        owner.execute(
+            "INSERT INTO project (id, name, slug, secret_wrapped, class_no, period, created_at) "
+            "VALUES (%s, 'Sealed', 'sealed', %s, 1, 'month', now())",
+            (project.project_id, wrap(project.secret)),
+        )
         made = Stood(owner, project, Writer(lambda: connect("ingest")), Sealer(owner))
         try:
             build(made)
@@ -93,6 +99,8 @@ def stood(django_db_setup: None) -> Iterator[Stood]:
         finally:
             made.writer.close()
             empty(owner)
+            owner.execute(f"TRUNCATE {TABLES}")
+            owner.execute("DELETE FROM project WHERE id = %s", (project.project_id,))
 
 
 @pytest.fixture(scope="package")
