@@ -62,9 +62,12 @@ _IN_SCOPE: Final = (
     "AND (%(since)s::timestamptz IS NULL OR b.received_at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR b.received_at < %(until)s)"
 )
 _PARTS: Final = "part p JOIN batch b USING (batch_no) JOIN bucket k ON k.bucket = p.bucket"
-_TOUCHED: Final = (
-    "(p.batch_no, p.bucket) IN (SELECT batch_no, bucket FROM event WHERE trace_key = ANY(%(traces)s) AND project_id = %(project)s)"
+_FOUND: Final = (
+    f"SELECT l.leaf_index, p.batch_no, p.bucket, p.count FROM {_PARTS} "
+    f"LEFT JOIN leaf l ON l.batch_no = p.batch_no AND l.bucket = p.bucket WHERE {_IN_SCOPE}"
 )
+_SEALED: Final = f"{_FOUND} AND p.batch_no = ANY(%(batches)s)"
+_NOT_SEALED: Final = f"{_FOUND} AND (l.leaf_index IS NULL OR l.leaf_index >= %(size)s)"
 _LEAF: Final = "SELECT l.leaf_index, l.batch_no, l.bucket, l.entry, p.count FROM leaf l JOIN part p USING (batch_no, bucket)"
 _COLUMNS: Final = (
     "trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at, skeleton, vals, item, trace_id, span_id"  # as Row says
@@ -84,14 +87,29 @@ class Choice:
 
     def begin(self) -> int:
         """Writes down which parts some sessions lie in. Returns how many events of the scope are not sealed yet, and so left out."""
-        narrow = "" if self._wish.trace_keys is None else f" AND {_TOUCHED}"
-        if narrow:
-            sealed = f"{_PARTS} JOIN leaf l ON l.batch_no = p.batch_no AND l.bucket = p.bucket AND l.leaf_index < %(size)s"
-            found = self._conn.execute(f"SELECT l.leaf_index FROM {sealed} WHERE {_IN_SCOPE}{narrow}", self._asked).fetchall()
-            self._files.db.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", found)
-        unsealed = "NOT EXISTS (SELECT FROM leaf l WHERE l.batch_no = p.batch_no AND l.bucket = p.bucket AND l.leaf_index < %(size)s)"
-        query = f"SELECT coalesce(sum(p.count), 0) FROM {_PARTS} WHERE {_IN_SCOPE}{narrow} AND {unsealed}"
-        row = self._conn.execute(query, self._asked).fetchone()
+        unsealed = 0
+        for narrow in [None] if self._wish.trace_keys is None else self._touched():
+            asked = self._asked | {"batches": narrow and [batch for batch, _ in narrow]}
+            for index, batch_no, bucket, events in self._conn.execute(_SEALED if narrow else _NOT_SEALED, asked):
+                if narrow and (batch_no, bucket) not in narrow:
+                    continue
+                if index is None or index >= self.size:
+                    unsealed += self._events_of(batch_no, bucket) if narrow else events
+                else:
+                    self._files.db.execute("INSERT OR IGNORE INTO chosen VALUES (?)", (index,))
+        return unsealed
+
+    def _touched(self) -> Iterator[set[tuple[int, int]]]:
+        """Parts (batch, bucket) that events of the traces lie in, some at a time."""
+        query = "SELECT DISTINCT batch_no, event.bucket FROM event WHERE trace_key = ANY(%(traces)s) AND project_id = %(project)s"
+        pairs = sorted(self._conn.execute(query, self._asked).fetchall())
+        for start in range(0, len(pairs), _LEAVES):
+            yield set(pairs[start : start + _LEAVES])
+
+    def _events_of(self, batch_no: int, bucket: int) -> int:
+        """How many events of the traces a part has."""
+        query = f"SELECT count(*) FROM event WHERE event.bucket = {int(bucket)} AND batch_no = %(batch)s AND trace_key = ANY(%(traces)s)"
+        row = self._conn.execute(query, self._asked | {"batch": batch_no}).fetchone()
         return int(row[0]) if row else 0
 
     def leaves(self, first: int = 0) -> Iterator[list[Leaf]]:

@@ -371,15 +371,15 @@ def microseconds(time: str) -> int:
 
 NONE = type(None)
 TABLES = """
-CREATE TABLE event (batch, bucket, digest, id, project, received, PRIMARY KEY (batch, bucket, digest)) WITHOUT ROWID;
-CREATE TABLE part (batch, bucket, PRIMARY KEY (batch, bucket)) WITHOUT ROWID;
+CREATE TABLE events (batch, bucket, digest, id, project, received, PRIMARY KEY (batch, bucket, digest)) WITHOUT ROWID;
+CREATE TABLE parts (batch, bucket, PRIMARY KEY (batch, bucket)) WITHOUT ROWID;
 CREATE TABLE leaf (number PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE missing (id, field, PRIMARY KEY (id, field)) WITHOUT ROWID;
 CREATE TABLE withheld (id PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE ref (sha PRIMARY KEY, event) WITHOUT ROWID;
 CREATE TABLE node (sha PRIMARY KEY, event, read) WITHOUT ROWID;
 CREATE INDEX node_read ON node (read);
-CREATE TABLE content (sha PRIMARY KEY, node) WITHOUT ROWID;
+CREATE TABLE contents (sha PRIMARY KEY, node) WITHOUT ROWID;
 """
 
 
@@ -604,7 +604,7 @@ class Export:
         microseconds(line["received_at"])
         skeleton = unbase64(line["skeleton"])
         row = (line["batch"], line["bucket"], hashlib.sha256(skeleton).digest(), public, line["project"], line["received_at"])
-        if not self.db.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
+        if not self.db.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
             self.fault("event_twice", public, f"{where}: the same event stands there a second time")
             return
         try:
@@ -638,12 +638,12 @@ class Export:
         need(hashlib.sha256(data).digest() == sha, "content_changed", f"the content is not what {line['sha256']} names")
         # What may be a node is kept until all references are known: an array of 16 or 17 entries, which is no UTF-8
         kept = data if data[:1] == b"\xdc" else None
-        fresh = self.db.execute("INSERT OR IGNORE INTO content VALUES (?, ?)", (sha, kept)).rowcount
+        fresh = self.db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (sha, kept)).rowcount
         need(fresh, "content_twice", f"{line['sha256']} stands there a second time")
 
     def references(self) -> None:
         """Follows the nodes; then nothing may be missing, and nothing be there that no event refers to."""
-        todo = "SELECT node.sha, node.event, content.node FROM node JOIN content USING (sha) WHERE read = 0 LIMIT 1000"
+        todo = "SELECT node.sha, node.event, contents.node FROM node JOIN contents USING (sha) WHERE read = 0 LIMIT 1000"
         while rows := self.db.execute(todo).fetchall():
             for sha, event, data in rows:
                 self.db.execute("UPDATE node SET read = 1 WHERE sha = ?", (sha,))
@@ -654,9 +654,9 @@ class Export:
                     continue
                 self.db.executemany("INSERT OR IGNORE INTO ref VALUES (?, ?)", [(one, event) for one, _ in below])
                 self.db.executemany("INSERT OR IGNORE INTO node VALUES (?, ?, 0)", [(one, event) for one, node in below if node])
-        for sha, event in self.db.execute("SELECT sha, event FROM ref WHERE sha NOT IN (SELECT sha FROM content) ORDER BY sha"):
+        for sha, event in self.db.execute("SELECT sha, event FROM ref WHERE sha NOT IN (SELECT sha FROM contents) ORDER BY sha"):
             self.fault("content_missing", event, f"content {sha.hex()} is not in the export")
-        for (sha,) in self.db.execute("SELECT sha FROM content WHERE sha NOT IN (SELECT sha FROM ref) ORDER BY sha"):
+        for (sha,) in self.db.execute("SELECT sha FROM contents WHERE sha NOT IN (SELECT sha FROM ref) ORDER BY sha"):
             self.fault("content_stray", sha.hex(), "no event of the export refers to this content")
 
     def withheld(self, where: str, line: Any) -> None:
@@ -666,7 +666,7 @@ class Export:
         name = "whole event" if line["field"] is None else FIELDS.get(line["field"], "")
         self.gone[name, f"withheld: {line['reason']}"] = self.gone.get((name, f"withheld: {line['reason']}"), 0) + 1
         if line["field"] is None:
-            there = self.db.execute("SELECT 1 FROM event WHERE id = ?", (line["id"],)).fetchone()
+            there = self.db.execute("SELECT 1 FROM events WHERE id = ?", (line["id"],)).fetchone()
             need(there is None, "withheld_differs", f"event {line['id']} is said to be withheld, and is there")
         else:
             self.named(line)
@@ -693,7 +693,7 @@ class Export:
         entry = found.groupdict()
         batch, bucket, count = int(entry["batch"]), int(entry["bucket"]), int(entry["count"])
         name = f"batch {batch}"
-        new = self.db.execute("INSERT OR IGNORE INTO part VALUES (?, ?)", (batch, bucket)).rowcount
+        new = self.db.execute("INSERT OR IGNORE INTO parts VALUES (?, ?)", (batch, bucket)).rowcount
         new = new and self.db.execute("INSERT OR IGNORE INTO leaf VALUES (?)", (line["index"],)).rowcount
         need(new, "part_twice", f"{name} in bucket {bucket}, or leaf {line['index']}, stands there a second time")
         path = [unhex(one) for one in line["path"]]
@@ -702,7 +702,7 @@ class Export:
             if not proven:
                 self.fault("leaf_unproven", name, f"{where}: the path of leaf {line['index']} does not lead to the checkpoint")
         rows = self.db.execute(
-            "SELECT digest, id, project, received FROM event WHERE batch = ? AND bucket = ? ORDER BY digest", (batch, bucket)
+            "SELECT digest, id, project, received FROM events WHERE batch = ? AND bucket = ? ORDER BY digest", (batch, bucket)
         ).fetchall()
         for _, public, project, received in rows:
             if (str(project), received) != (entry["project"], entry["received"]):
@@ -730,8 +730,8 @@ class Export:
         self.fault("event_unproven", public, f"no path leads from this event to the root of {name}")
 
     def leftovers(self) -> None:
-        parts = "(batch, bucket) NOT IN (SELECT batch, bucket FROM part) GROUP BY 1, 2"
-        for batch, bucket, count, public in self.db.execute(f"SELECT batch, bucket, count(*), min(id) FROM event WHERE {parts}"):
+        parts = "(batch, bucket) NOT IN (SELECT batch, bucket FROM parts) GROUP BY 1, 2"
+        for batch, bucket, count, public in self.db.execute(f"SELECT batch, bucket, count(*), min(id) FROM events WHERE {parts}"):
             self.fault("event_unproven", public, f"{count} events of batch {batch} in bucket {bucket} have no part, this one among them")
         for public, field in self.db.execute("SELECT id, field FROM missing"):
             message = f"{FIELDS[field]}: the values are not there, and no line of withheld.jsonl or certificates/erasures.jsonl says why"

@@ -7,6 +7,7 @@ batch. Read-only; nothing is trusted; every query is bounded, so that it may run
 from __future__ import annotations
 
 import uuid
+from array import array
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -22,6 +23,7 @@ from auditlog.verify.log import Pin, Walk
 LEAVES: Final = 256 * 16
 BATCHES: Final = 500
 EVENTS: Final = 2_000  # of a portion, unless one batch has more
+_NUMBERS: Final = 5_000  # batches looked up at once
 MOST_FAULTS: Final = 200  # kept; more are counted
 HORIZON: Final = timedelta(minutes=10)  # a part that was committed so long before a checkpoint and is not sealed was passed over
 
@@ -127,11 +129,11 @@ class Run:
             "WHERE b.batch_no > %(after)s AND (%(batch)s::bigint IS NULL OR b.batch_no = %(batch)s) "
             "AND (%(since)s::timestamptz IS NULL OR b.received_at >= %(since)s) "
             "AND (%(until)s::timestamptz IS NULL OR b.received_at < %(until)s) "
-            "AND (%(traces)s::uuid[] IS NULL OR b.batch_no IN (SELECT batch_no FROM event WHERE trace_key = ANY(%(traces)s))) "
+            "AND (%(chosen)s::bigint[] IS NULL OR b.batch_no = ANY(%(chosen)s)) "
             f"ORDER BY 1 LIMIT {BATCHES}",
             {
                 "after": self.progress.after, "batch": scope.batch_no, "since": scope.since, "until": scope.until,
-                "traces": scope.trace_keys,
+                "chosen": None if scope.trace_keys is None else self._of_traces(scope.trace_keys),
             },
         ).fetchall()  # fmt: skip
         numbers: list[int] = []
@@ -142,6 +144,10 @@ class Run:
             numbers.append(int(number))
             events += count
         return numbers
+
+    def _of_traces(self, trace_keys: list[uuid.UUID]) -> list[int]:
+        query = f"SELECT DISTINCT batch_no FROM event WHERE trace_key = ANY(%s) AND batch_no > %s ORDER BY 1 LIMIT {BATCHES}"
+        return [row[0] for row in self._conn.execute(query, (trace_keys, self.progress.after))]
 
     def _unsealed(self, numbers: list[int]) -> None:
         """Parts without a leaf: said; and a fault where a checkpoint came long after them."""
@@ -163,12 +169,22 @@ class Run:
         if row is None:
             self._next("done")
             return
-        strays = self._conn.execute(
-            f"SELECT e.batch_no, count(*), min(e.trace_key::text || e.event_id::text) FROM event e WHERE e.bucket = {int(row[0])} "
-            "AND NOT EXISTS (SELECT FROM part p WHERE p.batch_no = e.batch_no AND p.bucket = e.bucket) GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        self.progress.found([
-            Fault("event_stray", number, public.replace("-", ""), f"{count} events of batch {number} in bucket {row[0]} have no part")
-            for number, count, public in strays
-        ])  # fmt: skip
-        self.progress.after = int(row[0])
+        bucket = int(row[0])
+        numbers = array("q")
+        with self._conn.cursor() as cursor:
+            for (number,) in cursor.stream(f"SELECT DISTINCT batch_no FROM event WHERE bucket = {bucket}"):
+                numbers.append(number)
+        for start in range(0, len(numbers), _NUMBERS):
+            asked = numbers[start : start + _NUMBERS].tolist()
+            known = self._conn.execute("SELECT batch_no FROM part WHERE bucket = %s AND batch_no = ANY(%s)", (bucket, asked))
+            self._strays(bucket, sorted(set(asked) - {row[0] for row in known}))
+        self.progress.after = bucket
+
+    def _strays(self, bucket: int, numbers: list[int]) -> None:
+        if numbers:
+            query = "SELECT batch_no, count(*), min(trace_key::text || event_id::text) FROM event"
+            rows = self._conn.execute(f"{query} WHERE bucket = {bucket} AND batch_no = ANY(%s) GROUP BY 1 ORDER BY 1", (numbers,))
+            self.progress.found([
+                Fault("event_stray", number, public.replace("-", ""), f"{count} events of batch {number} in bucket {bucket} have no part")
+                for number, count, public in rows
+            ])  # fmt: skip
