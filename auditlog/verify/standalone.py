@@ -543,7 +543,7 @@ class Export:
             signed = signed_by(checkpoint, name, public)
             self.signature_checked = signed is not None
             need(signed is not False, "signature_wrong", "it is not signed by the key that keys.json names for it")
-            self.trust(checkpoint, name, public, trusted, outside, keys)
+            self.trust(checkpoint, name, public, trusted, outside, self.rotations(keys))
         except Wrong as wrong:
             self.fault(wrong.code, "checkpoint.txt", wrong.message)
 
@@ -558,17 +558,27 @@ class Export:
         need(keys == sorted(keys, key=lambda key: key[2]), "unreadable", "keys.json is not in the order of sizes")
         return keys
 
+    def rotations(self, keys: list[tuple[str, bytes, int]]) -> list[set[tuple[str, bytes]]]:
+        """For each note of rotations.txt the keys that signed it: at least two, of keys.json."""
+        text = self.text("rotations.txt")
+        blocks = re.findall("((?:[^\n]+\n)+\n(?:— [^\n]+\n)+)", text)
+        need("".join(blocks) == text, "checkpoint_unreadable", "rotations.txt is no sequence of signed notes")
+        found = []
+        for note in map(read_checkpoint, blocks):
+            found.append({(name, public) for name, public, _ in keys if signed_by(note, name, public)})
+            few = self.signature_checked and len(found[-1]) < 2
+            need(not few, "rotation_unvouched", f"the note of {note.size} leaves in rotations.txt is not signed by two keys of keys.json")
+        return found
+
     def trust(
         self, checkpoint: Checkpoint, name: str, public: bytes, trusted: list[tuple[str, bytes]], outside: Checkpoint | None,
-        keys: list[tuple[str, bytes, int]],
+        rotations: list[set[tuple[str, bytes]]],
     ) -> None:  # fmt: skip
         """What was given from outside, against what the export says."""
         if trusted:
             known = set(trusted)
-            for text, signed in re.findall("((?:[^\n]+\n)+)\n((?:— [^\n]+\n)+)", self.text("rotations.txt")):
-                rotation = read_checkpoint(f"{text}\n{signed}")
-                if any(signed_by(rotation, *key) for key in known):
-                    known |= {(other, key) for other, key, _ in keys if signed_by(rotation, other, key)}
+            for signers in rotations:  # in the order of their sizes
+                known |= signers if signers & known else set()
             vouched = (name, public) in known
             need(vouched, "key_untrusted", "it is signed by a key that is none of those given, nor does one of them vouch for it")
             self.notes.append("The signing key is one that was given from outside, or follows from it.")
@@ -746,6 +756,7 @@ NOT_PROVEN = (
     "that times of receipt are right: they are the service's clock. A timestamp or witness of the checkpoint bounds them from above",
     "that the scope was chosen well: what is here is proven, not what else there is. A part that is here whole has nothing left out",
     "the readable copy of each event (`otlp`, `rest`): it is for people. Proven are `skeleton`, `vals` and the contents that they refer to",
+    "what the manifest says of recipient, purpose, scope and time, and the reasons in withheld.jsonl: nobody signed them",
     "of an event without a trace ID, the first half of its ID",
 )
 

@@ -241,6 +241,11 @@ def other_size(forger: Forger) -> str:
     return "checkpoint.txt"
 
 
+def without_a_signature(data: bytes) -> bytes:
+    """The last line removed."""
+    return data[: data.rindex("—".encode())]
+
+
 def twice_in_json(data: bytes) -> bytes:
     return data.replace(b'{"id":', b'{"id":"0","id":', 1)
 
@@ -295,6 +300,8 @@ MENDED: dict[str, tuple[str, Callable[[Forger], str]]] = {
     "a key of somebody else's": ("signature_wrong", own_key),
     "a digit of the signature": ("signature_wrong", bytes_of("checkpoint.txt", lambda data: data[:-9] + b"AAAA" + data[-5:])),
     "a checkpoint that is none": ("checkpoint_unreadable", bytes_of("checkpoint.txt", lambda data: data[:40])),
+    "a rotation that one key signed": ("rotation_unvouched", bytes_of("rotations.txt", without_a_signature, "checkpoint.txt")),
+    "rotations that are none": ("checkpoint_unreadable", bytes_of("rotations.txt", lambda data: b"x" + data[:90], "checkpoint.txt")),
     "no key": ("key_unknown", bytes_of("keys.json", lambda data: b"[]\n", "checkpoint.txt")),
     "an erasure taken back": ("field_unaccounted", lambda forger: forger.edit("certificates/erasures.jsonl", drop(lambda lines: 0))),
     "an erasure that is none": ("withheld_differs", edit("certificates/erasures.jsonl", false_erasure)),
