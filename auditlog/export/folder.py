@@ -141,7 +141,7 @@ def event_line(row: Row, item: Item) -> bytes:
         "skeleton": b64encode(skeleton).decode(), "vals": b64encode(vals).decode(),
     }  # fmt: skip
     if isinstance(item, Rest):
-        line["rest"] = item.raw().decode()
+        line["rest"] = item.raw().decode(errors="replace")
     elif not isinstance(item, Unreadable):
         line["otlp"] = msgspec.Raw(document(item) or b"{}")
     return _encode(line) + b"\n"

@@ -14,13 +14,16 @@ import argparse
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import sqlite3
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
 FIELDS = {
@@ -31,6 +34,7 @@ SPAN, LOG, REST, GOVERNANCE, UNREADABLE = 1, 2, 3, 4, 5
 CONTENT, NODE = 1, 2  # codes of references to content
 DEEPEST = 32  # levels of MessagePack; what is stored has seven
 LONGEST = 512 * 1024 * 1024  # bytes of one line
+HELD = 64 * 1024 * 1024  # bytes of contents kept in memory
 MOST = 1000  # faults that are written out
 NUMBER, HASH = "[0-9]{1,18}", "[0-9a-f]{64}"
 LINES = {"batch": NUMBER, "bucket": NUMBER, "project": NUMBER, "received": "[0-9T:.-]+Z", "count": NUMBER, "root": HASH,
@@ -78,10 +82,10 @@ _SINGLE = {0xC0: None, 0xC2: False, 0xC3: True}
 class Unpacker:
     """Reads values one after the other. Raises Wrong("unreadable"): too short, too deep, or nothing that is ever stored."""
 
-    __slots__ = ("at", "data")
+    __slots__ = ("at", "data", "deepest")
 
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+    def __init__(self, data: bytes, deepest: int = DEEPEST) -> None:
+        self.data, self.at, self.deepest = data, 0, deepest
 
     def take(self, size: int) -> bytes:
         start, self.at = self.at, self.at + size
@@ -89,7 +93,7 @@ class Unpacker:
         return self.data[start : self.at]
 
     def value(self, depth: int = 0) -> Any:
-        need(self.at < len(self.data) and depth < DEEPEST, "unreadable", "MessagePack ends too early or is nested too deeply")
+        need(self.at < len(self.data) and depth < self.deepest, "unreadable", "MessagePack ends too early or is nested too deeply")
         byte = self.data[self.at]
         self.at += 1
         if byte < 0x80:
@@ -118,14 +122,14 @@ class Unpacker:
         return [self.value(depth + 1) for _ in range(length)] if byte <= 0xDD else self._map(length, depth)
 
     def _map(self, length: int, depth: int) -> dict[Any, Any]:
-        pairs = [(self.value(DEEPEST - 1), self.value(depth + 1)) for _ in range(length)]  # keys are plain
+        pairs = [(self.value(self.deepest - 1), self.value(depth + 1)) for _ in range(length)]  # keys are plain
         made = dict(pairs)
         need(len(made) == length, "unreadable", "a key stands twice in MessagePack")
         return made
 
 
-def unpack(data: bytes) -> Any:
-    reader = Unpacker(data)
+def unpack(data: bytes, deepest: int = DEEPEST) -> Any:
+    reader = Unpacker(data, deepest)
     value = reader.value()
     need(reader.at == len(data), "unreadable", "bytes follow after the MessagePack")
     return value
@@ -145,6 +149,8 @@ class Event(NamedTuple):
     missing: list[int]  # fields whose values are gone
     changed: list[int]  # fields whose values are not those that were committed
     references: list[tuple[int, bytes, bool]]  # (field, SHA-256 of content, whether it is a node)
+    structure: list[Any]
+    values: dict[int, list[Any]]  # entries by field
 
 
 def read_event(skeleton: bytes, vals: bytes) -> Event:
@@ -156,10 +162,11 @@ def read_event(skeleton: bytes, vals: bytes) -> Event:
 
 
 def _read_event(skeleton: bytes, vals: bytes) -> Event:
-    form, version, event_id, (item, head, _, _), listing = unpack(skeleton)
+    form, version, event_id, structure, listing = unpack(skeleton)
+    item, head, _, _ = structure
     need((form, version) == (1, 1), "unreadable", f"format {form!r}, fields {version!r}: of another version than this verifier")
     commitments = dict(zip(listing[::2], listing[1::2], strict=True))
-    entries, (vals_form, prefix, seed), references = _entries(vals)
+    entries, (vals_form, prefix, seed), references, values = _entries(vals)
     need(vals_form == 1 and len(commitments) == len(listing) // 2, "unreadable", "another format of values, or a field stands twice")
     all_salts = hashlib.shake_128(seed).digest(16 * 13) if isinstance(seed, bytes) else b""
     changed = [field for field in entries if field not in commitments]
@@ -177,12 +184,12 @@ def _read_event(skeleton: bytes, vals: bytes) -> Event:
     need(isinstance(trace_id, bytes) and isinstance(span_id, bytes), "unreadable", "an identifier is not made of bytes")
     return Event(
         event_id, item, trace_id, span_id, next(filter(None, times), None), hashlib.sha256(skeleton).digest(), prefix,
-        [field for field in commitments if field not in entries], changed, references,
+        [field for field in commitments if field not in entries], changed, references, structure, values,
     )  # fmt: skip
 
 
-def _entries(vals: bytes) -> tuple[dict[int, bytes], list[Any], list[tuple[int, bytes, bool]]]:
-    """(the entries of each field as they stand there, what precedes them, what they refer to)."""
+def _entries(vals: bytes) -> tuple[dict[int, bytes], list[Any], list[tuple[int, bytes, bool]], dict[int, list[Any]]]:
+    """(the entries of each field as they stand there, what precedes them, what they refer to, the entries decoded)."""
     reader = Unpacker(vals)
     opening = reader.take(1)[0]
     length = opening & 15 if 0x90 <= opening < 0xA0 else int.from_bytes(reader.take(2), "big")
@@ -190,15 +197,16 @@ def _entries(vals: bytes) -> tuple[dict[int, bytes], list[Any], list[tuple[int, 
     first = [reader.value(1) for _ in range(3)]
     entries: dict[int, bytes] = {}
     references: list[tuple[int, bytes, bool]] = []
+    values: dict[int, list[Any]] = {}
     for _ in range((length - 3) // 2):
         field = reader.value(1)
         start = reader.at
         value = reader.value(1)
         need(field in FIELDS and field not in entries and isinstance(value, list), "unreadable", f"field {field!r} stands twice or is none")
-        entries[field] = vals[start : reader.at]
+        entries[field], values[field] = vals[start : reader.at], value
         references += [(field, sha, node) for sha, node in refers(value)]
     need(reader.at == len(vals), "unreadable", "bytes follow after the values")
-    return entries, first, references
+    return entries, first, references, values
 
 
 def refers(entries: list[Any]) -> Iterator[tuple[bytes, bool]]:
@@ -230,6 +238,228 @@ def columns_differ(event: Event, public: str, item: Any, trace_id: Any, span_id:
         "occurred_at": occurred_us == expected,
     }
     return [name for name, fits in right.items() if not fits]
+
+
+# --- the copy for people, made again from the bytes that are proven (auditlog/store/unpack.py and auditlog/otlp_json.py make it) ---
+
+# Which key belongs to which field, and which keys are written as numbers: version 1 of auditlog/store/fields.py, word for word
+SYSTEM, TOOLS, INPUT, OUTPUT, REASONING, ARGUMENTS, RESULT, IDENTITY, RESOURCE, OTHER, BODY, EVENTS = range(1, 13)
+SESSION_KEYS = (
+    "session.id",
+    "gen_ai.conversation.id",
+    "session_id",
+    "langfuse.session.id",
+    "traceloop.association.properties.session_id",
+    "lmnr.association.properties.session_id",
+    "ai.telemetry.metadata.sessionId",
+    "langsmith.trace.session_id",
+)
+RULES = tuple((field, re.compile(pattern, re.VERBOSE)) for field, pattern in (
+    (ARGUMENTS, r"(^|[._])tool[._](call[._])?(function[._])?(arguments|args|parameters|input)$ | ^ai\.toolcall\.args$ | ^tool_arguments$"),
+    (RESULT, r"(^|[._])tool[._](call[._])?(result|response|output)$ | ^ai\.toolcall\.result$ | ^tool_response$"),
+    (SYSTEM, r"system_instructions?$ | system_prompt | system\.message | ^system$ | instructions$ | prompt_template"),
+    (TOOLS, r"""tool[._]definitions | ^llm\.tools\. | request\.functions\. | ^ai\.prompt\.tools | tools_offered | ^tools$
+        | json_schema$ | available_tools"""),
+    (REASONING, r"(^|[._])(reasoning|thinking)([._](content|text|summary))?$ | reasoning_content"),
+    (IDENTITY, r"""(session|conversation|thread|user|customer|enduser|account|patient|tenant|member|ticket)[._]?id
+        | ^(user|enduser|customer|client|session)\. | [._](email|phone|ip_address|username|user)$
+        | ^(agent|about|id|trace_id|parent_id)(\.|$) | ^metadata$ | association\.properties | telemetry\.metadata | \.metadata\."""),
+    (INPUT, r"""input[._]messages | (^|[._])(prompts?|input|inputs|request_data|spaninputs|query|question)(\.|$) | \.prompt\."""),
+    (OUTPUT, r"""output[._]messages | (^|[._])(completions?|output|outputs|response_data|spanoutputs|answer|documents)(\.|$)
+        | \.response\.(text|object|toolcalls)"""),
+))  # fmt: skip
+INTERNED = (
+    "session.id", "user.id", "customer.id", "gen_ai.conversation.id", "gen_ai.agent.name", "gen_ai.agent.id", "gen_ai.agent.version",
+    "gen_ai.agent.description", "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.system", "gen_ai.request.model",
+    "gen_ai.response.model", "gen_ai.request.temperature", "gen_ai.request.max_tokens", "gen_ai.request.top_p", "gen_ai.request.top_k",
+    "gen_ai.request.seed", "gen_ai.request.frequency_penalty", "gen_ai.request.presence_penalty", "gen_ai.request.stop_sequences",
+    "gen_ai.request.choice.count", "gen_ai.response.id", "gen_ai.response.finish_reasons", "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens", "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens", "gen_ai.usage.total_tokens",
+    "gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.output.type",
+    "gen_ai.tool.name", "gen_ai.tool.type", "gen_ai.tool.description", "gen_ai.tool.call.id", "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result", "gen_ai.event.content", "gen_ai.prompt", "gen_ai.completion", "server.address", "server.port", "error.type",
+    "openinference.span.kind", "input.value", "input.mime_type", "output.value", "output.mime_type", "metadata", "agent.name", "tool.name",
+    "tool.description", "tool.parameters", "tool_call.id", "llm.model_name", "llm.provider", "llm.system", "llm.invocation_parameters",
+    "llm.token_count.prompt", "llm.token_count.completion", "llm.token_count.total", "llm.token_count.prompt_details.cache_read",
+    "llm.token_count.completion_details.reasoning", "llm.request.type", "traceloop.span.kind", "traceloop.entity.name",
+    "traceloop.entity.path", "traceloop.workflow.name", "traceloop.entity.input", "traceloop.entity.output", "exception.type",
+    "exception.message", "exception.stacktrace", "exception.escaped", "code.function", "code.filepath", "code.lineno", "thread.id",
+    "thread.name", "http.request.method", "http.response.status_code", "url.full", "url.path", "event.name", "logfire.msg",
+    "logfire.msg_template", "logfire.span_type", "logfire.json_schema",
+)  # fmt: skip
+STRING, BOOL, INT, DOUBLE, ARRAY, KVLIST, BYTES = 1, 2, 3, 4, 5, 6, 7  # types of values; what is not above 0 has no entry
+FRAMES = {16: (b"[", b",", b"]"), 17: (b"[", b", ", b"]")}  # of a text that was cut at its elements; 18: with a frame of its own
+CUT_ARRAY, JSON_WHOLE = 19, 24
+DEEP = 200  # levels of MessagePack in a value that is itself nested
+GONE: Any = object()  # withheld, erased, or its content is not there
+
+Attributes = list[dict[str, Any]]
+
+
+@lru_cache(maxsize=20_000)
+def field_of(key: str) -> int:
+    if key in SESSION_KEYS:
+        return IDENTITY
+    lowered = key.lower()
+    return next((field for field, pattern in RULES if pattern.search(lowered)), OTHER)
+
+
+def given(**members: Any) -> dict[str, Any]:
+    """Without what has the default value, as OTLP/JSON has it."""
+    return {name: value for name, value in members.items() if value not in ("", 0, [], None)}
+
+
+def any_value(kind: int, value: Any) -> dict[str, Any]:
+    """An AnyValue of OTLP/JSON."""
+    if kind == DOUBLE and not math.isfinite(value):
+        return {"doubleValue": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
+    if kind in (STRING, BOOL, DOUBLE):
+        return {{STRING: "stringValue", BOOL: "boolValue", DOUBLE: "doubleValue"}[kind]: value}
+    if kind == INT:
+        return {"intValue": str(value)}
+    if kind == BYTES:
+        return {"bytesValue": base64.b64encode(value).decode()}
+    if kind == ARRAY:
+        return {"arrayValue": {"values": [any_value(*element) for element in value]}}
+    return {"kvlistValue": {"values": attributes_of(value)}} if kind == KVLIST else {}
+
+
+def attributes_of(found: list[Any]) -> Attributes:
+    return [{"key": key} if kind == -1 else {"key": key, "value": any_value(kind, value)} for key, kind, value in found]
+
+
+def number(value: int) -> str:
+    return str(value) if value else ""
+
+
+class Copy:
+    """Makes the readable copy of one event. content: bytes by SHA-256, None for what is not there."""
+
+    def __init__(self, event: Event, content: Callable[[bytes], bytes | None]) -> None:
+        self._structure, self._content = event.structure, content
+        self._values = {field: iter(entries) for field, entries in event.values.items()}
+        self._resource = RESOURCE in event.values
+
+    def make(self) -> Any:
+        """OTLP/JSON as an object, or the text of a REST event; None for what is unreadable, which has no copy."""
+        kind = self._structure[0]
+        if kind in (REST, GOVERNANCE):
+            return self._rest()
+        return None if kind == UNREADABLE else self._wrapped(*(self._span() if kind == SPAN else self._log()))
+
+    def take(self, field: int) -> Any:
+        return next(self._values[field]) if field in self._values else GONE
+
+    def text_of(self, field: int) -> str:
+        found = self.take(field)
+        return "" if found is GONE else found
+
+    def bytes_of(self, entry: Any) -> Any:
+        if isinstance(entry, Ext):
+            found = self._content(entry.data)
+            return GONE if found is None else found
+        return entry.encode() if isinstance(entry, str) else entry
+
+    def pieces(self, entries: list[Any]) -> list[Any]:
+        """The elements of a value that was cut: what precedes them lies behind nodes, each of which begins with the one before."""
+        runs = [entries]
+        while runs[-1] and isinstance(runs[-1][0], Ext) and runs[-1][0].code == NODE:
+            data = self.bytes_of(runs[-1][0])
+            if data is GONE:
+                return [GONE]
+            runs.append(unpack(data))
+        return [self.bytes_of(one) for run in reversed(runs) for one in run if not (isinstance(one, Ext) and one.code == NODE)]
+
+    def text(self, code: Any, entry: Any) -> Any:
+        """Bytes of a text that was cut, or of a REST member."""
+        if code == JSON_WHOLE:
+            return self.bytes_of(entry)
+        opening, between, closing = FRAMES[code] if isinstance(code, int) else code[1:]
+        pieces = self.pieces(entry)
+        return GONE if GONE in pieces else opening + between.join(pieces) + closing
+
+    def value(self, field: int, code: Any) -> dict[str, Any]:
+        """An AnyValue: the next one of a field."""
+        if isinstance(code, int) and code <= 0:
+            return {}
+        entry = self.take(field)
+        if entry is GONE:
+            return {"withheld": True}
+        if code in (INT, BOOL, DOUBLE):
+            return any_value(code, entry)
+        if code == CUT_ARRAY:
+            pieces = self.pieces(entry)
+            return {"withheld": True} if GONE in pieces else any_value(ARRAY, [unpack(piece, DEEP) for piece in pieces])
+        data = self.text(code, entry) if code not in (STRING, BYTES, ARRAY, KVLIST) else self.bytes_of(entry)
+        if data is GONE:
+            return {"withheld": True}
+        if code in (ARRAY, KVLIST):
+            return any_value(code, unpack(data, DEEP))
+        return any_value(BYTES, data) if code == BYTES else {"stringValue": data.decode()}
+
+    def attributes(self, names: list[Any], field: int = 0) -> Attributes:
+        made = []
+        for name, code in zip(names[::2], names[1::2], strict=True):
+            key = INTERNED[name] if isinstance(name, int) else name
+            value = self.value(field or field_of(key), code)
+            made.append({"key": key} if code == -1 else {"key": key, **value} if value.get("withheld") else {"key": key, "value": value})
+        return made
+
+    def _span(self) -> tuple[str, str, str, dict[str, Any]]:
+        _, head, names, (events, links) = self._structure
+        trace_id, span_id, parent, flags, kind, start, end, dropped, dropped_events, dropped_links, code = head
+        name, state = self.text_of(OTHER), self.text_of(OTHER)
+        status = None if code is None else given(code=code, message=self.text_of(OTHER))
+        made = given(
+            traceId=trace_id.hex(), spanId=span_id.hex(), traceState=state, parentSpanId=parent.hex(), flags=flags, name=name, kind=kind,
+            startTimeUnixNano=number(start), endTimeUnixNano=number(end), attributes=self.attributes(names),
+            droppedAttributesCount=dropped, droppedEventsCount=dropped_events, droppedLinksCount=dropped_links,
+            events=[
+                given(timeUnixNano=number(time), name=self.text_of(EVENTS), attributes=self.attributes(inner, EVENTS),
+                      droppedAttributesCount=lost)
+                for time, lost, inner in events
+            ],
+            links=[
+                given(traceId=trace.hex(), spanId=span.hex(), flags=bits, droppedAttributesCount=lost, traceState=self.text_of(EVENTS),
+                      attributes=self.attributes(inner, EVENTS))
+                for trace, span, bits, lost, inner in links
+            ],
+        )  # fmt: skip
+        return "resourceSpans", "scopeSpans", "spans", made if status is None else made | {"status": status}
+
+    def _log(self) -> tuple[str, str, str, dict[str, Any]]:
+        _, head, names, code = self._structure
+        trace_id, span_id, flags, time, observed, severity, dropped = head
+        level, name = self.text_of(OTHER), self.text_of(OTHER)
+        made = given(
+            timeUnixNano=number(time), observedTimeUnixNano=number(observed), severityNumber=severity, severityText=level,
+            attributes=self.attributes(names), droppedAttributesCount=dropped, flags=flags, traceId=trace_id.hex(), spanId=span_id.hex(),
+            eventName=name,
+        )  # fmt: skip
+        return "resourceLogs", "scopeLogs", "logRecords", made if code is None else made | {"body": self.value(BODY, code)}
+
+    def _wrapped(self, groups: str, parts: str, items: str, one: dict[str, Any]) -> dict[str, Any]:
+        data = self.bytes_of(self.take(RESOURCE)) if self._resource else GONE
+        context = [None, 0, "", [], None, [], 0, ""] if data is GONE else unpack(data, DEEP)
+        resource, lost, url, refs, scope, named, scope_lost, schema = context
+        part: dict[str, Any] = {items: [one]} | ({"schemaUrl": schema} if schema else {})
+        if scope is not None:
+            part["scope"] = given(name=scope[0], version=scope[1], attributes=attributes_of(named), droppedAttributesCount=scope_lost)
+        group: dict[str, Any] = {parts: [part]} | ({"schemaUrl": url} if url else {})
+        if resource is not None:
+            entities = [given(schemaUrl=ref[0], type=ref[1], idKeys=ref[2], descriptionKeys=ref[3]) for ref in refs]
+            group["resource"] = given(attributes=attributes_of(resource), droppedAttributesCount=lost, entityRefs=entities)
+        return {groups: [group]}
+
+    def _rest(self) -> str:
+        _, _, names, gaps = self._structure
+        made = [gaps[0]]
+        for (path, code), gap in zip(zip(names[::2], names[1::2], strict=True), gaps[1:], strict=True):
+            entry = self.take(field_of(path))
+            data = GONE if entry is GONE else self.text(code, entry)
+            made += [b'"withheld"' if data is GONE else data, gap]
+        return b"".join(made).decode(errors="replace")
 
 
 # --- the log: RFC 6962, tlog-checkpoint, signed-note ---
@@ -369,6 +599,10 @@ def microseconds(time: str) -> int:
         raise Wrong("unreadable", "a time is no time in UTC") from error
 
 
+def content_bytes(line: Any) -> bytes:
+    return line["text"].encode() if "text" in line else unbase64(line["bytes"])
+
+
 NONE = type(None)
 TABLES = """
 CREATE TABLE events (batch, bucket, digest, id, project, received, PRIMARY KEY (batch, bucket, digest)) WITHOUT ROWID;
@@ -379,7 +613,7 @@ CREATE TABLE withheld (id PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE ref (sha PRIMARY KEY, event) WITHOUT ROWID;
 CREATE TABLE node (sha PRIMARY KEY, event, read) WITHOUT ROWID;
 CREATE INDEX node_read ON node (read);
-CREATE TABLE contents (sha PRIMARY KEY, node) WITHOUT ROWID;
+CREATE TABLE contents (sha PRIMARY KEY, node, path, at, size) WITHOUT ROWID;
 """
 
 
@@ -394,12 +628,22 @@ class Export:
         self.gone: dict[tuple[str, str], int] = {}  # (field, why): how many
         self.notes: list[str] = []
         self.signature_checked = True
+        self.place = ("", 0, 0)  # file, offset and length of the line that is read
+        self.recent: OrderedDict[bytes, bytes] = OrderedDict()  # contents, the last ones that were asked for
+        self.held = 0  # their bytes
+        self.opened: dict[str, IO[bytes]] = {}
         self.there: set[str] = set()
         self.chunks: dict[str, list[str]] = {}
         self.manifest: dict[str, Any] = {}
         self.checkpoint: Checkpoint | None = None
         self.db = sqlite3.connect("", isolation_level=None)
         self.db.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {TABLES} BEGIN;")
+
+    def close(self) -> None:
+        """Lets go of files and of the temporary database."""
+        self.db.close()
+        for file in self.opened.values():
+            file.close()
 
     def fault(self, code: str, where: str, message: str) -> None:
         if len(self.faults) < MOST:
@@ -413,10 +657,10 @@ class Export:
         if not self.manifest:
             return
         self.note(trusted, outside)
-        for number, line in self.lines("events"):
-            self._line(number, line, self.event)
         for number, line in self.lines("contents"):
             self._line(number, line, self.content)
+        for number, line in self.lines("events"):
+            self._line(number, line, self.event)
         self.references()
         for number, line in self.lines("withheld.jsonl"):
             self._line(number, line, self.withheld)
@@ -431,6 +675,12 @@ class Export:
             check(where, read_json(line))
         except Wrong as wrong:
             self.fault(wrong.code, where, wrong.message)
+
+    def _named(self, name: str, where: str, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except Wrong as wrong:
+            self.fault(wrong.code, name, f"{where}: {wrong.message}")
 
     def open(self, path: str) -> IO[bytes]:
         """Never follows a link; the folders above were seen to be none when they were listed."""
@@ -513,9 +763,10 @@ class Export:
         """(file:line, bytes) of every line of a file, or of all chunks of a kind."""
         for path in self.chunks.get(what, [what] if what in self.there else []):
             with self.open(path) as file:
-                number = 0
+                number = at = 0
                 while line := file.readline(LONGEST):
-                    number += 1
+                    self.place = (path, at, len(line))
+                    number, at = number + 1, at + len(line)
                     if not line.endswith(b"\n"):
                         self.fault("unreadable", f"{path}:{number}", "the line does not end, or is longer than any that is written")
                         break
@@ -553,6 +804,7 @@ class Export:
         keys = []
         for one in found:
             has(one, name=str, public_key=str, created_at=str, from_size=int)
+            microseconds(one["created_at"])
             keys.append((one["name"], unbase64(one["public_key"]), one["from_size"]))
             need(len(keys[-1][1]) == 32 and one["name"].isprintable(), "key_unknown", "a public key does not have 32 bytes, or no name")
         need(keys == sorted(keys, key=lambda key: key[2]), "unreadable", "keys.json is not in the order of sizes")
@@ -631,6 +883,8 @@ class Export:
         for field in event.changed:
             name = FIELDS.get(field, str(field))
             self.fault("field_changed", public, f"{where}: {name}: the values are not those that were committed")
+        if not event.changed:
+            self._named(public, where, lambda: self.copy(event, line))
         self.db.executemany("INSERT OR IGNORE INTO missing VALUES (?, ?)", [(public, field) for field in event.missing])
         self.db.executemany("INSERT OR IGNORE INTO ref VALUES (?, ?)", [(sha, public) for _, sha, _ in event.references])
         nodes = [(sha, public) for _, sha, node in event.references if node]
@@ -641,15 +895,46 @@ class Export:
         has(line, **{"sha256": str, kind: str})
         self.done["contents"] += 1
         try:
-            data = line["text"].encode() if kind == "text" else unbase64(line["bytes"])
+            data = content_bytes(line)
         except UnicodeEncodeError as error:
             raise Wrong("unreadable", "its text holds half a character") from error
         sha = unhex(line["sha256"])
         need(hashlib.sha256(data).digest() == sha, "content_changed", f"the content is not what {line['sha256']} names")
         # What may be a node is kept until all references are known: an array of 16 or 17 entries, which is no UTF-8
         kept = data if data[:1] == b"\xdc" else None
-        fresh = self.db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (sha, kept)).rowcount
+        fresh = self.db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?, ?)", (sha, kept, *self.place)).rowcount
         need(fresh, "content_twice", f"{line['sha256']} stands there a second time")
+
+    def content_of(self, sha: bytes) -> bytes | None:
+        """A content that was found to be right, read again where it stands."""
+        if sha in self.recent:
+            self.recent.move_to_end(sha)
+            return self.recent[sha]
+        row = self.db.execute("SELECT path, at, size FROM contents WHERE sha = ?", (sha,)).fetchone()
+        if row is None:
+            return None
+        path, at, size = row
+        if path not in self.opened:
+            for file in self.opened.values() if len(self.opened) >= 64 else ():
+                file.close()
+            self.opened = {} if len(self.opened) >= 64 else self.opened
+            self.opened[path] = self.open(path)
+        self.opened[path].seek(at)
+        data = self.recent[sha] = content_bytes(read_json(self.opened[path].read(size)))
+        self.held += len(data)
+        while self.held > HELD and len(self.recent) > 1:
+            self.held -= len(self.recent.popitem(last=False)[1])
+        return data
+
+    def copy(self, event: Event, line: Any) -> None:
+        """The copy for people must say what the proven bytes say."""
+        try:
+            made = Copy(event, self.content_of).make()
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, StopIteration) as error:
+            raise Wrong("unreadable", f"skeleton and values cannot be put together ({type(error).__name__})") from error
+        said = line.get("rest") if event.item in (REST, GOVERNANCE) else line.get("otlp")
+        few = {"otlp", "rest"} & line.keys() == ({"rest"} if isinstance(made, str) else set() if made is None else {"otlp"})
+        need(few and said == made, "copy_differs", "the copy for people, otlp or rest, is not what was stored")
 
     def references(self) -> None:
         """Follows the nodes; then nothing may be missing, and nothing be there that no event refers to."""
@@ -755,7 +1040,6 @@ NOT_PROVEN = (
     "that what an agent did was sent, and what happened before it was received (the sender's own numbers and receipts show that)",
     "that times of receipt are right: they are the service's clock. A timestamp or witness of the checkpoint bounds them from above",
     "that the scope was chosen well: what is here is proven, not what else there is. A part that is here whole has nothing left out",
-    "the readable copy of each event (`otlp`, `rest`): it is for people. Proven are `skeleton`, `vals` and the contents that they refer to",
     "what the manifest says of recipient, purpose, scope and time, and the reasons in withheld.jsonl: nobody signed them",
     "of an event without a trace ID, the first half of its ID",
 )
@@ -772,7 +1056,7 @@ def report(export: Export, out: IO[str]) -> None:
     say(f"Scope {shown(manifest.get('scope'))}")
     say("\nComputed again and compared:")
     say(f"  {done['files']:,} files of {done['bytes']:,} bytes: SHA-256, length, lines")
-    say(f"  {done['events']:,} events: identifiers, the commitment of every field, digest")
+    say(f"  {done['events']:,} events: identifiers, the commitment of every field, digest, the copy for people")
     say(f"  {done['contents']:,} contents: SHA-256, and that events refer to each")
     say(f"  {done['parts']:,} parts of batches ({done['whole']:,} whole): root over the events, entry, path to the checkpoint")
     if export.checkpoint is not None:
@@ -815,7 +1099,10 @@ def main(arguments: Sequence[str], out: IO[str]) -> int:
             with open(given.checkpoint, encoding="utf-8", newline="") as file:
                 outside = read_checkpoint(file.read(1 << 20))
         export = Export(given.folder)
-        export.check(trusted, outside)
+        try:
+            export.check(trusted, outside)
+        finally:
+            export.close()
     except (Wrong, OSError, UnicodeError, sqlite3.Error) as error:
         out.write(f"It could not be checked: {str(error)!a}\n")
         return 2

@@ -109,6 +109,24 @@ def pretend_erased(lines: Lines) -> object:
     return line["id"]
 
 
+def false_copy(lines: Lines) -> object:
+    line = next(line for line in lines if "otlp" in line and "$400" in json.dumps(line["otlp"]))
+    line["otlp"] = json.loads(json.dumps(line["otlp"]).replace("$400", "$40", 1))
+    return line["id"]
+
+
+def false_rest(lines: Lines) -> object:
+    line = next(line for line in lines if "rest" in line)
+    line["rest"] = line["rest"].replace("talk", "calk")
+    return line["id"]
+
+
+def no_copy(lines: Lines) -> object:
+    line = next(line for line in lines if "otlp" in line)
+    del line["otlp"]
+    return line["id"]
+
+
 def nested(lines: Lines) -> object:
     lines[0]["skeleton"] = b64encode(b"\x91" * 5000 + b"\xc0").decode()
     return lines[0]["id"]
@@ -260,6 +278,9 @@ MENDED: dict[str, tuple[str, Callable[[Forger], str]]] = {
     "a digit of values": ("field_changed|unreadable", edit(EVENTS, changed("vals", lambda text: flip(text, len(text) - 9)))),
     "the values of another event": ("field_changed", edit(EVENTS, swap_vals)),
     "a field is said to be erased": ("field_unaccounted", edit(EVENTS, pretend_erased)),
+    "a word in the copy for people": ("copy_differs", edit(EVENTS, false_copy)),
+    "a word in a REST event": ("copy_differs", edit(EVENTS, false_rest)),
+    "no copy for people": ("copy_differs", edit(EVENTS, no_copy)),
     "a trace ID in its column": ("column_changed", edit(EVENTS, changed("trace_id", lambda text: "0" * 32))),
     "a time of occurrence": ("column_changed", edit(EVENTS, changed("occurred_at", lambda text: "2020" + text[4:]))),
     "a time of receipt": ("column_changed", edit(EVENTS, changed("received_at", lambda text: "2020" + text[4:]))),
