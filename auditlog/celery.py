@@ -25,6 +25,7 @@ SOFT_LIMIT: Final = 1500
 HARD_LIMIT: Final = 1560
 HINT_EVERY: Final = 30.0
 PARTITIONS_EVERY: Final = 3600.0
+VERIFY_EVERY: Final = 900.0  # looks whether the daily verification is to be begun, or to be gone on with
 
 
 def _broker() -> dict[str, Any]:
@@ -72,6 +73,7 @@ app.conf.update(
     beat_schedule={
         # expires: while no worker runs, hints must not pile up
         "hint open jobs": {"task": "auditlog.tasks.hint_open_jobs", "schedule": HINT_EVERY, "options": {"expires": HINT_EVERY}},
+        "verify when due": {"task": "auditlog.tasks.verify_when_due", "schedule": VERIFY_EVERY, "options": {"expires": VERIFY_EVERY}},
         "open buckets ahead": {"task": "auditlog.tasks.open_buckets", "schedule": PARTITIONS_EVERY},
     },
 )

@@ -101,6 +101,7 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_QUOTA_ITEMS", "", _count_or_none, "Items that one key may store a second, on average. Empty: no quota."),
         Setting("AUDITLOG_QUOTA_BYTES", "", _count_or_none, "Bytes of request bodies that one key may store a second. Empty: no quota."),
         Setting("AUDITLOG_QUERY_TIMEOUT", "10", _count, "Seconds after which a search or a page gives up a query of the database."),
+        Setting("AUDITLOG_VERIFY_PAUSE", "100", _count, "Milliseconds that the daily verification rests after each portion."),
         Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),
         Setting("AUDITLOG_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]", _names, "Host names under which the pages may be reached."),
         Setting("AUDITLOG_TLS", "0", _flag, "A proxy in front speaks TLS: cookies are sent over TLS only."),

@@ -32,6 +32,7 @@ Action = Literal[
     "login", "login.failed", "logout", "password.change",
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
     "log.restore", "log.rotate",  # by a command of the operator
+    "export",  # from the command line
 ]  # fmt: skip
 
 

@@ -64,6 +64,11 @@ def open_jobs() -> QuerySet[Job]:
     return Job.objects.filter(Q(state=Job.State.PENDING, due_at__lte=now) | Q(state=Job.State.RUNNING, started_at__lt=now - LEASE))
 
 
+def open_or_running(kind_: str) -> bool:
+    """Whether a job of this kind waits, or is worked on."""
+    return Job.objects.filter(kind=kind_, state__in=(Job.State.PENDING, Job.State.RUNNING)).exists()
+
+
 def take(job_id: int) -> Job | None:
     taken = open_jobs().filter(pk=job_id).update(state=Job.State.RUNNING, started_at=timezone.now(), attempts=F("attempts") + 1)
     return Job.objects.get(pk=job_id) if taken else None
@@ -92,6 +97,13 @@ def run(job_id: int) -> None:
         return
     mine.update(state=Job.State.DONE, finished_at=timezone.now(), result=result, error="")
     logger.info("job.done", extra={"job": job.pk, "kind": job.kind, "attempts": job.attempts})
+
+
+@kind("verify")
+def _verify(_: dict[str, Any]) -> dict[str, Any] | None:
+    from auditlog import verifications
+
+    return verifications.work()
 
 
 @kind("open_buckets")

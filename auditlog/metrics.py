@@ -56,6 +56,8 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("auditlog.seal.lag", GAUGE, "s", (), "Age of the oldest batch that is not sealed."),
         Metric("auditlog.seal.refused", GAUGE, "1", (), "Whether the sealer refuses to sign: 1, until somebody has mended the reason."),
         Metric("auditlog.job.pending", GAUGE, "{job}", (), "Background jobs that are due and not done."),
+        Metric("auditlog.verification.age", GAUGE, "s", (), "Time since the last verification of everything was finished."),
+        Metric("auditlog.verification.faults", GAUGE, "{fault}", (), "What the last verification of everything found to be wrong."),
         Metric("auditlog.process.up", GAUGE, "1", (), "Whether a process answered when it was asked for its metrics; only at `/metrics`."),
     )
 }  # fmt: skip

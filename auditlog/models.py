@@ -132,3 +132,27 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk} ({self.state})"
+
+
+class Verification(models.Model):
+    """One verification of the database, or of some of it: what was computed again and what was wrong (auditlog/verifications.py)."""
+
+    scope = models.JSONField()
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    counts = models.JSONField(default=dict)
+    faults = models.JSONField(default=list)  # the first ones: code, batch_no, event, message
+    fault_count = models.BigIntegerField(default=0)  # all of them
+    log_size = models.BigIntegerField(null=True, blank=True)  # of the newest checkpoint when it finished; None: nothing was sealed
+    log_root = models.BinaryField(null=True, blank=True)
+    progress = models.JSONField(null=True, blank=True)  # where to go on; None before the first portion and after the last
+
+    class Meta:
+        db_table = "verification"
+
+    def __str__(self) -> str:
+        return f"verification {self.pk} ({self.fault_count} faults)"
+
+    @property
+    def cut_short(self) -> bool:
+        return self.fault_count > len(self.faults)

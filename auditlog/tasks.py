@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from auditlog import jobs
+from auditlog import jobs, verifications
 from auditlog.celery import app
 from auditlog.platform import first_run
 
@@ -20,6 +20,12 @@ def run_job(job_id: int) -> None:
 def hint_open_jobs() -> None:
     for job_id in jobs.open_jobs().order_by("due_at").values_list("pk", flat=True)[:1000]:
         jobs.hint(job_id)
+
+
+@app.task(name="auditlog.tasks.verify_when_due")
+def verify_when_due() -> None:
+    if verifications.due() and not jobs.open_or_running("verify"):
+        jobs.add("verify")
 
 
 @app.task(name="auditlog.tasks.open_buckets")

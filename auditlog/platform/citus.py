@@ -57,7 +57,8 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     "derived": _PASS, "derive_failure": _PASS, "edition": _PASS, "tally": _PASS,
     # governance
     "api_key": _PEOPLE, "member": _PEOPLE, "member_group": _PEOPLE, "saved_search": _PEOPLE, "pin": _PEOPLE, "login_failure": _PEOPLE,
-    "job": _PEOPLE, "auth_user": _DJANGO, "auth_group": _DJANGO, "auth_permission": _DJANGO, "auth_group_permissions": _DJANGO,
+    "job": _PEOPLE, "verification": _PEOPLE,
+    "auth_user": _DJANGO, "auth_group": _DJANGO, "auth_permission": _DJANGO, "auth_group_permissions": _DJANGO,
     "auth_user_groups": _DJANGO, "auth_user_user_permissions": _DJANGO, "django_session": _DJANGO, "django_content_type": _DJANGO,
     "django_migrations": _DJANGO,
 }  # fmt: skip

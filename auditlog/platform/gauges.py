@@ -11,17 +11,24 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, LiteralString
 
+import msgspec
+
 from auditlog import metrics
 from auditlog.derive import sql
 from auditlog.derive.waiting import waiting
 from auditlog.seal.standing import unsealed
 from auditlog.store.connect import connect
+from auditlog.verify.whole import Scope
 
 logger = logging.getLogger(__name__)
 
 _WITHIN: Final = 0.5  # seconds that an answer waits for the database, and that its numbers serve all gauges of the answer
-OF_THE_DATABASE: Final = ("auditlog.derive.", "auditlog.job.", "auditlog.seal.pending", "auditlog.seal.lag")
+OF_THE_DATABASE: Final = ("auditlog.derive.", "auditlog.job.", "auditlog.seal.pending", "auditlog.seal.lag", "auditlog.verification.")
 _JOBS: Final[LiteralString] = "SELECT count(*) FROM job WHERE state = 'pending' AND due_at <= now()"
+_VERIFIED: Final[LiteralString] = """
+    SELECT extract(epoch FROM now() - finished_at)::float8, fault_count FROM verification
+    WHERE finished_at IS NOT NULL AND scope = %s::jsonb ORDER BY finished_at DESC LIMIT 1"""
+_EVERYTHING: Final = msgspec.json.encode(Scope()).decode()
 
 Values = dict[str, float]
 
@@ -56,6 +63,7 @@ def read() -> Values:
             jobs = cursor.execute(_JOBS).fetchone()
             if edition is None or jobs is None:
                 return {}
+            verified = cursor.execute(_VERIFIED, (_EVERYTHING,)).fetchone()
             behind = waiting(cursor, int(edition[0]))
             open_ends = unsealed(cursor)
     except Exception as error:  # noqa: BLE001 - away, refused, not migrated: gauges are left out and the reason is logged
@@ -70,6 +78,7 @@ def read() -> Values:
         "auditlog.seal.pending": open_ends.batches,
         "auditlog.seal.lag": open_ends.lag,
         "auditlog.job.pending": jobs[0],
+        **({} if verified is None else {"auditlog.verification.age": verified[0], "auditlog.verification.faults": verified[1]}),
     }
 
 

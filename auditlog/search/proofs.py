@@ -26,6 +26,9 @@ FAULTS: Final = {
     "root_differs": "the digests do not give the root that was acknowledged",
     "count_differs": "the number of records is not the one that was acknowledged",
     "unreadable": "a record cannot be read",
+    "part_missing": "what was acknowledged of it is not there any more",
+    "event_stray": "a record lies where none was acknowledged",
+    "project_unknown": "a record names a project that does not exist",
 }
 
 

@@ -33,10 +33,14 @@ def test_a_module_begins_with_one_sentence_on_what_it_owns(path: Path) -> None:
     assert 10 < len(first) <= 240, f"{name_of(path)} must begin with one sentence that says what it owns"
 
 
+# Shipped alone inside every export (docs/adr/013): whoever reads it has nothing else of ours, so it is one file, and longer.
+ONE_FILE = {"auditlog/verify/standalone.py": 1100}
+
+
 @pytest.mark.parametrize("path", CODE, ids=name_of)
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 400, f"{name_of(path)} is too long to be read in one go"
+    assert len(text.splitlines()) <= ONE_FILE.get(name_of(path), 400), f"{name_of(path)} is too long to be read in one go"
     for function in functions(ast.parse(text)):
         length = (function.end_lineno or 0) - function.lineno + 1
         assert length <= 60, f"{name_of(path)}:{function.lineno} {function.name} has {length} lines"

@@ -268,7 +268,7 @@ def test_erasing_a_field_leaves_all_proofs_and_no_trace_of_the_value(
     ("UPDATE content SET codec = 0, bytes = '\\x00' WHERE %s > 0", "content_changed"),
     ("DELETE FROM content WHERE %s > 0", "content_missing"),
     ("UPDATE part SET root = sha256('') WHERE batch_no = %s", "root_differs"),
-    ("DELETE FROM part WHERE batch_no = %s", "count_differs"),
+    ("DELETE FROM part WHERE batch_no = %s", "part_missing"),
 ])  # fmt: skip
 def test_whatever_is_changed_in_the_tables_is_named(
     statement: str, code: str, writer: Writer, owner: psycopg.Connection[Any], project: Project

@@ -1,0 +1,161 @@
+"""Owns the files of an export folder and how far it is: a file is complete or absent, and a restart goes on after the last complete one.
+
+Beside the folder lies `<folder>.progress`, a small SQLite database: what was asked for, which files are complete, and what of them is
+still to be done. Killed before a rename: the draft is written again. Killed between the rename and the commit of the progress: the same
+bytes are written again under the same name. The manifest is written last, so that a folder with one is finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple, Self
+
+import msgspec
+
+from auditlog.errors import Problem
+
+CHUNK: Final = 64 * 1024 * 1024  # bytes; a line that is longer is a chunk of its own
+MANIFEST: Final = "manifest.json"
+DRAFT: Final = ".draft"
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS file (path TEXT PRIMARY KEY, sha256 TEXT, bytes INTEGER, records INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chosen (leaf_index INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS wanted (sha256 BLOB PRIMARY KEY, place BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased (id TEXT, field INTEGER, PRIMARY KEY (id, field)) WITHOUT ROWID;
+"""
+
+
+class Written(NamedTuple):
+    """A complete file. records: lines of a .jsonl, else None."""
+
+    path: str
+    sha256: str
+    bytes: int
+    records: int | None
+
+
+class Files:
+    """The folder and its progress. Raises Problem("parameter_invalid") for a folder that is something else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.draft: IO[bytes] | None = None
+        self._beside = folder.with_name(f"{folder.name}.progress")
+        if (folder / MANIFEST).exists():
+            raise Problem("parameter_invalid", f"{folder} holds a finished export. Name a folder that does not exist yet.")
+        if folder.exists() and any(folder.iterdir()) and not self._beside.exists():
+            raise Problem("parameter_invalid", f"{folder} holds something else. Name a folder that does not exist yet.")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.db = sqlite3.connect(self._beside, isolation_level=None)
+        self.db.executescript(f"{_TABLES} BEGIN;")
+        shutil.rmtree(folder / DRAFT, ignore_errors=True)
+        (folder / DRAFT).unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.db.close()  # what was not committed is forgotten, as by a kill
+        if self.draft is not None:
+            self.draft.close()
+
+    def commit(self) -> None:
+        self.db.execute("COMMIT")
+        self.db.execute("BEGIN")
+
+    def get(self, name: str) -> Any:
+        """What `put` kept, or None."""
+        row = self.db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0])
+
+    def put(self, name: str, value: Any) -> None:
+        self.db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, msgspec.json.encode(value).decode()))
+
+    def all(self) -> list[Written]:
+        return [Written(*row) for row in self.db.execute("SELECT path, sha256, bytes, records FROM file ORDER BY path")]
+
+    def count(self, kind: str) -> int:
+        """Lines of all files whose path begins with this."""
+        return sum(one.records or 0 for one in self.all() if one.path.startswith(kind))
+
+    def write(self, path: str, data: bytes, records: int | None = None) -> None:
+        """A small file as a whole."""
+        one = Draft(self)
+        one.add(data)
+        one.keep(path, records)
+
+    def finish(self, manifest: bytes) -> None:
+        """The manifest, and with it the end. Killed before the progress is removed: a finished folder, and a file beside it."""
+        self.write(MANIFEST, manifest)
+        self.db.close()
+        self._beside.unlink()
+
+
+class Draft:
+    """One file while it is written."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._file = files.draft = (files.folder / DRAFT).open("wb")
+        self._sha = hashlib.sha256()
+        self.size = self.lines = 0
+
+    def add(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sha.update(data)
+        self.size += len(data)
+        self.lines += 1
+
+    def keep(self, path: str, records: int | None) -> None:
+        """Complete: on disk, under its name, and known to be; in this order."""
+        with self._file as file:
+            file.flush()
+            os.fsync(file.fileno())
+        target = self._files.folder / path
+        target.parent.mkdir(exist_ok=True)
+        (self._files.folder / DRAFT).rename(target)
+        for folder in {target.parent, self._files.folder}:
+            number = os.open(folder, os.O_RDONLY)
+            os.fsync(number)
+            os.close(number)
+        row = (path, self._sha.hexdigest(), self.size, records)
+        self._files.db.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", row)
+        self._files.commit()
+
+
+class Chunks:
+    """The chunks of one kind, `events/00001.jsonl` and on. `at`: where to go on after a restart; None: at the start."""
+
+    def __init__(self, files: Files, kind: str) -> None:
+        self._files, self._kind = files, kind
+        self._number = sum(1 for one in files.all() if one.path.startswith(f"{kind}/"))
+        self._draft: Draft | None = None
+        self.at: Any = files.get(kind)
+        self.done = bool(files.get(f"{kind} done"))
+
+    def add(self, line: bytes, at: Any) -> None:
+        """`at` becomes what is kept once the chunk with this line is complete."""
+        if self._draft is not None and self._draft.size + len(line) > CHUNK:
+            self._close()
+        if self._draft is None:
+            self._draft = Draft(self._files)
+        self._draft.add(line)
+        self.at = at
+
+    def finish(self) -> None:
+        self._files.put(f"{self._kind} done", True)
+        self._close()
+        self._files.commit()
+        self.done = True
+
+    def _close(self) -> None:
+        if self._draft is not None:
+            self._number += 1
+            self._files.put(self._kind, self.at)
+            self._draft.keep(f"{self._kind}/{self._number:05}.jsonl", self._draft.lines)
+            self._draft = None

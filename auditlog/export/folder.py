@@ -1,0 +1,250 @@
+"""Owns how an export folder comes to be: events, contents, parts with their paths, keys, papers, and the manifest last (docs/adr/013).
+
+Constant memory; each query is a transaction of its own; whatever kills it, the same call goes on after the last complete file
+(auditlog/export/files.py), and the finished folder has the same bytes as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import psycopg
+
+from auditlog import verify
+from auditlog.errors import Problem
+from auditlog.export import papers
+from auditlog.export.choice import Choice, Leaf, Row, Wish, newest
+from auditlog.export.files import MANIFEST, Chunks, Draft, Files
+from auditlog.export.paths import SealedLog, paths_in_part
+from auditlog.item import Item, Rest, Unreadable
+from auditlog.otlp_json import document
+from auditlog.store import unpack
+from auditlog.store.content import decode
+from auditlog.store.pack import content_key
+from auditlog.store.reader import Content, Reader, Secrets, public_id
+
+FORMAT: Final = "auditlog-export/1"
+VERIFIER: Final = Path(verify.__file__).with_name("standalone.py")
+_CONTENTS: Final = 500  # read at once
+_encode = msgspec.json.Encoder().encode
+
+Tell = Callable[[int], None]
+"""Called now and then with how many events were written by this call. What it raises ends the export; the next call goes on."""
+
+
+class Exported(NamedTuple):
+    """not_sealed: events in the scope that were left out because no checkpoint covers them yet."""
+
+    events: int
+    contents: int
+    parts: int
+    withheld: int
+    bytes: int
+    not_sealed: int
+
+
+def export(conn: psycopg.Connection[Any], secrets: Secrets, wish: Wish, folder: Path, tell: Tell = lambda _: None) -> Exported:
+    """Writes the folder, or the rest of it. `conn` reads, in autocommit. Raises Problem, OSError; calling again goes on."""
+    with Files(folder) as files:
+        begun = _begin(conn, files, wish)
+        choice = Choice(conn, files, wish, begun["size"])
+        if begun["not_sealed"] is None:
+            begun["not_sealed"] = choice.begin()
+            files.put("begun", begun)
+            files.commit()
+        _events(conn, files, choice, secrets, wish, tell)
+        _contents(conn, files)
+        _parts(files, choice, SealedLog(conn, begun["size"]))
+        _papers(conn, files, wish, begun)
+        return _manifest(files, wish, begun)
+
+
+def _begin(conn: psycopg.Connection[Any], files: Files, wish: Wish) -> dict[str, Any]:
+    """What was decided when the export began: the checkpoint and the moment. Raises Problem for a folder of another wish."""
+    known = files.get("begun")
+    if known is None:
+        size, root, note = newest(conn)
+        begun = {"size": size, "root": root.hex(), "note": note, "made_at": timestamp_now(), "not_sealed": None}
+        return begun | {"wish": msgspec.to_builtins(wish)}
+    if known["wish"] != msgspec.to_builtins(wish):
+        raise Problem("parameter_invalid", f"{files.folder} was begun with another scope, recipient or purpose. Name another folder.")
+    return dict(known)
+
+
+def timestamp(time: datetime) -> str:
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def timestamp_now() -> str:
+    return timestamp(datetime.now(UTC))
+
+
+def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets: Secrets, wish: Wish, tell: Tell) -> None:
+    chunks = Chunks(files, "events")
+    if chunks.done:
+        return
+    hidden: dict[str, list[int]] = {}
+    for one in wish.withheld:
+        if one.field is not None:
+            hidden.setdefault(one.id, []).append(one.field)
+    reader = Reader(conn, secrets)
+    after = (-1, "") if chunks.at is None else (chunks.at[0], chunks.at[1])
+    written = 0
+    for leaves in choice.leaves(max(after[0], 0)):
+        portion = [(leaf, _hide(row, hidden, files)) for leaf, row in choice.events(leaves)]
+        portion = [(leaf, row) for leaf, row in portion if (leaf, public_id(row[0], row[1])) > after]
+        content: Content = {}
+        loaded = reader.load([row for _, row in portion], known=content)
+        _want(files, secrets, content)  # before the lines: a chunk that becomes complete commits this with it
+        for (leaf, row), stored in zip(portion, loaded, strict=True):
+            chunks.add(event_line(row, stored.item), (leaf, stored.id))
+        written += len(portion)
+        tell(written)
+    chunks.finish()
+
+
+def _hide(row: Row, hidden: dict[str, list[int]], files: Files) -> Row:
+    """The row without what is withheld; what was erased before is written down."""
+    public, vals = public_id(row[0], row[1]), bytes(row[8])
+    parsed = unpack.parse(bytes(row[7]), vals)
+    gone = [(public, field) for field in parsed.commitments.keys() - parsed.entries.keys()]
+    files.db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?)", gone)
+    for field in hidden.get(public, ()):
+        vals = unpack.erase(vals, field)
+    return (*row[:8], vals, *row[9:])
+
+
+def _want(files: Files, secrets: Secrets, content: Content) -> None:
+    """Writes down where the content of some events lies, once; of several places always the same one, whatever came first."""
+    files.db.executemany(
+        "INSERT INTO wanted VALUES (?, ?) ON CONFLICT (sha256) DO UPDATE SET place = min(place, excluded.place)",
+        (
+            (sha, bucket.to_bytes(4) + content_key(secrets(project), prefix, sha))
+            for (project, bucket, prefix), found in content.items()
+            for sha in found
+        ),
+    )
+
+
+def event_line(row: Row, item: Item) -> bytes:
+    """One stored event as a line of JSON, the item for people last: OTLP/JSON as such, a REST event as the text that was sent."""
+    trace_key, event_id, bucket, batch_no, project_id, received, occurred, skeleton, vals, kind, trace_id, span_id = row
+    line = {
+        "id": public_id(trace_key, event_id), "batch": batch_no, "bucket": bucket, "project": project_id, "item": kind,
+        "occurred_at": None if occurred is None else timestamp(occurred), "received_at": timestamp(received),
+        "trace_id": None if trace_id is None else bytes(trace_id).hex(), "span_id": None if span_id is None else bytes(span_id).hex(),
+        "skeleton": b64encode(skeleton).decode(), "vals": b64encode(vals).decode(),
+    }  # fmt: skip
+    if isinstance(item, Rest):
+        line["rest"] = item.raw().decode(errors="replace")
+    elif not isinstance(item, Unreadable):
+        line["otlp"] = msgspec.Raw(document(item) or b"{}")
+    return _encode(line) + b"\n"
+
+
+def content_line(sha: bytes, data: bytes) -> bytes:
+    try:
+        return _encode({"sha256": sha.hex(), "text": data.decode()}) + b"\n"
+    except UnicodeDecodeError:
+        return _encode({"sha256": sha.hex(), "bytes": b64encode(data).decode()}) + b"\n"
+
+
+def _contents(conn: psycopg.Connection[Any], files: Files) -> None:
+    chunks = Chunks(files, "contents")
+    if chunks.done:
+        return
+    files.db.execute("CREATE INDEX IF NOT EXISTS wanted_place ON wanted (place, sha256)")
+    files.commit()
+    place, known = (bytes.fromhex(part) for part in chunks.at or ("", ""))
+    page = "SELECT place, sha256 FROM wanted WHERE (place, sha256) > (?, ?) ORDER BY place, sha256 LIMIT ?"
+    while rows := files.db.execute(page, (place, known, _CONTENTS)).fetchall():
+        found: dict[bytes, bytes] = {}
+        for bucket in sorted({row[0][:4] for row in rows}):
+            keys = [row[0][4:] for row in rows if row[0][:4] == bucket]
+            query = "SELECT content_key, codec, bytes FROM content WHERE bucket = %s AND content_key = ANY(%s)"
+            for key, codec, data in conn.execute(query, (int.from_bytes(bucket), keys), binary=True):
+                found[bucket + key] = decode(codec, data)
+        for place, known in rows:
+            if place in found:  # what was erased since its event was read is named by the verifier
+                chunks.add(content_line(known, found[place]), (place.hex(), known.hex()))
+    chunks.finish()
+
+
+def _parts(files: Files, choice: Choice, log: SealedLog) -> None:
+    """One file, written whole: killed in between it is written again."""
+    if any(one.path == "parts.jsonl" for one in files.all()):
+        return
+    draft = Draft(files)
+    for leaves in choice.leaves():
+        for leaf in leaves:
+            if line := _part_line(choice, log, leaf):
+                draft.add(_encode(line) + b"\n")
+    draft.keep("parts.jsonl", draft.lines)
+
+
+def _part_line(choice: Choice, log: SealedLog, leaf: Leaf) -> dict[str, Any] | None:
+    path = [step.hex() for step in log.path(leaf.number)]
+    line: dict[str, Any] = {"index": leaf.number, "entry": leaf.entry.decode(), "path": path, "whole": True}
+    if choice.whole():
+        return line
+    digests, places = choice.chosen(leaf)
+    if not places:
+        return None
+    if len(places) == leaf.events:
+        return line
+    paths = paths_in_part(digests, places.values())
+    events = {name: {"index": place, "path": [step.hex() for step in paths[place]]} for name, place in sorted(places.items())}
+    return line | {"whole": False, "events": events}
+
+
+def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict[str, Any]) -> None:
+    """Checkpoint, keys, what was left out, and what a person reads."""
+    keys = conn.execute(
+        "SELECT name, public_key, created_at, from_size FROM log_key WHERE from_size <= %s ORDER BY from_size, key_no", (begun["size"],)
+    ).fetchall()
+    rotations = [
+        row[0]
+        for *_, size in keys[1:]
+        for row in conn.execute("SELECT note FROM checkpoint WHERE size >= %s ORDER BY size LIMIT 1", (size,)).fetchall()
+    ]
+    listed = [
+        {"name": name, "public_key": b64encode(key).decode(), "created_at": timestamp(at), "from_size": size}
+        for name, key, at, size in keys
+    ]
+    erased = [
+        {"id": public, "field": field, "reason": "erased from the store before this export"}
+        for public, field in files.db.execute("SELECT id, field FROM erased ORDER BY id, field")
+    ]
+    files.write("checkpoint.txt", begun["note"].encode())
+    files.write("keys.json", msgspec.json.format(_encode(listed)) + b"\n")
+    files.write("rotations.txt", "".join(rotations).encode())
+    files.write("withheld.jsonl", b"".join(_encode(one) + b"\n" for one in wish.withheld), len(wish.withheld))
+    if erased:
+        files.write("certificates/erasures.jsonl", b"".join(_encode(one) + b"\n" for one in erased), len(erased))
+    files.write("verify.py", VERIFIER.read_bytes())
+    files.write("README.txt", papers.README.format(project=wish.project, made_at=begun["made_at"], size=begun["size"]).encode())
+    files.write("certification.txt", papers.CERTIFICATION.format(project=wish.project, made_at=begun["made_at"]).encode())
+
+
+def _manifest(files: Files, wish: Wish, begun: dict[str, Any]) -> Exported:
+    listed = [one for one in files.all() if one.path != MANIFEST]
+    counts = {
+        "events": files.count("events/"), "contents": files.count("contents/"), "parts": files.count("parts.jsonl"),
+        "withheld": len(wish.withheld),
+    }  # fmt: skip
+    manifest = {
+        "format": FORMAT, "made_at": begun["made_at"], "project": {"id": wish.project_id, "name": wish.project},
+        "scope": {
+            "sessions": wish.sessions or None, "from": wish.since and timestamp(wish.since), "to": wish.until and timestamp(wish.until),
+            "sealed_to": begun["size"], "not_sealed": begun["not_sealed"],
+        },
+        "recipient": wish.recipient, "purpose": wish.purpose, "counts": counts, "files": [one._asdict() for one in listed],
+        "checkpoint": {"size": begun["size"], "root": begun["root"]},
+    }  # fmt: skip
+    files.finish(msgspec.json.format(_encode(manifest)) + b"\n")
+    return Exported(**counts, bytes=sum(one.bytes for one in listed), not_sealed=begun["not_sealed"])
