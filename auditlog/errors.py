@@ -12,7 +12,7 @@ class Kind(NamedTuple):
     grpc: int
 
 
-INVALID, DEADLINE, UNAUTHENTICATED, DENIED, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 3, 4, 16, 7, 5, 8, 12, 14
+INVALID, DEADLINE, UNAUTHENTICATED, DENIED, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE, PRECONDITION = 3, 4, 16, 7, 5, 8, 12, 14, 9
 
 CODES: Final[dict[str, Kind]] = {
     # the whole request is refused; nothing of it was stored
@@ -41,6 +41,16 @@ CODES: Final[dict[str, Kind]] = {
     "store_unavailable": Kind(503, UNAVAILABLE),
     "store_unsafe": Kind(503, UNAVAILABLE),
     "internal": Kind(503, UNAVAILABLE),
+    # what retention refuses; nothing was changed
+    "scope_empty": Kind(400, INVALID),
+    "below_floor": Kind(409, PRECONDITION),
+    "high_risk": Kind(409, PRECONDITION),
+    "second_person": Kind(409, PRECONDITION),
+    "held": Kind(409, PRECONDITION),
+    "not_due": Kind(409, PRECONDITION),
+    "derive_behind": Kind(409, PRECONDITION),
+    "count_differs": Kind(409, PRECONDITION),
+    "state_conflict": Kind(409, PRECONDITION),
     # one item is quarantined; its neighbours are stored
     "item_undecodable": Kind(400, INVALID),
     "trace_id_invalid": Kind(400, INVALID),

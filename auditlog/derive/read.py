@@ -15,8 +15,11 @@ import msgspec
 from auditlog.derive.keys import key_bytes, to_text
 
 _SESSION: Final[LiteralString] = """
-    SELECT session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at FROM session
-    WHERE edition = %s AND project_id = %s AND key = %s"""
+    SELECT session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at,
+      ARRAY(SELECT d.id || ' of ' || to_char(d.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+            FROM session_loss l JOIN disposition d ON d.id = l.disposition
+            WHERE l.session_key = session.key AND l.project_id = session.project_id ORDER BY d.id)
+    FROM session WHERE edition = %s AND project_id = %s AND key = %s"""
 _TRACES: Final[LiteralString] = """
     SELECT trace_key, trace_id FROM trace WHERE edition = %s AND project_id = %s AND session_key = %s
     ORDER BY coalesce(first_at, received_first), trace_key"""
@@ -61,6 +64,7 @@ class SessionFacts(msgspec.Struct):
     parts: int = 0  # of its timeline that are kept (derive.paging)
     summarised_at: datetime | None = None
     current: bool = False  # no event came since
+    lost: list[str] = msgspec.field(default_factory=list)  # certificates of what was disposed of, each as "7 of 2026-03-01"
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -103,6 +107,7 @@ def session_facts(cursor: Cursor, edition: int, project_id: int, key: str) -> Se
         parts=row[3],
         current=row[4],
         summarised_at=row[5],
+        lost=list(row[6]),
     )
 
 

@@ -26,6 +26,7 @@ FAULTS: Final = {
     "root_differs": "the digests do not give the root that was acknowledged",
     "count_differs": "the number of records is not the one that was acknowledged",
     "unreadable": "a record cannot be read",
+    "certificate_missing": "records are gone without a certificate",
 }
 
 

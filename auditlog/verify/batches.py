@@ -22,7 +22,8 @@ from auditlog.store.reader import Secrets, public_id
 
 
 class Fault(NamedTuple):
-    """One contradiction. code: field_changed, column_changed, content_missing, content_changed, root_differs, count_differs, unreadable."""
+    """One contradiction. code: field_changed, column_changed, content_missing, content_changed, root_differs, count_differs, unreadable,
+    certificate_missing."""
 
     code: str
     batch_no: int
@@ -46,17 +47,37 @@ _EVENTS = (
     "SELECT trace_key, event_id, bucket, project_id, item, trace_id, span_id, skeleton, vals "
     "FROM event WHERE batch_no = %s ORDER BY trace_key, event_id"
 )
+_TOMBSTONES = "SELECT digest FROM tombstone WHERE bucket = %s AND batch_no = %s"
+
+
+def _disposed(conn: psycopg.Connection[Any], bucket: int) -> tuple[bool, bool]:
+    """(whether the bucket is disposed of, whether there is a certificate that something of it was)."""
+    row = conn.execute(
+        "SELECT b.state = 'disposed', EXISTS (SELECT FROM disposition d WHERE d.bucket = b.bucket AND d.state = 'executed') "
+        "FROM bucket b WHERE b.bucket = %s", (bucket,),
+    ).fetchone()  # fmt: skip
+    return (False, False) if row is None else (row[0], row[1])
 
 
 def check_batch(conn: psycopg.Connection[Any], batch_no: int, secrets: Secrets) -> list[Fault]:
-    """Everything that is wrong with one batch; empty if it is as acknowledged. Withheld fields are no fault."""
+    """Everything that is wrong with one batch; empty if it is as acknowledged. Withheld fields are no fault, nor is what a certificate
+    says was disposed of."""
     parts = conn.execute("SELECT bucket, count, root FROM part WHERE batch_no = %s", (batch_no,)).fetchall()
     if not parts:
         return [Fault("count_differs", batch_no, None, f"batch {batch_no} has no part: it was never acknowledged, or its row was removed")]
     rows = [_Row(*row) for row in conn.execute(_EVENTS, (batch_no,))]
     faults = [fault for row in rows for fault in _check_event(conn, batch_no, row, secrets)]
     for bucket, count, root in parts:
+        disposed, certified = _disposed(conn, bucket)
+        if disposed and not certified:
+            faults.append(
+                Fault("certificate_missing", batch_no, None, f"bucket {bucket} is marked as disposed of, but no certificate says so")
+            )
+        if disposed:
+            continue
         digests = [canonical.digest(bytes(row.skeleton)) for row in rows if row.bucket == bucket]
+        if certified:  # the bucket was rewritten: of what left it the digests are kept
+            digests += [bytes(row[0]) for row in conn.execute(_TOMBSTONES, (bucket, batch_no))]
         if len(digests) != count:
             faults.append(
                 Fault(
