@@ -27,6 +27,7 @@ from auditlog.retention.rewrite import Draft
 from auditlog.store.reader import Reader, Secrets
 
 ATTEMPTS: Final = 8
+ONE: Final = 7221  # advisory lock of whoever executes: drafts have one owner
 FORMAT: Final = "auditlog-disposition/1"
 _CLOSE: Final = "UPDATE bucket SET state = 'closed' WHERE bucket = %s AND state = 'open' AND ends <= now()"
 _GENERATION: Final = "SELECT generation, state FROM bucket WHERE bucket = %s FOR UPDATE"
@@ -69,13 +70,19 @@ def execute(
     Raises Problem("not_found", "state_conflict", "second_person", "not_due", "derive_behind", "count_differs", "held", "overloaded"): then
     nothing went.
     """
-    found = dispositions.get(conn, disposition_id)
-    if found.state != "executed":
-        _refuse(conn, found)
-        conn.execute(_CLOSE, (found.bucket,))
-        told("closed")
-        _go(conn, actor, found, secrets, told)
-    finish(conn, secrets, told)
+    if conn.execute("SELECT pg_try_advisory_lock(%s)", (ONE,)).fetchone() != (True,):
+        raise Problem("overloaded", "Another disposition is being executed; this one was not begun. Try again when that one has ended.")
+    try:
+        found = dispositions.get(conn, disposition_id)
+        if found.state != "executed":
+            _refuse(conn, found)
+            conn.execute(_CLOSE, (found.bucket,))
+            told("closed")
+            _go(conn, actor, found, secrets, told)
+        finish(conn, secrets, told)
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT pg_advisory_unlock(%s)", (ONE,))
     certificate = dispositions.get(conn, disposition_id).certificate
     assert certificate is not None  # the constraint of its table
     return certificate
@@ -143,11 +150,11 @@ def _dispose(
     if generation != (draft.generation, "closed") or holds.held(conn, found.bucket) != draft.keep:
         raise _Changed
     told("checked")
+    certificate = _certificate(conn, actor, found, draft, counts)
     conn.execute(_DISPOSED, ("closed" if draft.keep else "disposed", found.bucket))
     conn.execute(_of(_LOSSES, draft), {"disposition": found.id})
     for project_id, count in leaving:
         conn.execute(_TALLY, (count, project_id))
-    certificate = _certificate(conn, actor, found, draft, counts)
     conn.execute(_EXECUTED, (Jsonb(recording.who(actor)), Jsonb(certificate), found.id))
     rewrite.swap(conn, draft)
     told("swapped")

@@ -44,9 +44,7 @@ class Case:
         self.version(1)
         secret = new_project_secret()
         slug = f"case-{self.class_no}"
-        self.row = models.Project.objects.create(
-            name="Case", slug=slug, secret_wrapped=wrap(secret), class_no=self.class_no, period="day"
-        )
+        self.row = models.Project.objects.create(name="Case", slug=slug, secret_wrapped=wrap(secret), class_no=self.class_no, period="day")
         self.id = self.row.pk
         self.bench = Bench(owner, Project(self.id, secret, self.class_no, "day", 1))
         self.secrets = project_secrets(owner)
