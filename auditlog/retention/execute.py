@@ -91,6 +91,7 @@ def execute(
 def _go(conn: psycopg.Connection[Any], actor: Actor, found: Disposition, secrets: Secrets, told: Callable[[str], None]) -> None:
     draft: Draft | None = None
     for attempt in range(ATTEMPTS):
+        consumed.require(conn, found.bucket)  # asked again under the lock; here, so that nothing is copied in vain
         keep = holds.held(conn, found.bucket)
         if draft is None or draft.keep != keep or draft.generation != _generation(conn, found.bucket):
             draft = rewrite.prepare(conn, found.bucket, keep, secrets)
