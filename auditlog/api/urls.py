@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from auditlog.api import actions, agents, docs, errors, events, sessions, status
+from auditlog.api import actions, agents, docs, errors, events, retention, sessions, status
 
 urlpatterns = [
     path("sessions", sessions.SessionList.as_view(), name="api-sessions"),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("events", events.EventList.as_view(), name="api-events"),
     path("events/<str:public_id>", events.EventDetail.as_view(), name="api-event"),
     path("events/<str:public_id>/raw", events.EventRaw.as_view(), name="api-event-raw"),
+    path("holds", retention.HoldList.as_view(), name="api-holds"),
+    path("holds/<str:hold>", retention.HoldDetail.as_view(), name="api-hold"),
+    path("retention-classes", retention.RetentionClasses.as_view(), name="api-retention-classes"),
     path("status", status.Status.as_view(), name="api-status"),
     path("schema", docs.Schema.as_view(), name="api-schema"),
     path("docs", docs.Docs.as_view(), name="api-docs"),

@@ -16,6 +16,7 @@ from auditlog.errors import Problem
 from auditlog.governance import Actor
 from auditlog.retention import lock, recording
 from auditlog.retention.recording import IN_FORCE, same
+from auditlog.retention.rows import one, rows
 
 HIGH_RISK_DAYS: Final = 184  # EU AI Act, Art. 19 and 26(6): at least six months, the longest that six months can be
 _COLUMNS: Final[LiteralString] = (
@@ -46,12 +47,12 @@ class Version(NamedTuple):
 
 def versions(conn: psycopg.Connection[Any]) -> list[Version]:
     """Every version of every class, oldest first."""
-    return [Version(*row) for row in conn.execute(f"SELECT {_COLUMNS} FROM retention_class ORDER BY class_no, version").fetchall()]
+    return [Version(*row) for row in rows(conn, f"SELECT {_COLUMNS} FROM retention_class ORDER BY class_no, version")]
 
 
 def in_force(conn: psycopg.Connection[Any], class_no: int) -> Version:
     """Raises Problem("not_found")."""
-    row = conn.execute(f"SELECT {_COLUMNS} FROM {IN_FORCE} c WHERE class_no = %s", (class_no,)).fetchone()
+    row = one(conn, f"SELECT {_COLUMNS} FROM {IN_FORCE} c WHERE class_no = %s", (class_no,))
     if row is None:
         raise Problem("not_found", f"There is no retention class {class_no} that is in force.")
     return Version(*row)
@@ -72,12 +73,13 @@ def revise(
         _no_flag(conn, "c.class_no = %s", class_no, days)
         second = now.second_person if second_person is None else second_person
         loosens = days < now.days or (now.second_person and not second)
-        row = conn.execute(
+        row = one(
+            conn,
             f"INSERT INTO retention_class (class_no, version, name, days, floor_days, basis, second_person, created_by, in_force_at) "
             f"SELECT %s, max(version) + 1, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN NULL ELSE now() END FROM retention_class "
             f"WHERE class_no = %s RETURNING {_COLUMNS}",
             (class_no, name or now.name, days, now.floor_days, basis or now.basis, second, Jsonb(recording.who(actor)), loosens, class_no),
-        ).fetchone()  # fmt: skip
+        )  # fmt: skip
         made = Version(*_some(row))
         about = {"class": class_no, "version": made.version, "days": days, "before": now.days, "in_force": not loosens}
         recording.record(conn, _projects(conn, class_no), actor, "class.revise", about)
@@ -88,8 +90,8 @@ def approve(conn: psycopg.Connection[Any], actor: Actor, class_no: int, version:
     """A second person puts a waiting version in force. Raises Problem("not_found", "state_conflict", "second_person", "high_risk")."""
     with conn.transaction():
         lock.take(conn)
-        found = [one for one in versions(conn) if one.class_no == class_no]
-        waiting = next((one for one in found if one.version == version), None)
+        found = [each for each in versions(conn) if each.class_no == class_no]
+        waiting = next((each for each in found if each.version == version), None)
         if waiting is None:
             raise Problem("not_found", f"Retention class {class_no} has no version {version}.")
         if waiting.in_force_at is not None or waiting is not found[-1]:
@@ -99,10 +101,11 @@ def approve(conn: psycopg.Connection[Any], actor: Actor, class_no: int, version:
         if same(waiting.created_by, actor):
             raise Problem("second_person", "A shortening is approved by somebody else than the person who proposed it.")
         _no_flag(conn, "c.class_no = %s", class_no, waiting.days)
-        row = conn.execute(
+        row = one(
+            conn,
             f"UPDATE retention_class SET in_force_at = now(), approved_by = %s WHERE class_no = %s AND version = %s RETURNING {_COLUMNS}",
             (Jsonb(recording.who(actor)), class_no, version),
-        ).fetchone()
+        )
         about = {"class": class_no, "version": version, "days": waiting.days, "proposed_by": waiting.created_by}
         recording.record(conn, _projects(conn, class_no), actor, "class.approve", about)
     return Version(*_some(row))

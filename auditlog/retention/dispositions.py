@@ -13,6 +13,7 @@ from auditlog.errors import Problem
 from auditlog.governance import Action, Actor
 from auditlog.retention import classes, holds, lock, recording
 from auditlog.retention.recording import IN_FORCE
+from auditlog.retention.rows import one, rows
 
 # What the names of a bucket's partitions end in (ensure_bucket in schema.sql makes them).
 SUFFIX: Final[LiteralString] = "b.class_no || '_' || to_char(b.starts AT TIME ZONE 'UTC', 'YYYYMMDD')"
@@ -62,17 +63,18 @@ class Due(NamedTuple):
 
 def buckets(conn: psycopg.Connection[Any]) -> list[Due]:
     """Every bucket that holds evidence, in the order in which they fall due. The clock is the database's."""
-    rows = conn.execute(
+    found = rows(
+        conn,
         f"SELECT b.bucket, b.class_no, c.name, b.starts, b.ends, b.state, b.ends + c.days * interval '24 hours' AS due_at, "
         f"b.ends + c.days * interval '24 hours' <= now() FROM bucket b JOIN {IN_FORCE} c USING (class_no) WHERE b.state <> 'disposed' "
-        "ORDER BY due_at, b.bucket"
-    ).fetchall()  # fmt: skip
-    return [Due(*row) for row in rows]
+        "ORDER BY due_at, b.bucket",
+    )
+    return [Due(*row) for row in found]
 
 
 def bucket(conn: psycopg.Connection[Any], number: int) -> Due:
     """Raises Problem("not_found")."""
-    found = next((one for one in buckets(conn) if one.bucket == number), None)
+    found = next((each for each in buckets(conn) if each.bucket == number), None)
     if found is None:
         raise Problem("not_found", f"There is no bucket {number} that holds evidence under a class in force.")
     return found
@@ -129,11 +131,12 @@ def propose(conn: psycopg.Connection[Any], actor: Actor, number: int) -> Disposi
     require_due(bucket(conn, number))
     try:
         with conn.transaction():
-            row = conn.execute(
+            row = one(
+                conn,
                 f"INSERT INTO disposition (bucket, class_no, class_version, due_at, report, proposed_by) VALUES (%s, %s, %s, %s, %s, %s) "
                 f"RETURNING {_ROW}",
                 (number, told["class"]["class"], told["class"]["version"], told["due_at"], Jsonb(told), Jsonb(recording.who(actor))),
-            ).fetchone()
+            )
             made = _made(row)
             _record(conn, made, actor, "disposition.propose", {"due_at": told["due_at"], "class_version": made.class_version})
     except psycopg.errors.UniqueViolation:
@@ -150,10 +153,11 @@ def approve(conn: psycopg.Connection[Any], actor: Actor, disposition_id: int) ->
             raise Problem("state_conflict", f"Disposition {found.id} is {found.state}; only one that is proposed can be approved.")
         if recording.same(found.proposed_by, actor):
             raise Problem("second_person", "A disposition is approved by somebody else than the person who proposed it.")
-        row = conn.execute(
+        row = one(
+            conn,
             f"UPDATE disposition SET state = 'approved', approved_by = %s, approved_at = now() WHERE id = %s RETURNING {_ROW}",
             (Jsonb(recording.who(actor)), found.id),
-        ).fetchone()
+        )
         _record(conn, found, actor, "disposition.approve", {"proposed_by": found.proposed_by})
     return _made(row)
 
@@ -166,17 +170,18 @@ def end(conn: psycopg.Connection[Any], actor: Actor, disposition_id: int, state:
         found = get(conn, disposition_id)
         if found.state not in ("proposed", "approved"):
             raise Problem("state_conflict", f"Disposition {found.id} is {found.state}; it cannot be {state} any more.")
-        row = conn.execute(
+        row = one(
+            conn,
             f"UPDATE disposition SET state = %s, ended_by = %s, ended_at = now() WHERE id = %s RETURNING {_ROW}",
             (state, Jsonb(recording.who(actor)), found.id),
-        ).fetchone()
+        )
         _record(conn, found, actor, action, {"reason": reason})
     return _made(row)
 
 
 def get(conn: psycopg.Connection[Any], disposition_id: int) -> Disposition:
     """Raises Problem("not_found")."""
-    row = conn.execute(f"SELECT {_ROW} FROM disposition WHERE id = %s", (disposition_id,)).fetchone()
+    row = one(conn, f"SELECT {_ROW} FROM disposition WHERE id = %s", (disposition_id,))
     if row is None:
         raise Problem("not_found", f"There is no disposition {disposition_id}.")
     return Disposition(*row)
@@ -184,7 +189,7 @@ def get(conn: psycopg.Connection[Any], disposition_id: int) -> Disposition:
 
 def listed(conn: psycopg.Connection[Any]) -> list[Disposition]:
     """Newest first."""
-    return [Disposition(*row) for row in conn.execute(f"SELECT {_ROW} FROM disposition ORDER BY id DESC").fetchall()]
+    return [Disposition(*row) for row in rows(conn, f"SELECT {_ROW} FROM disposition ORDER BY id DESC")]
 
 
 def require_due(found: Due) -> None:

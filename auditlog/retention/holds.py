@@ -22,6 +22,7 @@ from auditlog.derive.models import Quarantined, Session, Trace
 from auditlog.errors import Problem
 from auditlog.governance import Actor
 from auditlog.retention import lock, recording
+from auditlog.retention.rows import one, rows
 from auditlog.search import parameters, sessions
 from auditlog.search.scope import Scope
 
@@ -93,7 +94,7 @@ def release(conn: psycopg.Connection[Any], actor: Actor, project_id: int, hold_i
 
 def get(conn: psycopg.Connection[Any], project_id: int, hold_id: int) -> Hold:
     """Raises Problem("not_found")."""
-    row = conn.execute(f"SELECT {_COLUMNS} {_FROM} WHERE h.project_id = %s AND h.id = %s", (project_id, hold_id)).fetchone()
+    row = one(conn, f"SELECT {_COLUMNS} {_FROM} WHERE h.project_id = %s AND h.id = %s", (project_id, hold_id))
     if row is None:
         raise Problem("not_found", "There is no such hold in this project.")
     return Hold(*row)
@@ -102,13 +103,13 @@ def get(conn: psycopg.Connection[Any], project_id: int, hold_id: int) -> Hold:
 def listed(conn: psycopg.Connection[Any], project_id: int, below: int | None = None, limit: int | None = None) -> list[Hold]:
     """Holds of a project, newest first, released ones included."""
     query = f"SELECT {_COLUMNS} {_FROM} WHERE h.project_id = %s AND (%s::bigint IS NULL OR h.id < %s) ORDER BY h.id DESC LIMIT %s"
-    return [Hold(*row) for row in conn.execute(query, (project_id, below, below, limit)).fetchall()]
+    return [Hold(*row) for row in rows(conn, query, (project_id, below, below, limit))]
 
 
 def standing(conn: psycopg.Connection[Any], project_id: int | None = None) -> list[Hold]:
     """Holds that were not released."""
     query = f"SELECT {_COLUMNS} {_FROM} WHERE h.released_at IS NULL AND (%s::int IS NULL OR h.project_id = %s) ORDER BY h.id"
-    return [Hold(*row) for row in conn.execute(query, (project_id, project_id)).fetchall()]
+    return [Hold(*row) for row in rows(conn, query, (project_id, project_id))]
 
 
 def matching(hold: Hold) -> QuerySet[Any]:

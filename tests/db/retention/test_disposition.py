@@ -69,7 +69,7 @@ def test_a_rebuild_after_it_gives_the_same_tables(case: Case, held: bool, monkey
     monkeypatch.setattr(rebuild, "FRESH_SECONDS", -3600)
     for session in ("s-1", "s-2", "s-3"):
         case.talk(session, 3)
-    case.send([Unreadable(1, 1, b"what is this", "item_undecodable", "no", context=Context())])
+    case.send([Unreadable(1, "protobuf", b"what is this", "item_undecodable", "no", context=Context())])
     case.talk("s-2", 3, days_ago=0)  # the same items a second time: received twice, counted once
     case.talk("s-4", 2, days_ago=0)
     case.derive()

@@ -91,7 +91,7 @@ def test_a_hold_has_a_reason_and_so_has_its_release(case: Case) -> None:
 def test_what_cannot_be_searched_is_held_rather_than_lost(case: Case) -> None:
     case.talk("s-cut")
     case.talk("s-whole")
-    case.send([Unreadable(1, 1, b"what is this", "item_undecodable", "no", context=Context())])
+    case.send([Unreadable(1, "protobuf", b"what is this", "item_undecodable", "no", context=Context())])
     case.derive()
     case.conn.execute("UPDATE session SET cut = 'everything after it' WHERE session_id = 's-cut'")
     by_tool = case.hold(tool="no such tool")
