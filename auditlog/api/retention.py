@@ -80,6 +80,8 @@ class WritingView(ReadView):
         caller = request.auth
         assert isinstance(caller, Caller)  # HasScope refuses everybody else
         parameters.only(request.query_params, ())
+        if "read" not in caller.scopes:  # how many sessions match is told, and may not be guessed by
+            raise Problem("scope_missing", "This takes a key with both scopes, `read` and `admin`.")
         return caller
 
 
@@ -105,7 +107,7 @@ class HoldList(WritingView):
 
     def post(self, request: Request) -> Response:
         """Place a hold. The body is `{"name", "reason", "scope"}`; `scope` has filters of `GET /api/v1/sessions`, at least one. From the
-        answer on nothing that matches can go, nor what will match later. A key with the scope `admin`. Codes: `scope_empty`,
+        answer on nothing that matches can go, nor what will match later. A key with the scopes `read` and `admin`. Codes: `scope_empty`,
         `parameter_invalid`; `overloaded` where something is being disposed of at this moment: send it again."""
         caller = self.caller(request)
         sent = body(request, Placed)
@@ -124,8 +126,8 @@ class HoldDetail(WritingView):
         return Response(with_count(holds.get(evidence.raw_connection(), scope.project_id, _number(names["hold"]))))
 
     def post(self, request: Request, hold: str) -> Response:
-        """Release a hold. The body is `{"release_reason"}`. What another hold holds stays held. A key with the scope `admin`. Code:
-        `state_conflict` where it was released before."""
+        """Release a hold. The body is `{"release_reason"}`. What another hold holds stays held. A key with the scopes `read` and `admin`.
+        Code: `state_conflict` where it was released before."""
         caller = self.caller(request)
         sent = body(request, Released)
         found = holds.release(evidence.raw_connection(), caller.actor, caller.project.pk, _number(hold), sent.release_reason)

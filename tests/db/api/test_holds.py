@@ -53,13 +53,15 @@ def test_a_key_that_only_reads_places_and_releases_nothing(refund: World) -> Non
     for path, body in (("holds", GOOD), (f"holds/{made['id']}", {"release_reason": "x"})):
         status, answer = admin.post(path, body)
         assert (status, answer["error"]["code"]) == (403, "scope_missing")
+    admin.headers = {"Authorization": f"Bearer {models.ApiKey.issue(refund.project, 'no read', ['admin'])[1]}"}
+    assert admin.post("holds", GOOD)[1]["error"]["code"] == "scope_missing"
     assert len(refund.api.json("holds")["results"]) == 1
 
 
 def test_a_hold_of_another_project_cannot_be_released(refund: World) -> None:
     made = Admin(refund).post("holds", GOOD)[1]
     foreign = Admin(refund)
-    foreign.headers = {"Authorization": f"Bearer {models.ApiKey.issue(refund.other, 'admin', ['admin'])[1]}"}
+    foreign.headers = {"Authorization": f"Bearer {models.ApiKey.issue(refund.other, 'admin', ['read', 'admin'])[1]}"}
     assert foreign.post(f"holds/{made['id']}", {"release_reason": "x"})[0] == 404
 
 
