@@ -59,9 +59,13 @@ class Hold(NamedTuple):
     text_index: bool | None
 
 
-def place(conn: psycopg.Connection[Any], actor: Actor, project_id: int, name: str, reason: str, scope: Mapping[str, Any]) -> Hold:
-    """From its return on nothing that matches can go. Raises Problem("scope_empty", "parameter_invalid", "overloaded")."""
-    wanted = _filters(project_id, scope)
+def place(
+    conn: psycopg.Connection[Any], actor: Actor, project_id: int, name: str, reason: str, scope: Mapping[str, Any], *,
+    content: bool = True,
+) -> Hold:  # fmt: skip
+    """From its return on nothing that matches can go. Raises Problem("scope_empty", "parameter_invalid", "overloaded"), "scope_missing" for
+    a filter of content where `content` says that the caller may not read it: how many sessions match would answer guesses."""
+    wanted = _filters(project_id, scope, content)
     for what, text in (("name", name), ("reason", reason)):
         if not text.strip() or "\0" in text:
             raise parameters.invalid(what, "is empty; a hold has a name and a reason that others will read.")
@@ -160,7 +164,7 @@ def of_trace(conn: psycopg.Connection[Any], project_id: int, trace_key: uuid.UUI
     return found
 
 
-def _filters(project_id: int, given: Mapping[str, Any]) -> dict[str, str]:
+def _filters(project_id: int, given: Mapping[str, Any], content: bool) -> dict[str, str]:
     """The scope as it is kept: filters that exist, with values that can be read."""
     if not given:
         raise Problem(
@@ -172,6 +176,8 @@ def _filters(project_id: int, given: Mapping[str, Any]) -> dict[str, str]:
             raise parameters.invalid(name, "has no value; every filter of a hold is a text that is not empty.")
         if "\0" in value:
             raise parameters.invalid(name, "contains a NUL, which a hold cannot keep; name the session by its trace_id.")
+    if "q" in given and not content:
+        raise Problem("scope_missing", "The filter `q` asks for words, which your role may not read.", detail={"parameter": "q"})
     with transaction.atomic():
-        sessions.matching(Scope(project_id), dict(given))  # raises for a value that cannot be read
+        sessions.matching(Scope(project_id), dict(given), content=content)  # raises for a value that cannot be read
     return dict(given)

@@ -63,6 +63,7 @@ CLASSES = {
     "quarantine": PAGE,
     "dossier": PAGE,
     "dossier-pdf": PAGE,
+    **dict.fromkeys(("retention", "hold-release"), OWN),
     **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
     **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
 }
