@@ -22,7 +22,7 @@ FILE: Final = "first-run.json"
 DEMO_WANTED: Final = "demo-wanted"
 USERNAME: Final = "operator"
 PROJECT: Final = "default"
-OPERATOR: Final = ("admin", "investigator")  # roles of the first operator (auditlog.web.access)
+OPERATOR: Final = ("admin", "investigator", "compliance")  # roles of the first operator (auditlog.web.access)
 
 
 def address(name: str) -> str:

@@ -38,6 +38,7 @@ def places(service: Service) -> dict[str, str]:
         "event": f"/events/{event}",
         "agents": "/agents",
         "quarantine": "/quarantine",
+        "retention": "/retention?customer_id=ACME-2024",
         "settings": "/settings",
         "settings-key": "/settings/keys/1",
         "settings-member": "/settings/members/1",

@@ -33,7 +33,7 @@ PAGES = (  # a number: the session of so many steps
         "event",
         "/sessions/nope",
     ),
-    *("/agents", "/quarantine", "/settings", "/settings/password", "/settings/keys/1", "/settings/members/1", "/api/v1/docs"),
+    *("/agents", "/quarantine", "/retention", "/settings", "/settings/password", "/settings/keys/1", "/settings/members/1", "/api/v1/docs"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from auditlog.retention import holds
 from tests.db.api.conftest import World, person
@@ -52,7 +53,11 @@ def test_what_is_wrong_with_a_hold_is_said_and_nothing_is_placed(refund: World, 
 def test_nobody_else_sees_or_changes_it(refund: World, role: str) -> None:
     other = person(refund.project, "vera", role)
     assert other.get("/retention").status_code == 403 and other.post("/retention", FORM).status_code == 403
-    assert standing(refund) == [] and "/retention" not in text(other.get("/"))
+    assert standing(refund) == [] and 'href="/retention"' not in text(other.get("/"))
+
+
+def test_whoever_may_finds_it_from_every_page(refund: World, operator: Client) -> None:
+    assert 'href="/retention"' in text(operator.get("/")) and operator.get("/retention").status_code == 200
 
 
 def test_a_hold_of_another_project_is_not_there(refund: World) -> None:
