@@ -107,6 +107,12 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_TLS", "0", _flag, "A proxy in front speaks TLS: cookies are sent over TLS only."),
         Setting("AUDITLOG_SESSION_IDLE", "3600", _count, "Seconds without a request after which a login ends."),
         Setting("AUDITLOG_SESSION_LENGTH", "43200", _count, "Seconds after which a login ends, whatever happened since."),
+        Setting(
+            "AUDITLOG_BACKUP_EXPIRY",
+            "as your backups expire",
+            _text,
+            "When disposed evidence is gone from backups, as certificates say it.",
+        ),
         Setting("AUDITLOG_SECRET_KEY", "", _text, "Secret of Django's sessions. Empty: made once and kept in AUDITLOG_DATA."),
     )
 }

@@ -43,6 +43,16 @@ CODES: Final[dict[str, Kind]] = {
     "store_unavailable": Kind(503, UNAVAILABLE),
     "store_unsafe": Kind(503, UNAVAILABLE),
     "internal": Kind(503, UNAVAILABLE),
+    # what retention refuses; nothing was changed
+    "scope_empty": Kind(400, INVALID),
+    "below_floor": Kind(409, NOT_NOW),
+    "high_risk": Kind(409, NOT_NOW),
+    "second_person": Kind(409, NOT_NOW),
+    "held": Kind(409, NOT_NOW),
+    "not_due": Kind(409, NOT_NOW),
+    "derive_behind": Kind(409, NOT_NOW),
+    "count_differs": Kind(409, NOT_NOW),
+    "state_conflict": Kind(409, NOT_NOW),
     # one item is quarantined; its neighbours are stored
     "item_undecodable": Kind(400, INVALID),
     "trace_id_invalid": Kind(400, INVALID),

@@ -33,6 +33,8 @@ Action = Literal[
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
     "log.restore", "log.rotate",  # by a command of the operator
     "export",  # from the command line
+    "hold.place", "hold.release", "class.revise", "class.approve", "class.choose", "agent.flag",  # retention
+    "disposition.propose", "disposition.approve", "disposition.refuse", "disposition.cancel", "disposition.certificate",
 ]  # fmt: skip
 
 
@@ -54,13 +56,20 @@ class Recorder:
         self._writer = Writer(writer_connection, anyway=True)
         self._turn = threading.Lock()
 
-    def record(self, project: Project, actor: Actor, action: Action, about: Mapping[str, Any]) -> None:
-        """Returns once it is committed. Raises Problem("store_unavailable" or "overloaded"): then the caller must not go on."""
+    def record(
+        self, project: Project, actor: Actor, action: Action, about: Mapping[str, Any], *,
+        identity: str | None = None, at: datetime | None = None,
+    ) -> None:  # fmt: skip
+        """Returns once it is committed. Raises Problem("store_unavailable" or "overloaded"): then the caller must not go on.
+
+        identity, at: for what is recorded again after a death in between, and is then the same event.
+        """
         now = datetime.now(UTC)
         if not self._turn.acquire(timeout=WITHIN):
             raise Problem("overloaded", "What you asked for has to be recorded first, and the store did not take the record in time.")
         try:
-            self._writer.write(project, [event(actor, action, about, now)], key_id=None, protocol=PROTOCOL, received_at=now)
+            made = event(actor, action, about, at or now, identity)
+            self._writer.write(project, [made], key_id=None, protocol=PROTOCOL, received_at=now)
         finally:
             self._turn.release()
 
@@ -70,9 +79,9 @@ class Recorder:
             self._writer.close()
 
 
-def event(actor: Actor, action: Action, about: Mapping[str, Any], now: datetime) -> Rest:
-    """The event as it is stored. `id` is random: two views in the same microsecond are two views."""
-    members = {"id": secrets.token_hex(16), "at": now.isoformat(), "action": action, "actor": actor, "about": about}
+def event(actor: Actor, action: Action, about: Mapping[str, Any], now: datetime, identity: str | None = None) -> Rest:
+    """The event as it is stored. Without an identity `id` is random: two views in the same microsecond are two views."""
+    members = {"id": identity or secrets.token_hex(16), "at": now.isoformat(), "action": action, "actor": actor, "about": about}
     raws = [(name, msgspec.json.encode(value)) for name, value in members.items()]
     gaps = [(b"," if n else b"{") + msgspec.json.encode(name) + b":" for n, (name, _) in enumerate(raws)] + [b"}"]
     return Rest(gaps, raws, time=int(now.timestamp() * 1_000_000) * 1000, governance=True)

@@ -51,6 +51,7 @@ class ApiKey(models.Model):
     name = models.TextField()
     scopes = ArrayField(models.CharField(max_length=16, choices=[(scope, scope) for scope in keys.SCOPES]))
     secret_digest = models.BinaryField()
+    class_no = models.SmallIntegerField(null=True, blank=True)  # retention class of what it sends; NULL: its project's
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -58,6 +59,9 @@ class ApiKey(models.Model):
 
     class Meta:
         db_table = "api_key"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(class_no=None) | models.Q(class_no__gte=1), name="api_key_class_no"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.public_id})"

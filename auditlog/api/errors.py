@@ -38,7 +38,7 @@ def to_problem(error: BaseException) -> Problem:
     if isinstance(error, Http404 | exceptions.NotFound):
         return Problem("not_found", "There is no such object in this project.")
     if isinstance(error, exceptions.MethodNotAllowed):
-        return Problem("method_not_allowed", "This address does not take this method. Use GET.")
+        return Problem("method_not_allowed", "This address does not take this method; docs/reference/api.md says which.")
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         return Problem("key_missing", "Send an API key as `Authorization: Bearer <key>` or `x-api-key: <key>`.")
     if isinstance(error, exceptions.PermissionDenied | PermissionDenied):

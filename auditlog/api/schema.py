@@ -20,16 +20,18 @@ filters given must be fulfilled. A parameter that is not listed, that is given t
 _FAILURES: Final = {
     "400": "`parameter_invalid`: a parameter is unknown, given twice, or cannot be read. `detail` names it.",
     "401": "`key_missing`, `key_unknown`, `key_revoked`, `key_expired`",
-    "403": "`scope_missing`: the key may not read",
+    "403": "`scope_missing`: the key may not do this",
     "404": "`not_found`: there is no such object in the key's project",
     "409": "`not_sealed_yet`: stored, and sealed within seconds; `log_contradicted`: what is stored is not what was sealed",
     "503": "`store_unavailable`, `internal`: nothing was lost, ask again",
     "504": "`query_timeout`: nothing was lost; narrow the time range, or add a filter",
 }
+_REFUSED: Final = {"409": "Nothing was changed: the code and the message say why"}
 _ERROR_REF: Final = {"$ref": "#/components/schemas/Error"}
 _PATH: Final = {
     "key": "The session's `key`.",
     "public_id": "The event's `id`, 64 hexadecimal digits.",
+    "hold": "The hold's `id`.",
 }
 
 
@@ -37,7 +39,7 @@ class Described(AutoSchema):
     """One operation, from what its view declares: docstring, `parameters`, `answers`."""
 
     def get_operation_id(self) -> str:
-        return str(self.view.__class__.__name__)
+        return f"{self.view.__class__.__name__}{'Post' if self.method == 'POST' else ''}"
 
     def get_summary(self) -> str:
         return self._doc().split(". ")[0].rstrip(".")
@@ -46,7 +48,8 @@ class Described(AutoSchema):
         return self._doc()
 
     def _doc(self) -> str:
-        return " ".join((inspect.getdoc(self.view.__class__) or "").split())
+        said = self.view.post if self.method == "POST" else self.view.__class__
+        return " ".join((inspect.getdoc(said) or "").split())
 
     def get_tags(self) -> list[str]:
         return [self.path.removeprefix("/api/v1/").split("/")[0]]
@@ -63,12 +66,17 @@ class Described(AutoSchema):
                 OpenApiParameter.QUERY,
                 description=parameter.doc,
             )
-            for name, parameter in self.view.parameters.items()
+            for name, parameter in ({} if self.method == "POST" else self.view.parameters).items()
         ]
 
+    def get_request_serializer(self) -> Any:
+        return {JSON: self.view.takes}
+
     def get_response_serializers(self) -> dict[Any, Any]:
-        answers = {("200", media): OpenApiResponse(shape, "What was asked for") for media, shape in self.view.answers.items()}
-        return answers | {(status, JSON): OpenApiResponse(_ERROR_REF, words) for status, words in _FAILURES.items()}
+        found = {JSON: self.view.gives} if self.method == "POST" else self.view.answers
+        answers = {("200", media): OpenApiResponse(shape, "What was asked for") for media, shape in found.items()}
+        failures = _FAILURES | (_REFUSED if self.method == "POST" else {})
+        return answers | {(status, JSON): OpenApiResponse(_ERROR_REF, words) for status, words in failures.items()}
 
 
 ERROR: Final = {

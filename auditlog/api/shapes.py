@@ -180,3 +180,14 @@ STATUS: Final = of(
     text_lag_seconds={"type": "number", "minimum": 0},
     unsafe_settings={"type": "array", "items": {"type": "string"}, "description": "numbers of docs/operate/postgresql.md; empty: none"},
 )
+
+_HOLD: Final = {
+    "id": TEXT, "name": TEXT, "reason": TEXT, "scope": {"type": "object", "additionalProperties": TEXT}, "placed_at": MOMENT,
+    "placed_by": TEXT, "released_at": MOMENT_OR_NONE, "released_by": TEXT_OR_NONE, "release_reason": TEXT_OR_NONE,
+}  # fmt: skip
+HOLD: Final = of(**_HOLD)
+HOLD_COUNTED: Final = of(**_HOLD, sessions=COUNT, more_sessions=FLAG)
+RETENTION_CLASS: Final = of(
+    **{"class": COUNT}, version=COUNT, name=TEXT, days=COUNT, clock=TEXT, floor_days=COUNT, basis=TEXT, second_person=FLAG,
+    created_at=MOMENT, in_force=FLAG, in_force_at=MOMENT_OR_NONE,
+)  # fmt: skip

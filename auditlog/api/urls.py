@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from auditlog.api import actions, agents, docs, errors, events, log, sessions, status
+from auditlog.api import actions, agents, docs, errors, events, log, retention, sessions, status
 
 urlpatterns = [
     path("sessions", sessions.SessionList.as_view(), name="api-sessions"),
@@ -15,6 +15,9 @@ urlpatterns = [
     path("events/<str:public_id>/raw", events.EventRaw.as_view(), name="api-event-raw"),
     path("events/<str:public_id>/proof", log.EventProof.as_view(), name="api-event-proof"),
     path("checkpoints", log.CheckpointList.as_view(), name="api-checkpoints"),
+    path("holds", retention.HoldList.as_view(), name="api-holds"),
+    path("holds/<str:hold>", retention.HoldDetail.as_view(), name="api-hold"),
+    path("retention-classes", retention.RetentionClasses.as_view(), name="api-retention-classes"),
     path("status", status.Status.as_view(), name="api-status"),
     path("schema", docs.Schema.as_view(), name="api-schema"),
     path("docs", docs.Docs.as_view(), name="api-docs"),

@@ -44,6 +44,8 @@ class ReadView(APIView):
     parameters: ClassVar[Mapping[str, Parameter]] = {}
     recorded: ClassVar[Action | None] = None  # what an answer with content is recorded as; an error shows none
     answers: ClassVar[Mapping[str, Any]] = {}  # media type to JSON schema, for the reference
+    takes: ClassVar[Any] = None  # JSON schema of what a POST sends and, below, of its answer; for the reference too
+    gives: ClassVar[Any] = None
 
     def get(self, request: Request, **names: str) -> HttpResponse:
         caller = request.auth

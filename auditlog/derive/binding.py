@@ -71,7 +71,10 @@ class Group(msgspec.Struct):
     traces: dict[tuple[int, uuid.UUID], TraceFacts]
     quarantined: list[Quarantine]
     events: dict[tuple[int, uuid.UUID], set[uuid.UUID]]  # event IDs by trace
-    uncounted: Counter[int]  # by project: the service's own events, and copies received in two buckets of which this group has both
+    read: Counter[int]  # events by project
+    uncounted: Counter[
+        int
+    ]  # of these, by project: the service's own events, and copies received in two buckets of which this group has both
 
 
 def tells(key: str) -> bool:
@@ -120,8 +123,9 @@ def _add(facts: TraceFacts, stored: Stored) -> None:
 
 def gather(events: Iterable[Stored]) -> Group:
     """Sums up a group of events per trace. Repeated events change nothing."""
-    group = Group({}, [], {}, Counter())
+    group = Group({}, [], {}, Counter(), Counter())
     for stored in events:
+        group.read[stored.project_id] += 1
         item = stored.item
         if isinstance(item, Rest) and item.governance:
             group.uncounted[stored.project_id] += 1

@@ -146,7 +146,7 @@ class Pass:
         uncounted = group.uncounted + self._repeated(group)
         for project_id in sorted({batch.project_id for batch in batches}):
             mine = [batch for batch in batches if batch.project_id == project_id]
-            events = sum(b.events for b in mine) - uncounted[project_id]
+            events = group.read[project_id] - uncounted[project_id]  # not what its parts promise: some may have been disposed of since
             self._conn.execute(sql.TALLY, (self.edition, project_id, events, len(mine), quarantined[project_id]))
 
     def _repeated(self, group: Group) -> Counter[int]:

@@ -17,8 +17,11 @@ import msgspec
 from auditlog.derive.keys import key_bytes, to_text
 
 _SESSION: Final[LiteralString] = """
-    SELECT key, session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at FROM session
-    WHERE edition = %s AND project_id = %s AND key = ANY(%s)"""
+    SELECT key, session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at,
+      ARRAY(SELECT d.id || ' of ' || to_char(d.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+            FROM session_loss l JOIN disposition d ON d.id = l.disposition
+            WHERE l.session_key = session.key AND l.project_id = session.project_id ORDER BY d.id)
+    FROM session WHERE edition = %s AND project_id = %s AND key = ANY(%s)"""
 _TRACES: Final[LiteralString] = """
     SELECT session_key, trace_key, trace_id, received_first, received_last FROM trace
     WHERE edition = %s AND project_id = %s AND session_key = ANY(%s)
@@ -73,6 +76,7 @@ class SessionFacts(msgspec.Struct):
     current: bool = False  # no event came since
     received_first: datetime | None = None
     received_last: datetime | None = None
+    lost: list[str] = msgspec.field(default_factory=list)  # certificates of what was disposed of, each as "7 of 2026-03-01"
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -112,7 +116,7 @@ def facts_of_sessions(cursor: Cursor, edition: int, project_id: int, keys: Seque
 
 
 def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: list[tuple[str, str, int]]) -> SessionFacts:
-    key, session_id, started_at, ended_at, parts, current, summarised_at = row
+    key, session_id, started_at, ended_at, parts, current, summarised_at, lost = row
     subjects = [(kind, value) for kind, value, _ in declared if kind not in ("session", "agent", "agent_version")]
     return SessionFacts(
         key=key,
@@ -131,6 +135,7 @@ def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: 
         summarised_at=summarised_at,
         received_first=min((trace.received_first for trace in traces), default=None),
         received_last=max((trace.received_last for trace in traces), default=None),
+        lost=list(lost),
     )
 
 

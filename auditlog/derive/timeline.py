@@ -115,8 +115,16 @@ def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: in
     made = timeline(events, key=facts.key, session_id=facts.session_id, brief=brief)
     if cut:
         made["cut"] = [cut]
-        completeness = made["completeness"]
-        completeness["gaps"] = [*completeness["gaps"], {"code": "session_cut", "step": None, "message": f"Not shown: {cut}."}]
-        if completeness["verdict"] == "complete":
-            completeness["verdict"] = "gaps"
+        _lacks(made, "session_cut", f"Not shown: {cut}.")
+    if facts.lost:
+        which = f"certificate{'s' if len(facts.lost) > 1 else ''} {', '.join(facts.lost)}"
+        _lacks(made, "content_disposed", f"A part of this session was deleted when its time was over, by a scheduled deletion: {which}.")
     return made
+
+
+def _lacks(made: dict[str, Any], code: str, message: str) -> None:
+    """Something that no item can tell is missing."""
+    completeness = made["completeness"]
+    completeness["gaps"] = [*completeness["gaps"], {"code": code, "step": None, "message": message}]
+    if completeness["verdict"] == "complete":
+        completeness["verdict"] = "gaps"

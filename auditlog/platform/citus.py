@@ -46,6 +46,7 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     "batch": _ORDER, "part": _ORDER,
     "leaf": _ORDER, "tile": _ORDER, "checkpoint": _ORDER, "log_key": _ORDER, "anchor": _ORDER,
     "bucket": Local("its generation is locked by each transaction of the writer"),
+    "tombstone": Local("read with the parts whose roots it completes"),
     # derived
     "trace": Distributed("trace_key", "event"), "declared": Distributed("trace_key", "event"),
     "quarantined": Distributed("trace_key", "event"),
@@ -58,6 +59,8 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     # governance
     "api_key": _PEOPLE, "member": _PEOPLE, "member_group": _PEOPLE, "saved_search": _PEOPLE, "pin": _PEOPLE, "login_failure": _PEOPLE,
     "job": _PEOPLE, "verification": _PEOPLE,
+    "retention_class": _PEOPLE, "agent_flag": _PEOPLE, "hold": _PEOPLE, "disposition": _PEOPLE,
+    "session_loss": Local("few rows: sessions that lost a part of theirs and still have another"),
     "auth_user": _DJANGO, "auth_group": _DJANGO, "auth_permission": _DJANGO, "auth_group_permissions": _DJANGO,
     "auth_user_groups": _DJANGO, "auth_user_user_permissions": _DJANGO, "django_session": _DJANGO, "django_content_type": _DJANGO,
     "django_migrations": _DJANGO,

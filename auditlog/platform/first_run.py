@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
+from django.db.models.functions import Coalesce
 
 from auditlog import conf, keys
 from auditlog.models import ApiKey, Member, Project
@@ -21,7 +22,7 @@ FILE: Final = "first-run.json"
 DEMO_WANTED: Final = "demo-wanted"
 USERNAME: Final = "operator"
 PROJECT: Final = "default"
-OPERATOR: Final = ("admin", "investigator")  # roles of the first operator (auditlog.web.access)
+OPERATOR: Final = ("admin", "investigator", "compliance")  # roles of the first operator (auditlog.web.access)
 
 
 def address(name: str) -> str:
@@ -99,6 +100,8 @@ def open_buckets() -> list[int]:
     connection.ensure_connection()
     raw: Any = connection.connection
     made: list[int] = []
-    for class_no, period in Project.objects.values_list("class_no", "period").distinct():
+    of_keys = ApiKey.objects.filter(revoked_at=None).annotate(used=Coalesce("class_no", "project__class_no"))
+    used = {*Project.objects.values_list("class_no", "period"), *of_keys.values_list("used", "project__period")}
+    for class_no, period in sorted(used):
         made += partitions.ensure_ahead(raw, class_no, period, datetime.now(UTC))
     return made

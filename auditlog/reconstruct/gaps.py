@@ -21,7 +21,7 @@ CODES: Final = (  # every gap that there is; docs/reference/sources.md says what
     "reasoning_missing", "reasoning_unmarked", "result_missing", "call_missing", "origin_not_recorded", "content_not_fetched",
     "content_withheld", "attributes_dropped", "events_dropped", "trace_sampled", "parent_missing", "sequence_hole",
     "sequence_repeated", "sequence_count_wrong", "clock_end_before_start", "clock_child_before_parent", "clock_result_before_call",
-    "clock_after_receipt", "identity_contradictory", "not_understood", "undated", "session_cut",
+    "clock_after_receipt", "identity_contradictory", "not_understood", "undated", "session_cut", "content_disposed",
 )  # fmt: skip
 CAPTURE = "Enable content capture in the instrumentation."
 EARLY = 1_000_000_000  # nanoseconds by which two clocks may differ before it is worth a word

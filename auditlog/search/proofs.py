@@ -29,6 +29,7 @@ FAULTS: Final = {
     "part_missing": "what was acknowledged of it is not there any more",
     "event_stray": "a record lies where none was acknowledged",
     "project_unknown": "a record names a project that does not exist",
+    "certificate_missing": "records are gone without a certificate",
 }
 
 

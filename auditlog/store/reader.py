@@ -111,6 +111,13 @@ class Reader:
             (most, most, list(trace_keys), project_id, limit),
         )  # fmt: skip
 
+    def copies_of_traces(
+        self, project_id: int, trace_keys: Sequence[uuid.UUID], wanted: Callable[[str], bool] | None = None
+    ) -> list[Stored]:
+        """All events of these traces, each as often as it was received; `wanted` as below."""
+        where = "bucket IN ({buckets}) AND trace_key = ANY(%s) AND project_id = %s"
+        return self.load(self._rows(f"SELECT {_COLUMNS} FROM event WHERE {where} {_ORDER}", (list(trace_keys), project_id)), wanted)
+
     def events_of_batches(self, batch_nos: Sequence[int], wanted: Callable[[str], bool] | None = None) -> list[Stored]:
         """What these batches stored (duplicates of earlier ones are not theirs). Cheap: BRIN on batch_no, parts name the buckets.
 

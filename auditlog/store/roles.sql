@@ -33,7 +33,13 @@ BEGIN
         ('auditlog_sealer', 'SELECT, INSERT', 'checkpoint'), ('auditlog_sealer', 'SELECT, INSERT', 'log_key'),
         ('auditlog_sealer', 'SELECT, INSERT', 'anchor'),
         ('auditlog_web', 'SELECT', 'leaf'), ('auditlog_web', 'SELECT', 'tile'), ('auditlog_web', 'SELECT', 'checkpoint'),
-        ('auditlog_web', 'SELECT', 'log_key'), ('auditlog_web', 'SELECT', 'anchor')
+        ('auditlog_web', 'SELECT', 'log_key'), ('auditlog_web', 'SELECT', 'anchor'),
+        -- Retention: only the owner disposes. Ingest writes with each part which version of its class is in force.
+        ('auditlog_ingest', 'SELECT', 'retention_class'), ('auditlog_derive', 'SELECT', 'session_loss'),
+        ('auditlog_derive', 'SELECT', 'disposition'), ('auditlog_web', 'SELECT', 'session_loss'), ('auditlog_web', 'SELECT', 'tombstone'),
+        ('auditlog_web', 'SELECT, INSERT', 'retention_class'), ('auditlog_web', 'UPDATE (in_force_at, approved_by)', 'retention_class'),
+        ('auditlog_web', 'SELECT, INSERT', 'hold'), ('auditlog_web', 'UPDATE (released_by, released_at, release_reason)', 'hold'),
+        ('auditlog_web', 'SELECT', 'disposition')
     ) AS rights(role, privilege, object) LOOP
         IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
             EXECUTE format('GRANT %s ON %s TO %I', line.privilege, line.object, line.role);
@@ -44,7 +50,8 @@ BEGIN
     FOR line IN SELECT c.relname AS name, c.relkind AS kind FROM pg_class c
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
                   AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations',
-                                        'leaf', 'tile', 'checkpoint', 'log_key', 'anchor') LOOP
+                                        'leaf', 'tile', 'checkpoint', 'log_key', 'anchor',
+                                        'retention_class', 'hold', 'disposition', 'tombstone', 'session_loss') LOOP
         IF line.kind = 'S' THEN
             EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);
         ELSE

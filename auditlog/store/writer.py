@@ -52,7 +52,8 @@ _OPEN: Final = (
 )
 _INSERT_BATCH: Final = (
     "WITH b AS (INSERT INTO batch (batch_no, project_id, key_id, protocol, received_at, system_id, acknowledged, duplicates, receipt_root) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)) INSERT INTO part (batch_no, bucket, count, root) VALUES (%s, %s, %s, %s)"
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)) "
+    "INSERT INTO part (batch_no, bucket, count, root, class_version) VALUES (%s, %s, %s, %s, %s)"
 )
 _ALIVE: Final = f"SELECT nextval('batch_no_seq'), {durability.SAFE}"
 _LOOK_EVERY: Final = 60.0  # seconds; what each transaction asks itself (durability.SAFE) is what may change in between
@@ -63,12 +64,16 @@ _STORED: Final = (
 
 
 class Project(NamedTuple):
-    """What the writer must know of a project. secret: 32 bytes, never stored in the clear; period: "month" or "day"."""
+    """What the writer must know of a project. secret: 32 bytes, never stored in the clear; period: "month" or "day".
+
+    class_version: of the retention class, the one in force; 0: nobody said.
+    """
 
     project_id: int
     secret: bytes
     class_no: int
     period: str
+    class_version: int = 0
 
 
 class Written(NamedTuple):
@@ -212,7 +217,7 @@ class Writer:
         count = len(stored) + len(duplicates)
         conn.execute(_INSERT_BATCH, (
             batch_no, project.project_id, key_id, protocol, received_at, self._system_id, count, len(duplicates), root,
-            batch_no, bucket.number, len(stored), part_root,
+            batch_no, bucket.number, len(stored), part_root, project.class_version,
         ))  # fmt: skip
         self._warned = False
         conn.commit()

@@ -29,9 +29,11 @@ _EVENTS: Final = (
     "FROM event WHERE batch_no BETWEEN %(low)s AND %(high)s AND batch_no = ANY(%(batches)s)"
 )
 _PARTS: Final = (
-    "SELECT p.batch_no, p.bucket, p.count, p.root, b.project_id, b.received_at, coalesce(k.state = 'disposed', false) "
+    "SELECT p.batch_no, p.bucket, p.count, p.root, b.project_id, b.received_at, coalesce(k.state = 'disposed', false), "
+    "EXISTS (SELECT FROM disposition d WHERE d.bucket = p.bucket AND d.state = 'executed') "
     "FROM part p JOIN batch b USING (batch_no) LEFT JOIN bucket k ON k.bucket = p.bucket WHERE p.batch_no = ANY(%s) ORDER BY 1, 2"
 )
+_TOMBSTONES: Final = "SELECT batch_no, bucket, digest FROM tombstone WHERE batch_no = ANY(%s)"
 _CONTENT: Final = "SELECT content_key, codec, bytes FROM content WHERE bucket = %s AND content_key = ANY(%s)"
 
 
@@ -59,6 +61,7 @@ class _Part(NamedTuple):
     project_id: int
     received_at: datetime
     disposed: bool
+    certified: bool  # a certificate says that something of the bucket was disposed of
 
 
 class _Ref(NamedTuple):
@@ -119,6 +122,10 @@ class Checker:
                 contents += self._contents(wanted, faults)
                 wanted = {}
         contents += self._contents(wanted, faults)
+        for batch_no, bucket, digest in self._conn.execute(_TOMBSTONES, (list(numbers),)):
+            part = parts.get((batch_no, bucket))
+            if part is not None and part.certified:  # the bucket was rewritten: of what left it the digests are kept
+                digests[batch_no, bucket].append(bytes(digest))
         faults += _of_parts(parts, digests)
         return Checked(events, contents, withheld, faults)
 
@@ -127,7 +134,11 @@ class Checker:
             return []
         where = "" if buckets is None else f" AND bucket IN ({', '.join(str(int(bucket)) for bucket in sorted(buckets))})"
         asked = {"low": min(numbers), "high": max(numbers), "batches": list(numbers)}
-        return self._conn.execute(f"{_EVENTS}{where} ORDER BY batch_no, trace_key, event_id", asked, binary=True)
+        return self._binary(f"{_EVENTS}{where} ORDER BY batch_no, trace_key, event_id", asked)
+
+    def _binary(self, query: str, given: Any) -> Iterable[tuple[Any, ...]]:
+        """By a cursor of psycopg's own kind: those of Django's connection, which pages come with, have no binary form."""
+        return psycopg.Cursor(self._conn).execute(query, given, binary=True)
 
     def _contents(self, wanted: _Wanted, faults: list[Fault]) -> int:
         """Follows every reference, nodes included, and hashes what is found. Returns how many were read."""
@@ -140,7 +151,7 @@ class Checker:
             for bucket in {bucket for bucket, _ in todo}:
                 keys = [key for at, key in todo if at == bucket]
                 for start in range(0, len(keys), _AT_ONCE):
-                    for key, codec, data in self._conn.execute(_CONTENT, (bucket, keys[start : start + _AT_ONCE]), binary=True):
+                    for key, codec, data in self._binary(_CONTENT, (bucket, keys[start : start + _AT_ONCE])):
                         read += 1
                         one = todo.pop((bucket, bytes(key)))
                         if fault := self._content((bucket, bytes(key)), one, codec, data):
@@ -190,9 +201,12 @@ def _contradictions(row: tuple[Any, ...], public: str, event: Event, part: _Part
 
 def _of_parts(parts: dict[tuple[int, int], _Part], digests: dict[tuple[int, int], list[bytes]]) -> Iterable[Fault]:
     for key, part in parts.items():
+        name = f"batch {part.batch_no} in bucket {part.bucket}"
+        if part.disposed and not part.certified:
+            yield Fault("certificate_missing", part.batch_no, None, f"{name} is marked as disposed of, but no certificate says so")
         if part.disposed:
             continue
-        found, name = digests.get(key, []), f"batch {part.batch_no} in bucket {part.bucket}"
+        found = digests.get(key, [])
         if len(found) != part.events:
             yield Fault("count_differs", part.batch_no, None, f"{name} holds {len(found)} events, {part.events} were stored")
         if standalone.merkle_root(sorted(found)) != bytes(part.root):

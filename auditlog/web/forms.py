@@ -13,7 +13,11 @@ from django.utils import timezone
 from auditlog.web.access import ROLES
 
 # Scopes that open something; `keys.SCOPES` has those of what is not built yet, too.
-SCOPES: Final = (("ingest", "sends evidence, reads nothing"), ("read", "reads everything in this project through the API, content too"))
+SCOPES: Final = (
+    ("ingest", "sends evidence, reads nothing"),
+    ("read", "reads everything in this project through the API, content too"),
+    ("admin", "with read: places and releases legal holds through the API"),
+)
 OVERLAPS: Final = (("0", "at once"), ("1", "in an hour"), ("24", "in a day"), ("168", "in a week"))  # hours
 
 

@@ -2,7 +2,24 @@
 
 from django.urls import path
 
-from auditlog.web import agents, decision, find, instructions, keys, log, login, members, pins, results, saved, search, settings, views, why
+from auditlog.web import (
+    agents,
+    decision,
+    find,
+    instructions,
+    keys,
+    log,
+    login,
+    members,
+    pins,
+    results,
+    retention,
+    saved,
+    search,
+    settings,
+    views,
+    why,
+)
 from auditlog.web.dossier import pages as dossier
 
 urlpatterns = [
@@ -27,6 +44,8 @@ urlpatterns = [
     path("agents", agents.counted, name="agents"),
     path("log", log.log, name="log"),
     path("quarantine", views.unreadable, name="quarantine"),
+    path("retention", retention.retention, name="retention"),
+    path("retention/holds/<int:number>/release", retention.release, name="hold-release"),
     path("settings", settings.settings, name="settings"),
     path("settings/password", settings.password, name="password"),
     path("settings/keys", keys.create, name="keys"),

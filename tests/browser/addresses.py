@@ -149,6 +149,10 @@ def _quarantine(planted: Planted) -> Iterator[Place]:
         yield Place(asked("/quarantine", code=text))
 
 
+def _retention(planted: Planted) -> Iterator[Place]:
+    yield from (Place(asked("/retention", customer_id=text, q=text, **{"from": text})) for text in _blends())
+
+
 def _agents(planted: Planted) -> Iterator[Place]:
     yield Place("/agents")
     yield from (Place(asked("/agents", **{"from": text, "to": text})) for text in _blends())
@@ -204,6 +208,8 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "log/v1/checkpoint": _api("/log/v1/checkpoint"),
     "^log/v1/(?P<name>tile/.+)$": _api("/log/v1/tile/{key}"),
     "quarantine": _quarantine,
+    "retention": _retention,
+    "retention/holds/<int:number>/release": _settings("/retention/holds/1/release"),
     "settings": _settings("/settings"),
     "settings/password": _settings("/settings/password"),
     "settings/keys": _settings("/settings/keys"),
@@ -218,6 +224,9 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "healthz": _api("/healthz"),
     "readyz": _api("/readyz"),
     "metrics": _api("/metrics"),
+    "api/v1/holds": _api("/api/v1/holds"),
+    "api/v1/holds/<str:hold>": _api("/api/v1/holds/1"),
+    "api/v1/retention-classes": _api("/api/v1/retention-classes"),
     "api/v1/sessions": _api("/api/v1/sessions"),
     "api/v1/sessions/<str:key>": _api("/api/v1/sessions/{key}"),
     "api/v1/sessions/<str:key>/timeline": _api("/api/v1/sessions/{key}/timeline"),

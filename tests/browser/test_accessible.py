@@ -33,7 +33,8 @@ PAGES = (  # a number: the session of so many steps
         "event",
         "/sessions/nope",
     ),
-    *("/agents", "/log", "/quarantine", "/settings", "/settings/password", "/settings/keys/1", "/settings/members/1", "/api/v1/docs"),
+    *("/agents", "/log", "/quarantine", "/retention", "/settings", "/settings/password", "/settings/keys/1", "/settings/members/1"),
+    "/api/v1/docs",
 )
 
 

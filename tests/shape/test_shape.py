@@ -34,7 +34,7 @@ def test_a_module_begins_with_one_sentence_on_what_it_owns(path: Path) -> None:
 
 
 # Shipped alone inside every export (docs/adr/013): whoever reads it has nothing else of ours, so it is one file, and longer.
-ONE_FILE = {"auditlog/verify/standalone.py": 1100}
+ONE_FILE = {"auditlog/verify/standalone.py": 1150}
 
 
 @pytest.mark.parametrize("path", CODE, ids=name_of)
@@ -68,6 +68,7 @@ MAY_WRITE = {
     "auditlog/store/writer.py": {"INSERT", "COPY"},
     "auditlog/retention/erasure.py": {"UPDATE", "DELETE"},
     "bench/seeded.py": {"COPY"},  # into a database of its own, which ends with the measurement
+    "auditlog/retention/execute.py": {"UPDATE"},  # of the bucket's state; its tables change in rewrite.py
 }
 
 

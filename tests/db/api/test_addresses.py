@@ -12,7 +12,9 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from auditlog import models
 from auditlog.api.views import ReadView
-from auditlog.search import agents, locate, quarantine, sessions
+from auditlog.governance import Actor
+from auditlog.retention import holds
+from auditlog.search import agents, evidence, locate, quarantine, sessions
 from auditlog.secrets import unwrap
 from auditlog.store.writer import Project
 from tests import corpus
@@ -44,6 +46,9 @@ CLASSES = {
     "api-agents": API,
     "api-event-proof": API,
     "api-checkpoints": COMMON,
+    "api-holds": API,
+    "api-hold": API,
+    "api-retention-classes": COMMON,
     "api-status": API,
     "api-schema": COMMON,
     "api-docs": COMMON,
@@ -63,6 +68,7 @@ CLASSES = {
     "quarantine": PAGE,
     "dossier": PAGE,
     "dossier-pdf": PAGE,
+    **dict.fromkeys(("retention", "hold-release"), OWN),
     **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
     **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
 }
@@ -86,14 +92,21 @@ def test_every_address_has_a_class() -> None:
             assert issubclass(getattr(pattern.callback, "cls", object), ReadView), f"{route} does not start from the caller's project"
 
 
+def some_hold(project_id: int) -> int:
+    conn = evidence.raw_connection()
+    return holds.place(conn, Actor("person", "1", "ana"), project_id, "Case 7", "Subpoena", {"session_id": SESSION}).id
+
+
 def addresses(world: World, *kinds: str) -> list[str]:
     """Every address of these kinds, with objects of the project that has some."""
     key = world.key_of(SESSION)
     event = world.api.json("events", session=key)["results"][0]["id"]
+    hold = str(some_hold(world.project.pk))
     found = []
     for route, pattern in patterns():
         if CLASSES.get(pattern.name or "") in kinds:
             address = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event).replace("<int:number>", "1")
+            address = address.replace("<str:hold>", hold)
             assert "<" not in address, f"say what stands for the names in {route}"
             found.append(address + "?session_id=" + SESSION if pattern.name == "find" else address)
     assert found

@@ -29,7 +29,13 @@ PRINTED: Final = re.compile(
 
 # What does not meet a cluster's needs, each with its reason; docs/operate/scale.md says the same in words.
 FOREIGN_KEYS: Final = {("part", "batch"): "both on the coordinator, written in one statement"}
-JOINS: Final = {("auditlog/derive/sql.py", "event", "derived"): "REPEATED: was this event consumed before, in another bucket?"}
+JOINS: Final = {
+    ("auditlog/derive/sql.py", "event", "derived"): "REPEATED: was this event consumed before, in another bucket?",
+    ("auditlog/derive/withdraw.py", "event", "trace"): "which traces are said to lie where nothing of theirs is; they lie beside it",
+    ("auditlog/derive/withdraw.py", "event", "quarantined"): "likewise",
+    ("auditlog/retention/execute.py", "event", "trace"): "which of the events that go have a copy in another bucket; likewise",
+    ("auditlog/retention/execute.py", "event", "edition"): "of the current edition: one row",
+}
 
 
 class Printed(NamedTuple):

@@ -1,0 +1,49 @@
+"""Owns how decisions on retention become evidence: one governance event in each project that they concern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+import msgspec
+import psycopg
+
+from auditlog import governance, secrets
+from auditlog.governance import Action, Actor
+from auditlog.store import writer
+
+IN_FORCE: Final[LiteralString] = (  # of each class its version in force
+    "(SELECT DISTINCT ON (class_no) * FROM retention_class WHERE in_force_at IS NOT NULL ORDER BY class_no, version DESC)"
+)
+
+
+def record(
+    conn: psycopg.Connection[Any], projects: Iterable[int], actor: Actor, action: Action, about: Mapping[str, Any], *,
+    identity: str | None = None, at: datetime | None = None,
+) -> None:  # fmt: skip
+    """Returns once it is committed, over a connection of its own. Raises Problem: then the caller must not go on.
+
+    identity, at: what makes a repetition the same event, which is stored once.
+    """
+    rows = conn.execute(
+        f"SELECT p.id, p.secret_wrapped, p.class_no, p.period, c.version FROM project p LEFT JOIN {IN_FORCE} c USING (class_no) "
+        "WHERE p.id = ANY(%s) ORDER BY p.id", (sorted(projects),),
+    ).fetchall()  # fmt: skip
+    for project_id, wrapped, class_no, period, version in rows:
+        project = writer.Project(project_id, secrets.unwrap(bytes(wrapped)), class_no, period, version or 0)
+        governance.record(project, actor, action, about, identity=identity, at=at)
+
+
+def who(actor: Actor) -> dict[str, str]:
+    """As tables keep it: {"kind", "id", "name"}."""
+    return {"kind": actor.kind, "id": actor.id, "name": actor.name}
+
+
+def actor_of(row: Mapping[str, str]) -> Actor:
+    return msgspec.convert(dict(row), Actor)
+
+
+def same(row: Mapping[str, str], actor: Actor) -> bool:
+    """Whether it is the same person or key."""
+    return (row["kind"], row["id"]) == (actor.kind, actor.id)

@@ -1,0 +1,123 @@
+"""Owns `/retention`: legal holds, placed and released here, the classes, and what is due. Deleting needs the owner of the database."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from auditlog.errors import Problem
+from auditlog.retention import classes, dispositions, holds
+from auditlog.search import evidence
+from auditlog.search.bounds import bounded
+from auditlog.web import zones
+from auditlog.web.access import Access, Right
+from auditlog.web.forms import WordForm
+from auditlog.web.guard import page, posted, show
+
+SHOWN: Final = 200  # holds; released ones are the oldest as a rule
+FILTERS: Final = {  # those of the search that people hold by, with the words of their fields; the API takes every filter
+    "session_id": "Session", "customer_id": "Customer", "user_id": "User", "subject": "Anybody else, as kind:value", "agent": "Agent",
+    "tool": "A tool that was called", "from": "From, as 2026-03-01", "to": "To", "q": "Words or an identifier",
+}  # fmt: skip
+
+
+class HoldForm(forms.Form):
+    """A name, a reason, and at least one filter; filters are read by the search itself."""
+
+    name = forms.CharField(max_length=120, label="Name of the hold")
+    reason = forms.CharField(max_length=1000, label="Reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, label in FILTERS.items():
+            self.fields[name] = forms.CharField(required=False, max_length=500, label=label, strip=False)
+
+    @property
+    def filters(self) -> list[Any]:
+        return [self[name] for name in FILTERS]
+
+    @property
+    def scope(self) -> dict[str, str]:
+        return {name: self.cleaned_data[name] for name in FILTERS if self.cleaned_data.get(name)}
+
+
+class ReleaseForm(WordForm):
+    reason = forms.CharField(max_length=1000, label="Why it is released")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, word="release", **kwargs)
+
+
+@page(Right.GOVERN, writes=True)
+def retention(request: HttpRequest, access: Access) -> HttpResponse:
+    """The page; posted to, it places a hold. A search's filters in the address fill the form."""
+    if request.method != "POST":
+        given = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
+        return _shown(request, access, HoldForm(initial=given))
+    form = HoldForm(request.POST)
+    if not form.is_valid():
+        return _shown(request, access, form, 400)
+    try:
+        may_read = Right.CONTENT in access.rights
+        hold = holds.place(
+            evidence.raw_connection(), access.actor, access.project.pk, form.cleaned_data["name"], form.cleaned_data["reason"], form.scope,
+            content=may_read,
+        )  # fmt: skip
+    except Problem as problem:
+        if problem.kind.http not in (400, 403):
+            raise
+        named = problem.detail.get("parameter")
+        form.add_error(str(named) if named in form.fields else None, problem.message)
+        return _shown(request, access, form, 400)
+    messages.success(request, f"The hold “{hold.name}” stands. Nothing that it matches can be deleted or erased.")
+    return HttpResponseRedirect(reverse("retention"))
+
+
+@page(Right.GOVERN, writes=True)
+def release(request: HttpRequest, access: Access, number: int) -> HttpResponse:
+    posted(request)
+    form = ReleaseForm(request.POST)
+    hold = holds.get(evidence.raw_connection(), access.project.pk, min(number, 2**63 - 1))
+    if not form.is_valid():
+        messages.error(request, str(next(iter(form.errors.values()))[0]))
+        return HttpResponseRedirect(reverse("retention"))
+    holds.release(evidence.raw_connection(), access.actor, access.project.pk, hold.id, form.cleaned_data["reason"])
+    messages.success(request, f"The hold “{hold.name}” is released. What no other hold holds can be deleted when its time is over.")
+    return HttpResponseRedirect(reverse("retention"))
+
+
+def _shown(request: HttpRequest, access: Access, form: HoldForm, status: int = 200) -> HttpResponse:
+    conn = evidence.raw_connection()
+    zone = zones.context(request)["zone"]
+    found = holds.listed(conn, access.project.pk, limit=SHOWN)
+    versions = classes.versions(conn)
+    in_force = {one.class_no: one.version for one in versions if one.in_force_at is not None}
+    with bounded():
+        counts = {hold.id: holds.count(hold) for hold in found if hold.released_at is None}
+    context = {
+        "form": form,
+        "standing": [(hold, _words(hold), counts[hold.id]) for hold in found if hold.released_at is None],
+        "released": [(hold, _words(hold)) for hold in found if hold.released_at is not None],
+        "counted": holds.COUNTED,
+        "versions": [(one, _state(one, in_force)) for one in versions],
+        "class_no": access.project.class_no,
+        "periods": dispositions.buckets(conn),
+        "dispositions": [one for one in dispositions.listed(conn) if one.state in ("proposed", "approved", "executed")],
+        "zone": zone,
+    }
+    return show(request, access, "retention.html", context, status)
+
+
+def _words(hold: holds.Hold) -> list[tuple[str, str]]:
+    return [(FILTERS.get(name, name).partition(",")[0], value) for name, value in hold.scope.items()]
+
+
+def _state(one: classes.Version, in_force: dict[int, int]) -> tuple[str, str]:
+    """How a version stands: words, and their tone."""
+    if in_force.get(one.class_no) == one.version:
+        return "in force", "good"
+    return ("waits for a second person", "open-tone") if one.in_force_at is None else ("until a later version", "muted")

@@ -1,0 +1,77 @@
+"""Owns the checks of `manage.py dispose` and `manage.py retention`: from what is due to the certificate, by people who may."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from auditlog import models
+from tests.db.retention.conftest import Case
+
+
+@pytest.fixture
+def people(case: Case) -> Case:
+    User.objects.all().delete()
+    for name, role in (("ana", "compliance"), ("bob", "compliance"), ("vera", "viewer")):
+        models.Member.join(User.objects.create_user(name), case.row, [role])
+    return case
+
+
+def run(*arguments: Any, **options: Any) -> str:
+    out = StringIO()
+    call_command(*map(str, arguments), stdout=out, **options)
+    return out.getvalue()
+
+
+def test_from_what_is_due_to_the_certificate(people: Case) -> None:
+    people.talk("s-1")
+    people.derive()
+    people.version(2, second_person=True)
+    assert f"bucket {people.bucket} " in run("dispose") and "due since" in run("dispose")
+    assert json.loads(run("dispose", "--dry-run", people.bucket))["counts"]["events"] == 3
+    assert people.rows("SELECT FROM disposition") == []
+    told = run("dispose", "--propose", people.bucket, "--by", "ana")
+    number = int(told.split("Disposition ")[1].split()[0])
+    with pytest.raises(CommandError, match="second_person"):
+        run("dispose", "--execute", number, "--by", "ana")
+    run("dispose", "--approve", number, "--by", "bob")
+    out = run("dispose", "--execute", number, "--by", "ana")
+    certificate = json.loads(out[out.index("{") :])
+    assert certificate["counts"]["disposed"] == 3 and certificate["approved"]["by"]["name"] == "bob"
+    assert f"disposition {number}  bucket {people.bucket}  executed  by ana" in run("dispose") and people.sessions() == []
+
+
+@pytest.mark.parametrize(("by", "words"), [((), "--by"), (("--by", "vera"), "compliance"), (("--by", "nobody"), "no active account")])
+def test_nobody_else_decides(people: Case, by: tuple[str, ...], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        run("dispose", "--propose", people.bucket, *by)
+
+
+def test_a_proposal_is_refused_with_a_reason(people: Case) -> None:
+    people.talk("s-1")
+    people.derive()
+    run("dispose", "--propose", people.bucket, "--by", "ana")
+    (number,) = people.rows("SELECT id FROM disposition")[0]
+    assert "is refused" in run("dispose", "--refuse", number, "--by", "bob", "--reason", "an audit is coming")
+    assert people.rows("SELECT state, ended_by ->> 'name' FROM disposition") == [("refused", "bob")]
+
+
+def test_classes_are_revised_approved_and_chosen(people: Case) -> None:
+    number, slug = people.class_no, people.row.slug
+    assert f"class {number} version 2  A day  9 days  in force" in run("retention", "--revise", number, "--days", 9, "--by", "ana")
+    assert "waits for a second person" in run("retention", "--revise", number, "--days", 5, "--by", "ana")
+    with pytest.raises(CommandError, match="second_person"):
+        run("retention", "--approve", number, 3, "--by", "ana")
+    assert f"class {number} version 3  A day  5 days  in force" in run("retention", "--approve", number, 3, "--by", "bob")
+    with pytest.raises(CommandError, match="high_risk"):
+        run("retention", "--flag", slug, "loans", "--by", "ana")
+    run("retention", "--choose", slug, "--class", 3, "--by", "ana")
+    run("retention", "--flag", slug, "loans", "--by", "ana")
+    assert people.rows("SELECT class_no FROM project WHERE id = %s", people.id) == [(3,)]
+    with pytest.raises(CommandError, match="no project"):
+        run("retention", "--choose", "nope", "--class", 3, "--by", "ana")
