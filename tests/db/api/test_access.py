@@ -109,7 +109,7 @@ def test_somebody_of_another_project_sees_nothing_at_any_address(refund: World, 
     own_search = SavedSearch.objects.create(project=refund.project, user=own_member.user, name="of project one", query="", shared=True)
     values = {"key": key, "public_id": event, "number": 1}
     open_to_all = {"search", "results-csv", "results-json", "searches", "find", "login", "logout", "quarantine"}
-    open_to_all |= {"agents", "log", "settings", "password", "keys", "members", "welcome"}
+    open_to_all |= {"agents", "log", "retention", "settings", "password", "keys", "members", "welcome"}
     checked = 0
     for pattern in urlpatterns:
         if pattern.name in open_to_all:
@@ -121,7 +121,7 @@ def test_somebody_of_another_project_sees_nothing_at_any_address(refund: World, 
             assert answer.status_code in (404, 405), (address, answer.status_code)
             checked += answer.status_code == 404
     assert checked >= 8
-    for path in ("/", "/?q=ACME-2024", "/agents", "/log", "/quarantine", "/settings", "/searches"):
+    for path in ("/", "/?q=ACME-2024", "/agents", "/log", "/quarantine", "/retention", "/settings", "/searches"):
         assert "of project one" not in text(other.get(path)), path
         assert "cr_55120" not in text(other.get(path)) and f"/sessions/{key}" not in text(other.get(path)), path
         assert own_key.public_id not in text(other.get(path)), path
@@ -144,7 +144,8 @@ def test_every_view_of_content_is_recorded_with_who_what_and_from_where(refund: 
     assert [one["action"] for one in found] == ["search", "session.view", "event.view", "event.download", "session.read"]
     search, view, *_, read = found
     assert search["about"] == {"filters": {"q": "ACME-2024"}, "sessions": [key]}
-    assert view["about"]["session"] == key and view["actor"]["name"] == "operator" and view["actor"]["roles"] == ["investigator", "admin"]
+    assert view["about"]["session"] == key and view["actor"]["name"] == "operator"
+    assert view["actor"]["roles"] == ["investigator", "compliance", "admin"]
     assert view["actor"]["address"] == "127.0.0.1" and view["at"]
     assert read["actor"]["kind"] == "key" and read["about"]["path"].endswith(f"/{key}/timeline")
     assert refund.read_key.split("_")[1] == read["actor"]["id"] and refund.read_key not in json.dumps(found)
