@@ -15,6 +15,7 @@ import psycopg
 
 from auditlog.errors import Problem
 from auditlog.export.files import Files
+from auditlog.store.reader import digests_of_part, public_id
 
 _EVENTS: Final = 2_000  # events of a portion, unless one part has more
 _LEAVES: Final = 500
@@ -54,7 +55,8 @@ class Leaf(NamedTuple):
     batch_no: int
     bucket: int
     entry: bytes
-    events: int  # of the part
+    events: int  # of the part when it was stored
+    whole: bool  # none of them was disposed of since
 
 
 _IN_SCOPE: Final = (
@@ -68,7 +70,11 @@ _FOUND: Final = (
 )
 _SEALED: Final = f"{_FOUND} AND p.batch_no = ANY(%(batches)s)"
 _NOT_SEALED: Final = f"{_FOUND} AND (l.leaf_index IS NULL OR l.leaf_index >= %(size)s)"
-_LEAF: Final = "SELECT l.leaf_index, l.batch_no, l.bucket, l.entry, p.count FROM leaf l JOIN part p USING (batch_no, bucket)"
+_LEAF: Final = (
+    "SELECT l.leaf_index, l.batch_no, l.bucket, l.entry, p.count, "
+    "NOT EXISTS (SELECT FROM tombstone t WHERE t.bucket = l.bucket AND t.batch_no = l.batch_no) "
+    "FROM leaf l JOIN part p USING (batch_no, bucket)"
+)
 _COLUMNS: Final = (
     "trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at, skeleton, vals, item, trace_id, span_id"  # as Row says
 )
@@ -138,7 +144,7 @@ class Choice:
                 f"{_LEAF} JOIN batch b USING (batch_no) JOIN bucket k ON k.bucket = p.bucket WHERE {_IN_SCOPE} "
                 f"AND l.leaf_index >= %(first)s AND l.leaf_index < %(size)s ORDER BY 1 LIMIT {_LEAVES}"
             )
-        return [Leaf(index, batch, bucket, bytes(entry), count) for index, batch, bucket, entry, count in self._conn.execute(query, asked)]
+        return [Leaf(index, batch, bucket, bytes(entry), *more) for index, batch, bucket, entry, *more in self._conn.execute(query, asked)]
 
     def events(self, leaves: list[Leaf]) -> list[tuple[int, Row]]:
         """(leaf, row) of the events of these parts that are in the scope, in the order of the log, then of their IDs."""
@@ -156,23 +162,20 @@ class Choice:
             found += [(index[row[3], bucket], row) for row in rows if row[0].hex + row[1].hex not in self.left_out]
         return sorted(found, key=lambda one: (one[0], one[1][0].bytes, one[1][1].bytes))
 
-    def whole(self) -> bool:
-        """Whether every part of the scope is in it with all of its events."""
-        return self._wish.trace_keys is None and not self.left_out
+    def whole(self, leaf: Leaf) -> bool:
+        """Whether a part is known to be in it with all of its events."""
+        return self._wish.trace_keys is None and not self.left_out and leaf.whole
 
     def chosen(self, leaf: Leaf) -> tuple[list[bytes], dict[str, int]]:
         """(digests of all events of a part in ascending order, place of each that is in the scope)."""
-        rows = self._conn.execute(
-            f"SELECT trace_key, event_id, sha256(skeleton) FROM event WHERE bucket = {int(leaf.bucket)} AND batch_no = %s ORDER BY 3",
-            (leaf.batch_no,),
-        ).fetchall()
+        rows = digests_of_part(self._conn, leaf.bucket, leaf.batch_no)
         traces = None if self._wish.trace_keys is None else set(self._wish.trace_keys)
         places = {
-            trace_key.hex + event_id.hex: place
+            public_id(trace_key, event_id): place
             for place, (trace_key, event_id, _) in enumerate(rows)
-            if traces is None or trace_key in traces
+            if trace_key is not None and (traces is None or trace_key in traces)
         }
-        return [bytes(digest) for *_, digest in rows], {name: place for name, place in places.items() if name not in self.left_out}
+        return [digest for *_, digest in rows], {name: place for name, place in places.items() if name not in self.left_out}
 
 
 def newest(conn: psycopg.Connection[Any]) -> tuple[int, bytes, str]:

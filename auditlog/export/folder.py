@@ -20,9 +20,10 @@ from auditlog.errors import Problem
 from auditlog.export import papers
 from auditlog.export.choice import Choice, Leaf, Row, Wish, newest
 from auditlog.export.files import MANIFEST, Chunks, Draft, Files
-from auditlog.export.paths import SealedLog, paths_in_part
+from auditlog.export.paths import Paths
 from auditlog.item import Item, Rest, Unreadable
 from auditlog.otlp_json import document
+from auditlog.proof import merkle
 from auditlog.store import unpack
 from auditlog.store.content import decode
 from auditlog.store.pack import content_key
@@ -59,7 +60,7 @@ def export(conn: psycopg.Connection[Any], secrets: Secrets, wish: Wish, folder: 
             files.commit()
         _events(conn, files, choice, secrets, wish, tell)
         _contents(conn, files)
-        _parts(files, choice, SealedLog(conn, begun["size"]))
+        _parts(files, choice, Paths(conn, begun["size"]))
         _papers(conn, files, wish, begun)
         return _manifest(files, wish, begun)
 
@@ -175,7 +176,7 @@ def _contents(conn: psycopg.Connection[Any], files: Files) -> None:
     chunks.finish()
 
 
-def _parts(files: Files, choice: Choice, log: SealedLog) -> None:
+def _parts(files: Files, choice: Choice, log: Paths) -> None:
     """One file, written whole: killed in between it is written again."""
     if any(one.path == "parts.jsonl" for one in files.all()):
         return
@@ -187,17 +188,17 @@ def _parts(files: Files, choice: Choice, log: SealedLog) -> None:
     draft.keep("parts.jsonl", draft.lines)
 
 
-def _part_line(choice: Choice, log: SealedLog, leaf: Leaf) -> dict[str, Any] | None:
-    path = [step.hex() for step in log.path(leaf.number)]
+def _part_line(choice: Choice, log: Paths, leaf: Leaf) -> dict[str, Any] | None:
+    path = [step.hex() for step in log.of(leaf.number)]
     line: dict[str, Any] = {"index": leaf.number, "entry": leaf.entry.decode(), "path": path, "whole": True}
-    if choice.whole():
+    if choice.whole(leaf):
         return line
     digests, places = choice.chosen(leaf)
     if not places:
         return None
     if len(places) == leaf.events:
         return line
-    paths = paths_in_part(digests, places.values())
+    paths = merkle.inclusions(digests, places.values())
     events = {name: {"index": place, "path": [step.hex() for step in paths[place]]} for name, place in sorted(places.items())}
     return line | {"whole": False, "events": events}
 

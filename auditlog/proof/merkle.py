@@ -41,17 +41,22 @@ def batch_root(digests: Iterable[bytes]) -> bytes:
 
 def inclusion(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """PATH(index, leaves): the hashes that lead from a leaf to the root. Raises IndexError."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    path, level = [], [leaf_hash(leaf) for leaf in leaves]
-    while len(level) > 1:
-        if index ^ 1 < len(level):
-            path.append(level[index ^ 1])
-        above = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        if len(level) % 2:
-            above.append(level[-1])
-        level, index = above, index // 2
-    return path
+    return inclusions(leaves, (index,))[index]
+
+
+def inclusions(leaves: Sequence[bytes], indexes: Iterable[int]) -> dict[int, list[bytes]]:
+    """PATH of several leaves; the tree is computed once. Raises IndexError."""
+    levels = [[leaf_hash(leaf) for leaf in leaves]]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        above = [node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
+        levels.append(above + below[-1:] if len(below) % 2 else above)
+    paths = {}
+    for index in indexes:
+        if not 0 <= index < len(leaves):
+            raise IndexError(f"leaf {index} of {len(leaves)}")
+        paths[index] = [level[(index >> n) ^ 1] for n, level in enumerate(levels) if (index >> n) ^ 1 < len(level)]
+    return paths
 
 
 def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], expected_root: bytes) -> bool:

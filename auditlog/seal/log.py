@@ -15,6 +15,7 @@ import psycopg
 from auditlog.proof import merkle, tiles, tree
 from auditlog.seal import sql
 
+READ: Final = 64  # complete tiles that one Log keeps as it read them, about 15 KB each: whoever asks for leaves in order asks for few
 REMEMBERED: Final = 8_192  # roots of tiles, about 150 bytes each; a log of 4 billion leaves needs at most 765 at once
 
 Roots = dict[tuple[int, int], bytes]
@@ -48,6 +49,7 @@ class Log:
     def __init__(self, conn: psycopg.Connection[Any], roots: Roots | None = None) -> None:
         self._conn = conn
         self._roots: Roots = {} if roots is None else roots
+        self._read: dict[tuple[int, int], list[bytes]] = {}
 
     def head(self) -> Head | None:
         """The newest checkpoint; None: nothing was signed yet."""
@@ -95,6 +97,7 @@ class Log:
             if merkle.included(entry, index, head.size, path, head.root):
                 return Sealed(index, entry, path, head)
             self._roots.clear()  # of another database, which this one was restored over
+            self._read.clear()
         raise Contradiction(f"leaf {index} does not lead to the root of checkpoint {head.size}")
 
     def tile(self, named: tiles.Named, size: int) -> bytes | None:
@@ -117,12 +120,18 @@ class Log:
         return found
 
     def _tiles(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], list[bytes]]:
-        if not wanted:
-            return {}
-        rows = self._conn.execute(sql.TILES, ([level for level, _ in wanted], [number for _, number in wanted])).fetchall()
-        if len(rows) != len(wanted):
-            raise Contradiction(f"of {len(wanted)} complete tiles {len(rows)} are there")
-        return {(int(level), int(number)): _split(bytes(hashes)) for level, number, hashes in rows}
+        found = {key: self._read[key] for key in wanted if key in self._read}
+        missing = wanted - found.keys()
+        if missing:
+            rows = self._conn.execute(sql.TILES, ([level for level, _ in missing], [number for _, number in missing])).fetchall()
+            if len(rows) != len(missing):
+                raise Contradiction(f"of {len(missing)} complete tiles {len(rows)} are there")
+            new = {(int(level), int(number)): _split(bytes(hashes)) for level, number, hashes in rows}
+            if len(self._read) + len(new) > READ:
+                self._read.clear()
+            self._read |= new if len(new) <= READ else {}
+            found |= new
+        return found
 
     def _tile_roots(self, level: int, start: int, end: int) -> list[bytes]:
         """The roots over complete tiles of one level."""

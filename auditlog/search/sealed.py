@@ -16,7 +16,7 @@ from auditlog.seal.log import Contradiction, Head, Log, Roots, Sealed
 from auditlog.seal.standing import Sealers, Unsealed, sealers, unsealed
 from auditlog.search import cursor, evidence, parameters
 from auditlog.search.scope import Scope
-from auditlog.store.reader import split_id
+from auditlog.store.reader import digests_of_part, split_id
 
 _roots: Final[Roots] = {}  # of complete tiles, for all requests: without them the first proof of a large log takes tens of milliseconds
 
@@ -24,7 +24,6 @@ _PLACE: Final = (
     "SELECT bucket, batch_no, item, sha256(skeleton) FROM event WHERE bucket IN ({buckets}) AND trace_key = %s AND event_id = %s "
     "AND project_id = %s ORDER BY received_at, batch_no LIMIT 1"
 )
-_DIGESTS: Final = "SELECT sha256(skeleton) FROM event WHERE bucket = {bucket} AND batch_no = %s ORDER BY 1"
 
 
 class Proof(NamedTuple):
@@ -71,8 +70,7 @@ def proof(scope: Scope, public: str) -> Proof:
     if found is None:
         message = "This event is stored and not sealed in the log yet; the sealer does so within seconds. Ask again."
         raise Problem("not_sealed_yet", message, retry_after=1, detail={"batch": str(batch_no)})
-    rows = evidence.raw_connection().execute(_DIGESTS.format(bucket=bucket), (batch_no,)).fetchall()
-    digests = [bytes(row[0]) for row in rows]
+    digests = [one for _, _, one in digests_of_part(evidence.raw_connection(), bucket, batch_no)]
     part = leaf.read(found.entry)
     if len(digests) != part.events or merkle.root(digests) != part.root:
         raise contradicted(f"the stored events of batch {batch_no} are not those that were sealed")

@@ -50,6 +50,18 @@ Secrets = Callable[[int], bytes]
 """project_id to the project's secret, 32 bytes: content keys are keyed with it (auditlog.secrets)."""
 
 
+def digests_of_part(conn: psycopg.Connection[Any], bucket: int, batch_no: int) -> list[tuple[uuid.UUID | None, uuid.UUID, bytes]]:
+    """(trace key, event ID, digest) of every event that a part ever had, by digest: the order of the leaves under its root.
+
+    Where the trace key is None the event was disposed of, and of it the digest is what stayed.
+    """
+    rows = conn.execute(
+        f"SELECT trace_key, event_id, sha256(skeleton) FROM event WHERE bucket = {int(bucket)} AND batch_no = %s UNION ALL "
+        f"SELECT NULL, event_id, digest FROM tombstone WHERE bucket = {int(bucket)} AND batch_no = %s ORDER BY 3", (batch_no, batch_no),
+    ).fetchall()  # fmt: skip
+    return [(trace_key, event_id, bytes(digest)) for trace_key, event_id, digest in rows]
+
+
 def public_id(trace_key: uuid.UUID, event_id: uuid.UUID) -> str:
     return trace_key.hex + event_id.hex
 

@@ -12,12 +12,13 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
-from auditlog.proof.merkle import EMPTY_ROOT, leaf_hash, node_hash
+from auditlog.proof import tree
+from auditlog.proof.merkle import leaf_hash, node_hash
+from auditlog.proof.tree import WIDTH
 from auditlog.verify import standalone
 from auditlog.verify.batches import Fault
 from auditlog.verify.standalone import Wrong
 
-WIDTH: Final = 256
 _LEAVES: Final = (
     "SELECT l.leaf_index, l.batch_no, l.bucket, l.entry, b.project_id, b.received_at, p.count, p.root, b.acknowledged, b.duplicates, "
     "b.receipt_root, p.class_version FROM leaf l LEFT JOIN batch b USING (batch_no) "
@@ -52,12 +53,7 @@ class Walk(msgspec.Struct):
         self.next += 1
 
     def root(self) -> bytes:
-        if not self.peaks:
-            return EMPTY_ROOT
-        found = self.peaks[-1]
-        for peak in reversed(self.peaks[:-1]):
-            found = node_hash(peak, found)
-        return found
+        return tree.fold(self.peaks)
 
 
 def entry_differs(row: tuple[Any, ...]) -> list[str]:
@@ -199,10 +195,7 @@ def _fits(conn: psycopg.Connection[Any], level: int, number: int) -> bool:
 
 
 def _root(hashes: bytes) -> bytes:
-    level = [hashes[n : n + 32] for n in range(0, len(hashes), 32)]
-    while len(level) > 1:
-        level = [node_hash(level[n], level[n + 1]) for n in range(0, len(level), 2)]
-    return level[0]
+    return tree.perfect([hashes[at : at + 32] for at in range(0, len(hashes), 32)])
 
 
 def newest(conn: psycopg.Connection[Any], most: int = 2**62) -> tuple[int, bytes, datetime] | None:

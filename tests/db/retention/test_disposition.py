@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,11 +18,19 @@ from auditlog.derive.consume import Pass, declaring
 from auditlog.derive.read import session_facts
 from auditlog.derive.timeline import Timelines
 from auditlog.errors import Problem
+from auditlog.export.choice import Wish
+from auditlog.export.folder import export
 from auditlog.governance import close
 from auditlog.item import Context, Unreadable
 from auditlog.retention import dispositions, execute, holds, rewrite
+from auditlog.seal.sealer import Sealer
+from auditlog.search import sealed
+from auditlog.search.scope import Scope
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
+from auditlog.verify import standalone
+from tests import sealing
+from tests.db.api.talks import talk
 from tests.db.retention.conftest import ANA, BOB, MARKER, Case
 
 
@@ -129,6 +140,28 @@ def test_what_is_held_stays_byte_for_byte_and_verifies_and_the_rest_goes(case: C
         "WHERE batch_no IN (SELECT batch_no FROM batch WHERE project_id = %s))", (case.bucket, case.id),
     )
     assert {fault.code for fault in case.faults()} == {"count_differs", "root_differs"}  # the check above can fail
+
+
+def test_what_stays_is_proven_as_before_and_exported_with_its_paths(case: Case, tmp_path: Path) -> None:
+    case.send([*talk("s-gone", 2), *talk("s-held", 2)])  # one part has events that go and events that stay
+    case.derive()
+    case.hold(session_id="s-held")
+    case.conn.execute(f"TRUNCATE {sealing.TABLES}")
+    with connect("sealer", autocommit=True) as conn:
+        sealer = Sealer(conn, tmp_path / "log.key")
+        sealer.drain()
+        sealer.release()
+    held = case.events("s-held")
+    before = [sealed.proof(Scope(case.id), one.id) for one in held]
+    case.dispose()
+    assert [sealed.proof(Scope(case.id), one.id) for one in held] == before
+    export(case.conn, case.secrets, Wish(case.id, "Case", "a court", "a test"), tmp_path / "export")
+    parts = [json.loads(line) for line in (tmp_path / "export" / "parts.jsonl").read_text().splitlines()]
+    assert [len(part["events"]) for part in parts if not part["whole"]] == [len(held)]
+    assert standalone.main([str(tmp_path / "export")], io.StringIO()) == 0
+    case.conn.execute("DELETE FROM tombstone WHERE bucket = %s", (case.bucket,))
+    with pytest.raises(Problem, match="are not those that were sealed"):
+        sealed.proof(Scope(case.id), held[0].id)
 
 
 def test_when_the_hold_is_released_the_rest_can_go(case: Case) -> None:

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auditlog.errors import Problem
 from auditlog.export import files
 from auditlog.export.choice import Withheld
-from auditlog.export.paths import SealedLog, paths_in_part
+from auditlog.export.paths import Paths
+from auditlog.proof import merkle
 from auditlog.store import fields
 from auditlog.verify import standalone
 from tests import sealing
@@ -223,10 +224,10 @@ def test_paths_over_tiles_are_those_of_the_definition(stood: Stood, size: int) -
         for number, leaf in enumerate(leaves):
             stood.owner.execute("INSERT INTO leaf VALUES (%s, %s, 1, %s, now())", (number, number, leaf))
         stood.sealer._tiles(leaves)
-        log = SealedLog(stood.owner, size)
+        log = Paths(stood.owner, size)
         assert log.root() == sealing.mth(leaves)
         for index in {0, 1 % size, size // 2, min(255, size - 1), min(256, size - 1), size - 1}:
-            assert log.path(index) == sealing.path(index, leaves)
+            assert log.of(index) == sealing.path(index, leaves)
         with pytest.raises(LookupError):
-            log.path(size)
-    assert paths_in_part(leaves, [size - 1, 0]) == {index: sealing.path(index, leaves) for index in (0, size - 1)}
+            log.of(size)
+    assert merkle.inclusions(leaves, [size - 1, 0]) == {index: sealing.path(index, leaves) for index in (0, size - 1)}
