@@ -72,9 +72,7 @@ class Group(msgspec.Struct):
     quarantined: list[Quarantine]
     events: dict[tuple[int, uuid.UUID], set[uuid.UUID]]  # event IDs by trace
     read: Counter[int]  # events by project
-    uncounted: Counter[
-        int
-    ]  # of these, by project: the service's own events, and copies received in two buckets of which this group has both
+    uncounted: Counter[int]  # of these: the service's own events, and copies received in two buckets of which this group has both
 
 
 def tells(key: str) -> bool:

@@ -182,8 +182,8 @@ NOT_YET: Final[dict[str, str]] = {
     "a hold is placed during a purge; a purge is killed in the middle": "no drill under load yet; tests step two "
     "processes through every point ([holds](../../tests/db/retention/test_holds.py)) and kill it at each statement "
     "([disposition](../../tests/db/retention/test_disposition.py))",
-    "the broker is lost or a worker is killed in the middle of an export": "there are no exports yet; that a job survives both is a test "
-    "of [tests/platform/test_jobs.py](../../tests/platform/test_jobs.py)",
+    "the broker is lost or a worker is killed in the middle of an export": "exports are made by a command and not by a "
+    "job yet; that a job survives both is a test of [tests/platform/test_jobs.py](../../tests/platform/test_jobs.py)",
     "an old backup is restored together with `log.signed`": "receipts and checkpoints that somebody else holds contradict "
     "it (the drills compare receipts); without either nothing does",
     "loss of power that drops or tears what was written and not flushed": "needs a file system that forgets (LazyFS, dm-flakey); "

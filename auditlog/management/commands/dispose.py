@@ -6,19 +6,16 @@ import json
 from typing import Any
 
 import psycopg
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from auditlog import governance
-from auditlog.errors import Problem
+from auditlog.management.given import OwnersCommand
 from auditlog.management.people import person
 from auditlog.retention import dispositions, execute
-from auditlog.store.connect import connect
 from auditlog.store.projects import project_secrets
 
 
-class Command(BaseCommand):
+class Command(OwnersCommand):
     help = "List what is due and what is proposed, or propose, approve, refuse, cancel and execute a scheduled deletion. As the owner."
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
@@ -31,16 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--by", metavar="USERNAME", help="Who decides: an account with the role compliance.")
         parser.add_argument("--reason", default="", help="Why it is refused or cancelled.")
 
-    def handle(self, *_: Any, **given: Any) -> None:
-        try:
-            with connect("owner", autocommit=True) as conn:
-                self._do(conn, given)
-        except Problem as problem:
-            raise CommandError(f"{problem.code}: {problem.message}") from problem
-        finally:
-            governance.close()
-
-    def _do(self, conn: psycopg.Connection[Any], given: dict[str, Any]) -> None:
+    def run(self, conn: psycopg.Connection[Any], given: dict[str, Any]) -> None:
         if given["dry_run"] is not None:
             self._print(dispositions.report(conn, given["dry_run"]))
         elif given["propose"] is not None:

@@ -6,7 +6,6 @@ import getpass
 import json
 import time
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from auditlog.derive import read
 from auditlog.errors import Problem
 from auditlog.export.choice import Wish, Withheld
 from auditlog.export.folder import export
+from auditlog.management.given import moment
 from auditlog.store.connect import connect
 from auditlog.store.projects import project_secrets
 from auditlog.store.writer import Project
@@ -34,8 +34,8 @@ class Command(BaseCommand):
         parser.add_argument("--to", metavar="FOLDER", required=True, type=Path, help="A folder that does not exist yet, or was begun so.")
         parser.add_argument("--project", metavar="SLUG", help="Needed where there is more than one.")
         parser.add_argument("--session", metavar="KEY", action="append", default=[], help="Only this session; may be given more than once.")
-        parser.add_argument("--from", metavar="TIME", dest="since", type=_time, help="Received then or later: 2026-03-01 or RFC 3339.")
-        parser.add_argument("--to-time", metavar="TIME", dest="until", type=_time, help="Received before then.")
+        parser.add_argument("--from", metavar="TIME", dest="since", type=moment, help="Received then or later: 2026-03-01 or RFC 3339.")
+        parser.add_argument("--to-time", metavar="TIME", dest="until", type=moment, help="Received before then.")
         parser.add_argument("--recipient", required=True, help="Who gets it. Stands in the manifest and in the record of the export.")
         parser.add_argument("--purpose", required=True, help="What for. Likewise.")
         parser.add_argument(
@@ -86,14 +86,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"{events:,} events, {events / (now - started):,.0f} a second")
 
         return told
-
-
-def _time(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise CommandError(f"{text!r} is no time. Write 2026-03-01 or 2026-03-01T10:00:00Z.") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _traces(conn: psycopg.Connection[Any], project_id: int, keys: list[str]) -> list[uuid.UUID]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from auditlog import governance
-from auditlog.errors import Problem
+from auditlog.management.given import OwnersCommand
 from auditlog.management.people import person
 from auditlog.retention import classes
-from auditlog.store.connect import connect
 
 
-class Command(BaseCommand):
+class Command(OwnersCommand):
     help = "List retention classes, or revise, approve or choose one, or flag an agent as high-risk. As the owner."
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
@@ -35,15 +32,9 @@ class Command(BaseCommand):
         parser.add_argument("--key", metavar="ID", help="Public ID of a key of the project.")
         parser.add_argument("--by", metavar="USERNAME", help="Who decides: an account with the role compliance.")
 
-    def handle(self, *_: Any, **given: Any) -> None:
-        try:
-            with connect("owner", autocommit=True) as conn:
-                self._do(conn, given)
-                self._list(conn)
-        except Problem as problem:
-            raise CommandError(f"{problem.code}: {problem.message}") from problem
-        finally:
-            governance.close()
+    def run(self, conn: psycopg.Connection[Any], given: dict[str, Any]) -> None:
+        self._do(conn, given)
+        self._list(conn)
 
     def _do(self, conn: psycopg.Connection[Any], given: dict[str, Any]) -> None:
         if given["revise"] is not None:

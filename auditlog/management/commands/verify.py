@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from auditlog import verifications
 from auditlog.derive.read import current_edition
 from auditlog.errors import Problem
+from auditlog.management.given import moment
 from auditlog.store.connect import connect
 from auditlog.verify.log import Pin
 from auditlog.verify.standalone import Wrong, read_checkpoint
@@ -29,8 +29,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--session", metavar="KEY", help="The batches that hold records of this session.")
         parser.add_argument("--batch", metavar="N", type=int, dest="batch_no")
-        parser.add_argument("--from", metavar="TIME", dest="since", type=_time, help="Received then or later: 2026-03-01 or RFC 3339.")
-        parser.add_argument("--to", metavar="TIME", dest="until", type=_time, help="Received before then.")
+        parser.add_argument("--from", metavar="TIME", dest="since", type=moment, help="Received then or later: 2026-03-01 or RFC 3339.")
+        parser.add_argument("--to", metavar="TIME", dest="until", type=moment, help="Received before then.")
         parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="One kept elsewhere: the log must still have its root.")
 
     def handle(self, *_: Any, session: str | None, checkpoint: Path | None, **asked: Any) -> None:
@@ -74,14 +74,6 @@ class Command(BaseCommand):
                 )
 
         return told
-
-
-def _time(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise CommandError(f"{text!r} is no time. Write 2026-03-01 or 2026-03-01T10:00:00Z.") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _traces(key: str) -> list[uuid.UUID]:

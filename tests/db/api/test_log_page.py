@@ -58,6 +58,7 @@ def test_checkpoints_are_paged(world: World) -> None:
 def test_what_waits_and_why_is_said(world: World) -> None:
     viewer = person(world.project, "vera", "viewer")
     world.load(REFUND)
+    world.bench.owner.execute("UPDATE batch SET received_at = now()")  # what tests send was received when their process began
     assert re.search(r"1 request of this project was stored within the last \d+ s and waits", text(viewer.get("/log")))
     world.bench.owner.execute("UPDATE batch SET received_at = now() - interval '2 hours'")
     with connect("sealer", autocommit=True) as conn:
