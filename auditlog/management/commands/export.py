@@ -13,15 +13,15 @@ import msgspec
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from auditlog import governance, secrets
+from auditlog import governance
 from auditlog.derive import read
 from auditlog.errors import Problem
 from auditlog.export.choice import Wish, Withheld
 from auditlog.export.folder import export
 from auditlog.management.given import moment
+from auditlog.retention import recording
 from auditlog.store.connect import connect
 from auditlog.store.projects import project_secrets
-from auditlog.store.writer import Project
 
 TELL_SECONDS = 10.0
 
@@ -45,14 +45,14 @@ class Command(BaseCommand):
     def handle(self, *_: Any, to: Path, project: str | None, session: list[str], withhold: Path | None, **asked: Any) -> None:
         try:
             with connect("web", autocommit=True) as conn:
-                known = self._project(conn, project)
+                number, name = self._project(conn, project)
                 wish = Wish(
-                    known.project_id, self._name(conn, known.project_id), asked["recipient"], asked["purpose"], session,
-                    _traces(conn, known.project_id, session) if session else None, asked["since"], asked["until"], _withheld(withhold),
+                    number, name, asked["recipient"], asked["purpose"], session,
+                    _traces(conn, number, session) if session else None, asked["since"], asked["until"], _withheld(withhold),
                 )  # fmt: skip
                 scope = {"sessions": session, "from": wish.since, "to": wish.until, "withheld": len(wish.withheld)}
                 about = {"recipient": wish.recipient, "purpose": wish.purpose, "scope": scope, "folder": str(to)}
-                governance.record(known, governance.Actor("shell", getpass.getuser(), getpass.getuser()), "export", about)
+                recording.record(conn, [number], governance.Actor("shell", getpass.getuser(), getpass.getuser()), "export", about)
                 done = export(conn, project_secrets(conn), wish, to, self._progress())
         except (Problem, OSError, psycopg.Error) as error:
             raise CommandError(str(error).strip()) from error
@@ -64,17 +64,12 @@ class Command(BaseCommand):
         if done.not_sealed:
             self.stdout.write(f"NOT in it: {done.not_sealed:,} events of the scope that no checkpoint covers yet. Export again for them.")
 
-    def _project(self, conn: psycopg.Connection[Any], slug: str | None) -> Project:
-        rows = conn.execute("SELECT slug, id, secret_wrapped, class_no, period FROM project ORDER BY slug").fetchall()
+    def _project(self, conn: psycopg.Connection[Any], slug: str | None) -> tuple[int, str]:
+        rows = conn.execute("SELECT slug, id, name FROM project ORDER BY slug").fetchall()
         found = [row for row in rows if slug in (None, row[0])]
         if len(found) != 1:
             raise CommandError(f"Say which project: --project {' | '.join(row[0] for row in rows)}")
-        _, number, wrapped, class_no, period = found[0]
-        return Project(number, secrets.unwrap(wrapped), class_no, period)
-
-    def _name(self, conn: psycopg.Connection[Any], number: int) -> str:
-        row = conn.execute("SELECT name FROM project WHERE id = %s", (number,)).fetchone()
-        return "" if row is None else str(row[0])
+        return found[0][1], found[0][2]
 
     def _progress(self) -> Any:
         started = last = time.monotonic()

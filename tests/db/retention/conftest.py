@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,12 +18,15 @@ from auditlog.governance import Actor
 from auditlog.item import Item
 from auditlog.retention import dispositions, execute, holds
 from auditlog.retention.dispositions import Disposition
+from auditlog.seal.sealer import Sealer
 from auditlog.secrets import new_project_secret, wrap
 from auditlog.store import partitions
+from auditlog.store.connect import connect
 from auditlog.store.projects import project_secrets
 from auditlog.store.reader import Stored
 from auditlog.store.writer import Project, Written
 from auditlog.verify.batches import check_batch
+from tests import sealing
 from tests.db.api.conftest import db
 from tests.db.api.talks import LONG, talk
 from tests.db.derived import NOW, Bench, owner
@@ -133,3 +137,12 @@ def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
     yield made
     made.bench.close()
     governance.close()
+
+
+def seal(case: Case, key_file: Path) -> None:
+    """Seals everything that is stored in a log of its own."""
+    case.conn.execute(f"TRUNCATE {sealing.TABLES}")
+    with connect("sealer", autocommit=True) as conn:
+        sealer = Sealer(conn, key_file)
+        sealer.drain()
+        sealer.release()

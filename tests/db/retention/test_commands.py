@@ -1,9 +1,10 @@
-"""Owns the checks of `manage.py dispose` and `manage.py retention`: from what is due to the certificate, by people who may."""
+"""Owns the checks of `manage.py dispose`, `retention` and `export`: from what is due to the certificate, and what is handed over."""
 
 from __future__ import annotations
 
 import json
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from auditlog import models
-from tests.db.retention.conftest import Case
+from auditlog.verify import standalone
+from tests.db.api.talks import talk
+from tests.db.retention.conftest import Case, seal
 
 
 @pytest.fixture
@@ -75,3 +78,20 @@ def test_classes_are_revised_approved_and_chosen(people: Case) -> None:
     assert people.rows("SELECT class_no FROM project WHERE id = %s", people.id) == [(3,)]
     with pytest.raises(CommandError, match="no project"):
         run("retention", "--choose", "nope", "--class", 3, "--by", "ana")
+
+
+def test_a_session_is_exported_by_command_and_that_is_recorded_with_recipient_and_purpose(case: Case, tmp_path: Path) -> None:
+    case.send([*talk("s-1", 2), *talk("s-2", 2)])
+    case.derive()
+    seal(case, tmp_path / "log.key")
+    ((key,),) = case.rows("SELECT key FROM session WHERE project_id = %s AND session_id = %s", case.id, b"s-1")
+    folder = tmp_path / "export"
+    given = ["--to", str(folder), "--project", case.row.slug, "--recipient", "a court", "--purpose", "Case 7"]
+    assert f"{len(case.events('s-1'))} events" in run("export", *given, "--session", key)
+    assert standalone.main([str(folder)], StringIO()) == 0
+    query = "SELECT count(*) FROM event WHERE project_id = %s AND item = 4 AND position(%s::bytea IN vals) > 0"
+    assert [case.rows(query, case.id, said) for said in (b"a court", b"Case 7", b"nobody")] == [[(1,)], [(1,)], [(0,)]]
+    with pytest.raises(CommandError, match="no session 'nope'"):
+        call_command("export", "--to", str(tmp_path / "other"), *given[2:], "--session", "nope")
+    with pytest.raises(CommandError, match="holds a finished export"):
+        call_command("export", *given)

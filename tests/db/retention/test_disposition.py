@@ -23,15 +23,13 @@ from auditlog.export.folder import export
 from auditlog.governance import close
 from auditlog.item import Context, Unreadable
 from auditlog.retention import dispositions, execute, holds, rewrite
-from auditlog.seal.sealer import Sealer
 from auditlog.search import sealed
 from auditlog.search.scope import Scope
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
 from auditlog.verify import standalone
-from tests import sealing
 from tests.db.api.talks import talk
-from tests.db.retention.conftest import ANA, BOB, MARKER, Case
+from tests.db.retention.conftest import ANA, BOB, MARKER, Case, seal
 
 
 def certificates(case: Case) -> int:
@@ -146,11 +144,7 @@ def test_what_stays_is_proven_as_before_and_exported_with_its_paths(case: Case, 
     case.send([*talk("s-gone", 2), *talk("s-held", 2)])  # one part has events that go and events that stay
     case.derive()
     case.hold(session_id="s-held")
-    case.conn.execute(f"TRUNCATE {sealing.TABLES}")
-    with connect("sealer", autocommit=True) as conn:
-        sealer = Sealer(conn, tmp_path / "log.key")
-        sealer.drain()
-        sealer.release()
+    seal(case, tmp_path / "log.key")
     held = case.events("s-held")
     before = [sealed.proof(Scope(case.id), one.id) for one in held]
     case.dispose()
