@@ -1,6 +1,6 @@
 """Owns the bars above the ledger as they are drawn: 1000 wide and 40 high, each leading to its own stretch of time.
 
-Made in Python as the rows are (web/rows.py): sixty bars were a third of what the template of a search cost.
+Made in Python as the rows are (web/rows.py): sixty bars are hundreds of values for a template, and an address for each was made anew.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def offered(given: Iterable[str], *, content: bool) -> SafeString:
     return _menu(frozenset(name for name in given if name in WORDS), content)
 
 
-@functools.lru_cache(maxsize=64)  # two hundred fields, of nothing but our own words: printed anew they were a tenth of a search's CPU
+@functools.lru_cache(maxsize=64)  # twenty fields of nothing but our own words, which every search printed anew
 def _menu(given: frozenset[str], content: bool) -> SafeString:
     found = []
     for group, filters in FILTERS.items():
