@@ -55,11 +55,11 @@ def digests_of_part(conn: psycopg.Connection[Any], bucket: int, batch_no: int) -
 
     Where the trace key is None the event was disposed of, and of it the digest is what stayed.
     """
-    rows = conn.execute(
-        f"SELECT trace_key, event_id, sha256(skeleton) FROM event WHERE bucket = {int(bucket)} AND batch_no = %s UNION ALL "
-        f"SELECT NULL, event_id, digest FROM tombstone WHERE bucket = {int(bucket)} AND batch_no = %s ORDER BY 3", (batch_no, batch_no),
-    ).fetchall()  # fmt: skip
-    return [(trace_key, event_id, bytes(digest)) for trace_key, event_id, digest in rows]
+    place = f"WHERE bucket = {int(bucket)} AND batch_no = %s"
+    there = conn.execute(f"SELECT trace_key, event_id, sha256(skeleton) FROM event {place}", (batch_no,))
+    rows = [(trace_key, event_id, bytes(digest)) for trace_key, event_id, digest in there]
+    gone = conn.execute(f"SELECT event_id, digest FROM tombstone {place}", (batch_no,))
+    return sorted(rows + [(None, event_id, bytes(digest)) for event_id, digest in gone], key=lambda row: row[2])
 
 
 def public_id(trace_key: uuid.UUID, event_id: uuid.UUID) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import struct
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog import item as items
-from auditlog.item import Context, Item, Span
+from auditlog.ingest.decode import decode
+from auditlog.item import SPAN, Context, Item, Span
 from auditlog.proof import canonical
 from auditlog.store import cut, fields, unpack
 from auditlog.store.pack import Packed, Packer
@@ -230,3 +232,13 @@ def test_what_is_stored_of_captured_cases_is_the_same_to_the_byte_for_ever(monke
             content = sorted(dict(event.longs).items()), sorted(dict(event.shared).items())
             stored.update(repr((*event[:10], *content)).encode())
     assert stored.hexdigest() == "f9ffcd7e5d8e3fab139de1e316bce02540d7c09f8810b5ada70b1b7b4c9c89b0"
+
+
+@pytest.mark.parametrize("bits", [0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8DEADBEEF0001])
+def test_the_bits_of_a_nan_are_kept_of_protobuf(bits: int) -> None:
+    attribute = b"\x0a\x01k\x12\x09\x21" + struct.pack("<Q", bits)
+    span = b"\x0a\x10" + b"t" * 16 + b"\x12\x08" + b"s" * 8 + b"\x4a" + bytes([len(attribute)]) + attribute
+    body = b"\x0a" + bytes([len(span) + 4]) + b"\x12" + bytes([len(span) + 2]) + b"\x12" + bytes([len(span)]) + span
+    (packed,) = Packer().pack(decode(body, SPAN, "protobuf"), SECRET)
+    item = unpack.build(unpack.parse(packed.skeleton, packed.vals), content_of([packed]))
+    assert isinstance(item, Span) and struct.pack("<d", item.attributes[0][2]) == struct.pack("<Q", bits)
