@@ -1,8 +1,8 @@
 """Owns what is stored before a measurement begins: content and events of many other sessions, so that tables and indexes are large.
 
 Rows are random bytes of the sizes that those of the load have, under keys shaped as real ones are: the pieces of a session lie together
-by their prefix of four bytes, sessions anywhere; events lie by trace. They are of no batch, so that neither the pass nor a resend ever
-meets them. In the end they are vacuumed, as autovacuum would do within a minute.
+by their prefix of four bytes, sessions anywhere; events lie by trace. They are of no batch and of no project, so that neither the pass nor
+a resend nor an erasure ever meets them. In the end they are vacuumed, as autovacuum would do within a minute.
 """
 
 from __future__ import annotations
@@ -74,5 +74,5 @@ def _events(rng: random.Random, bucket: int, sessions: int) -> Iterator[bytes]:
 
 def _event(rng: random.Random, bucket: int, now: int, trace: bytes, event: bytes) -> bytes:
     skeleton, vals = _size(rng, "skeleton"), _size(rng, "vals")
-    head = _EVENT.pack(12, 16, trace, 4, bucket, 16, event, 8, 0, 4, 1, 2, 1, 8, now, 8, now, 16, trace, 8, event[:8])
+    head = _EVENT.pack(12, 16, trace, 4, bucket, 16, event, 8, 0, 4, 0, 2, 1, 8, now, 8, now, 16, trace, 8, event[:8])
     return head + _LENGTH.pack(skeleton) + os.urandom(skeleton) + _LENGTH.pack(vals) + os.urandom(vals)
