@@ -24,7 +24,8 @@ from auditlog.platform.roster import Role
 
 TICK: Final = 0.1
 STARTS: Final = 3  # this many starts of one process ...
-WINDOW: Final = 60.0  # ... within so many seconds, none of which became ready, end everything
+WINDOW: Final = 60.0  # ... within so many seconds, none of which became ready, end everything, unless it has served before
+PAUSE: Final = 5.0  # between starts of one that has served and dies as often
 START_PATIENCE: Final = 120.0
 STOP_PATIENCE: Final = 30.0
 LOG_LIMIT: Final = 20 * 1024 * 1024
@@ -50,6 +51,8 @@ class Member:
         self.log = logs / f"{role.name}.log"
         self.child: subprocess.Popen[bytes] | None = None
         self.ready = False
+        self.has_served = False
+        self.again_at = 0.0  # not started before; 0: it is not to be started again
         self.failed_starts: deque[float] = deque()
         self._ready_fd = -1
 
@@ -70,6 +73,7 @@ class Member:
         if self.ready or self.child is None:
             return False
         self.ready = roster.accepts(self.role.port) if self.role.port else self._said_ready()
+        self.has_served = self.has_served or self.ready
         return self.ready
 
     def _said_ready(self) -> bool:
@@ -95,7 +99,7 @@ class Member:
             except ProcessLookupError:
                 pass
 
-    def hopeless(self) -> bool:
+    def failing(self) -> bool:
         while self.failed_starts and time.monotonic() - self.failed_starts[0] > WINDOW:
             self.failed_starts.popleft()
         return len(self.failed_starts) >= STARTS
@@ -190,20 +194,34 @@ class Supervisor:
         self._check()
         self._tend_postgres()
         for member in self.members:
-            if member.child is None:
-                continue
-            member.check_ready()
-            status = member.died()
-            if status is None:
-                continue
-            if member.hopeless():
-                raise Stop(f"{member.role.name} ended {STARTS} times before it was ready, last with {_ended(status)}:\n{tail(member.log)}")
-            say(f"{member.role.name} ended with {_ended(status)}; starting it again.")
-            member.start()
+            self._tend(member)
         if time.monotonic() > self._look_again:
             self._look_again = time.monotonic() + 30
             for member in self.members:
                 member.keep_log_small()
+
+    def _tend(self, member: Member) -> None:
+        """Starts a process again that has ended.
+
+        One that never served is given up, with everything: whoever starts us has to mend something. One that has served is tried for as
+        long as it takes: what kills it may pass, and the others, above all those that receive, must not end with it.
+        """
+        if member.child is None:
+            if member.again_at and time.monotonic() >= member.again_at:
+                member.again_at = 0.0
+                member.start()
+            return
+        member.check_ready()
+        if (status := member.died()) is None:
+            return
+        if not member.failing():
+            say(f"{member.role.name} ended with {_ended(status)}; starting it again.")
+            member.start()
+        elif member.has_served:
+            say(f"{member.role.name} ended with {_ended(status)}, {STARTS} times before it was ready; trying again in {PAUSE:.0f} s.")
+            member.again_at = time.monotonic() + PAUSE
+        else:
+            raise Stop(f"{member.role.name} ended {STARTS} times before it was ready, last with {_ended(status)}:\n{tail(member.log)}")
 
     def _tend_postgres(self) -> None:
         """Starts PostgreSQL again when it is gone: our child, or that of another `make run` whose server we used.

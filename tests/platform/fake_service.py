@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from auditlog.platform import embedded as server
+from auditlog.platform import supervisor as supervision
 from auditlog.platform.embedded import Embedded
 from auditlog.platform.roster import Role
 from auditlog.platform.supervisor import Stop, Supervisor
@@ -39,6 +40,17 @@ process.ready()
 while True:
     time.sleep(600)
 """
+SHAKEN = """
+import pathlib, sys, time
+from auditlog.platform import process
+starts = pathlib.Path(sys.argv[1], "starts")
+with starts.open("a") as file:
+    file.write("x")
+if 1 < starts.stat().st_size < 7:
+    sys.exit(3)
+process.ready()
+time.sleep(1 if starts.stat().st_size == 1 else 600)
+"""
 HOPELESS = "import sys; sys.stderr.write('the flux is not compensated\\n'); sys.exit(3)"
 
 
@@ -47,7 +59,11 @@ def roles(folder: Path, scenario: str) -> list[Role]:
         return Role(name, (sys.executable, "-c", MEMBER, str(folder), name, grandchild), first_to_stop=first)
 
     found = [member("front", "yes", True), member("work", "no", False)]
-    return [*found, Role("broken", (sys.executable, "-c", HOPELESS))] if scenario == "hopeless" else found
+    more = {"hopeless": ("broken", HOPELESS), "shaken": ("shaken", SHAKEN)}
+    if scenario in more:
+        name, code = more[scenario]
+        found.append(Role(name, (sys.executable, "-c", code, str(folder))))
+    return found
 
 
 def main() -> int:
@@ -55,6 +71,7 @@ def main() -> int:
     embedded = Embedded(folder) if scenario in ("postgres", "impatient") else None
     if scenario == "impatient":
         server.PATIENCE = 0.5  # type: ignore[misc]  # each start in vain ends sooner
+    supervision.PAUSE = 0.2  # type: ignore[misc]
     supervisor = Supervisor(embedded, folder, roles(folder, scenario))
     supervisor.listen()
     try:

@@ -108,6 +108,18 @@ def test_three_starts_that_never_served_end_everything_and_the_message_says_whic
     assert not alive(pid(tmp_path, "front"))
 
 
+def test_what_has_served_is_started_until_it_serves_again_and_the_others_go_on_meanwhile(service: Start, tmp_path: Path) -> None:
+    child = service("shaken")
+    front = pid(tmp_path, "front")
+    eventually(lambda: (tmp_path / "starts").stat().st_size >= 7 or child.poll() is not None)  # more often than what never served
+    assert child.poll() is None, "it has given up"
+    assert pid(tmp_path, "front") == front
+    child.terminate()
+    assert child.wait(30) == 0
+    assert child.stderr
+    assert "shaken ended with status 3, 3 times before it was ready; trying again in 0 s." in child.stderr.read()
+
+
 def test_ctrl_c_while_processes_start_leaves_none(service: Start, tmp_path: Path) -> None:
     child = service("plain")
     front = pid(tmp_path, "front")
