@@ -57,6 +57,19 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "auditlog.settings"  # here and not in py
 django.setup()
 
 
+def _hash_cheaply() -> None:
+    """Passwords of people that tests invent: Argon2 takes a third of a second of these machines, twice for each who logs in.
+
+    What the product uses is asserted in tests/unit/test_settings.py, and used by every service that tests start.
+    """
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+_hash_cheaply()
+
+
 def _collect() -> None:
     """The files that pages load, as the first web process makes them; a page that names one that does not exist fails its test."""
     from auditlog.platform import statics
