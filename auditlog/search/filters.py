@@ -94,16 +94,17 @@ class IdentityFilters(django_filters.FilterSet):
     def parameters(cls) -> dict[str, Parameter]:
         return {name: found.parameter for name, found in cls.get_filters().items()}
 
-    def within(self, rows: QuerySet[Any], sessions: QuerySet[Any]) -> QuerySet[Any]:
+    def within(self, rows: QuerySet[Any], sessions: QuerySet[Any], tried: QuerySet[Any] | None = None) -> QuerySet[Any]:
         """Of these rows those whose session is among `sessions`, which are few, and named, or many, and left to the planner.
 
         It cannot tell which: it takes every customer for the average one, and of few it would try every session of the ledger.
+        `tried`: the same sessions as they are asked for one by one, where another question is quicker for a single one.
         """
         few = self._few(sessions)
         if few is not None:
             return rows.filter(**{f"{self.session_column}__in": few})
         if self.one_by_one:
-            return rows.filter(Each(sessions.query))
+            return rows.filter(Each((sessions if tried is None else tried).query))
         return rows.filter(**{f"{self.session_column}__in": sessions})
 
     def _few(self, sessions: QuerySet[Any]) -> list[str] | None:

@@ -91,7 +91,9 @@ class SessionFilters(IdentityFilters):
             # Asked for the first few hundred, the planner takes one condition and tries the other on each, however rare both together are.
             self.known["open"] = True
             return rows.filter(Each(sessions.query)) if self.one_by_one else rows.filter(key__in=sessions)
-        return self.within(rows, sessions)
+        # The index of values leads to those of one moment, where all values of each session were read before.
+        tried = sessions.filter(began_at=OuterRef("sort_at")) if asked.keys() == {"value"} else None
+        return self.within(rows, sessions, tried)
 
     def _began(self) -> Q:
         """When sessions of the range that is asked for began."""
