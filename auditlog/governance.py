@@ -25,10 +25,10 @@ PROTOCOL: Final = 5  # column batch.protocol: the service itself
 WITHIN: Final = 5.0  # seconds that a page waits for its turn to be recorded
 
 Action = Literal[
-    "search", "results.download",  # on a page, as all of these
+    "search", "results.download", "access.view", "access.download",  # on a page, as all of these
     "session.view", "event.view", "quarantine.view", "dossier.view", "dossier.pdf", "request.download",
     "search.save", "search.change", "search.remove", "passage.pin", "passage.unpin",
-    "session.read", "sessions.read", "event.read", "event.download", "event.proof", "actions.read",  # over the API
+    "session.read", "sessions.read", "event.read", "event.download", "event.proof", "actions.read", "access.read",  # over the API
     "login", "login.failed", "logout", "password.change",
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
     "log.restore", "log.rotate",  # by a command of the operator

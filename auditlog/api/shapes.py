@@ -191,3 +191,6 @@ RETENTION_CLASS: Final = of(
     **{"class": COUNT}, version=COUNT, name=TEXT, days=COUNT, clock=TEXT, floor_days=COUNT, basis=TEXT, second_person=FLAG,
     created_at=MOMENT, in_force=FLAG, in_force_at=MOMENT_OR_NONE,
 )  # fmt: skip
+ACCESS: Final = of(
+    id=TEXT, at=MOMENT, action=TEXT, actor=of(kind=TEXT, id=TEXT, name=TEXT), objects=some(TEXT), purpose=TEXT, recorded={"type": "object"}
+)

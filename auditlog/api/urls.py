@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from auditlog.api import actions, agents, docs, errors, events, log, retention, sessions, status
+from auditlog.api import access_log, actions, agents, docs, errors, events, log, retention, sessions, status
 
 urlpatterns = [
     path("sessions", sessions.SessionList.as_view(), name="api-sessions"),
@@ -18,6 +18,7 @@ urlpatterns = [
     path("holds", retention.HoldList.as_view(), name="api-holds"),
     path("holds/<str:hold>", retention.HoldDetail.as_view(), name="api-hold"),
     path("retention-classes", retention.RetentionClasses.as_view(), name="api-retention-classes"),
+    path("access-log", access_log.AccessLogList.as_view(), name="api-access-log"),
     path("status", status.Status.as_view(), name="api-status"),
     path("schema", docs.Schema.as_view(), name="api-schema"),
     path("docs", docs.Docs.as_view(), name="api-docs"),

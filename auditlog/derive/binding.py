@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from auditlog.derive.deeds import MEMBERS, Deed, deed
 from auditlog.derive.keys import to_bytes
 from auditlog.item import Item, Rest, Span, Unreadable
 from auditlog.normalise.identity import REST_ROLES, identify, role_of
@@ -72,12 +73,13 @@ class Group(msgspec.Struct):
     quarantined: list[Quarantine]
     events: dict[tuple[int, uuid.UUID], set[uuid.UUID]]  # event IDs by trace
     read: Counter[int]  # events by project
+    deeds: list[Deed]  # what people and programs did here
     uncounted: Counter[int]  # of these: the service's own events, and copies received in two buckets of which this group has both
 
 
 def tells(key: str) -> bool:
-    """Whether an attribute of this name may declare an identity: binding reads the long values of no other."""
-    return role_of(key, False) is not None or key in _REST
+    """Whether an attribute of this name may declare an identity, or is of a deed: binding reads the long values of no other."""
+    return role_of(key, False) is not None or key in _REST or key in MEMBERS
 
 
 def moment(nanoseconds: int) -> datetime | None:
@@ -121,12 +123,13 @@ def _add(facts: TraceFacts, stored: Stored) -> None:
 
 def gather(events: Iterable[Stored]) -> Group:
     """Sums up a group of events per trace. Repeated events change nothing."""
-    group = Group({}, [], {}, Counter(), Counter())
+    group = Group({}, [], {}, Counter(), [], Counter())
     for stored in events:
         group.read[stored.project_id] += 1
         item = stored.item
         if isinstance(item, Rest) and item.governance:
             group.uncounted[stored.project_id] += 1
+            group.deeds.append(deed(stored))
             continue  # what happened to the service itself is no session of an agent
         ids = group.events.setdefault((stored.project_id, stored.trace_key), set())
         if stored.event_id in ids:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import psycopg
 
 from auditlog.derive import sql
@@ -195,6 +196,9 @@ def merge(conn: Connection, edition: int, group: Group) -> Counter[int]:
     for q in group.quarantined:
         row = (edition, q.project_id, q.trace_key, q.event_id, q.bucket, q.batch_no, q.received_at, q.code)
         quarantined[q.project_id] += conn.execute(sql.QUARANTINED, row).rowcount
+    if group.deeds:
+        with conn.cursor() as cursor:
+            cursor.executemany(sql.DEEDS, [(edition, *msgspec.structs.astuple(one)) for one in group.deeds])
     # Sorted, so that two passes over different editions or a reader with locks never wait for each other in a circle.
     traces = [group.traces[key] for key in sorted(group.traces)]
     if not traces:

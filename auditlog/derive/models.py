@@ -348,3 +348,35 @@ class SearchText(models.Model):
         db_table = "search_text"
         db_table_comment = DERIVED
         indexes: ClassVar = [GinIndex(fields=["tsv"], name="search_text_tsv")]
+
+
+class AccessLog(models.Model):
+    """What somebody did with evidence, a row for each governance event: found by who, what, when and to which object."""
+
+    pk = models.CompositePrimaryKey("trace_key", "event_id", "project_id", "edition")
+    edition = models.SmallIntegerField()
+    project_id = models.IntegerField()
+    trace_key = models.UUIDField()
+    event_id = models.UUIDField()
+    bucket = models.IntegerField()
+    at = models.DateTimeField()
+    action = models.TextField()
+    actor_kind = models.TextField()
+    actor_id = models.TextField()
+    actor_name = models.TextField()
+    objects = ArrayField(models.TextField())  # kind:name
+    purpose = models.TextField()
+
+    rows = models.Manager()
+
+    class Meta:
+        db_table = "access_log"
+        db_table_comment = DERIVED
+        default_manager_name = "rows"
+        indexes: ClassVar = [
+            models.Index(fields=["project_id", "edition", "at"], name="access_log_at"),
+            models.Index(fields=["actor_name", "project_id", "edition", "at"], name="access_log_actor"),
+            models.Index(fields=["actor_id", "project_id", "edition", "at"], name="access_log_actor_id"),
+            models.Index(fields=["action", "project_id", "edition", "at"], name="access_log_action"),
+            GinIndex(fields=["objects"], name="access_log_objects"),
+        ]

@@ -30,6 +30,7 @@ TABLES: Final[dict[LiteralString, LiteralString]] = {
     "trace": "project_id, trace_key, trace_id, own_key, session_key, buckets, first_at, last_at, received_first, received_last",
     "declared": "project_id, trace_key, kind, digest, value, rank",
     "quarantined": "project_id, trace_key, event_id, bucket, batch_no, received_at, code",
+    "access_log": "project_id, trace_key, event_id, bucket, at, action, actor_kind, actor_id, actor_name, objects, purpose",
     "session": "key, project_id, session_id, declared, traces, started_at, ended_at, sort_at, agent_name, agent_version, opening, totals, "
     "verdict, gaps, findings, last_action, error, cut, model_calls, tool_calls, cost_usd, parts",
     "action": "project_id, session_key, step, tool, tool_digest, call_id, outcome, offered, arguments_valid, occurred_at, ended_at, "

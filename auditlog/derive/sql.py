@@ -73,6 +73,11 @@ QUARANTINED: Final[LiteralString] = """
     INSERT INTO quarantined (edition, project_id, trace_key, event_id, bucket, batch_no, received_at, code)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
 
+DEEDS: Final[LiteralString] = """
+    INSERT INTO access_log (edition, project_id, trace_key, event_id, bucket, at, action, actor_kind, actor_id, actor_name,
+                            objects, purpose)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
+
 # Adds what a group of events says about traces. LEAST, GREATEST and a union: any order of arrival ends in the same row.
 TRACES: Final[LiteralString] = """
     INSERT INTO trace (edition, project_id, trace_key, trace_id, own_key, session_key, buckets, first_at, last_at,

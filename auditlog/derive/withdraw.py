@@ -34,6 +34,10 @@ _LEFT: Final = """
       SELECT FROM event e
       WHERE e.bucket = {bucket} AND e.trace_key = q.trace_key AND e.event_id = q.event_id AND e.project_id = q.project_id)
     ORDER BY 1, 2, 3"""
+_DEEDS: Final = """
+    DELETE FROM access_log l WHERE l.bucket = {bucket} AND NOT EXISTS (
+      SELECT FROM event e
+      WHERE e.bucket = {bucket} AND e.trace_key = l.trace_key AND e.event_id = l.event_id AND e.project_id = l.project_id)"""
 _OF_TRACES: Final[LiteralString] = " WHERE edition = %(edition)s AND project_id = %(project_id)s AND trace_key = ANY(%(traces)s)"
 _SESSIONS: Final[LiteralString] = "SELECT DISTINCT session_key FROM trace" + _OF_TRACES
 _TALLY: Final[LiteralString] = "UPDATE tally SET quarantined = quarantined + %s WHERE edition = %s AND project_id = %s"
@@ -56,6 +60,7 @@ def withdraw(conn: Connection, reader: Reader, bucket: int) -> int:
         keys = [row[2] for row in group]
         for start in range(0, len(keys), _TRACES_AT_ONCE):
             _patiently(conn, reader, edition, project_id, keys[start : start + _TRACES_AT_ONCE])
+    conn.execute(_DEEDS.format(bucket=int(bucket)).encode())
     conn.execute(_LOSSES)
     return len(rows)
 

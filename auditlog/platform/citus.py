@@ -50,6 +50,7 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     # derived
     "trace": Distributed("trace_key", "event"), "declared": Distributed("trace_key", "event"),
     "quarantined": Distributed("trace_key", "event"),
+    "access_log": Distributed("trace_key", "event"),
     "session": Distributed("key"),
     "action": Distributed("session_key", "session"), "action_value": Distributed("session_key", "session"),
     "action_amount": Distributed("session_key", "session"), "session_term": Distributed("session_key", "session"),

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from auditlog.web import (
+    access_log,
     agents,
     decision,
     find,
@@ -46,6 +47,9 @@ urlpatterns = [
     path("quarantine", views.unreadable, name="quarantine"),
     path("retention", retention.retention, name="retention"),
     path("retention/holds/<int:number>/release", retention.release, name="hold-release"),
+    path("access", access_log.access_log, name="access"),
+    path("access.csv", access_log.as_csv, name="access-csv"),
+    path("access.json", access_log.as_json, name="access-json"),
     path("settings", settings.settings, name="settings"),
     path("settings/password", settings.password, name="password"),
     path("settings/keys", keys.create, name="keys"),

@@ -153,6 +153,11 @@ def _retention(planted: Planted) -> Iterator[Place]:
     yield from (Place(asked("/retention", customer_id=text, q=text, **{"from": text})) for text in _blends())
 
 
+def _access(planted: Planted) -> Iterator[Place]:
+    yield Place("/access")
+    yield from (Place(asked("/access", actor=text, object=f"session:{text}", **{"from": text})) for text in _blends())
+
+
 def _agents(planted: Planted) -> Iterator[Place]:
     yield Place("/agents")
     yield from (Place(asked("/agents", **{"from": text, "to": text})) for text in _blends())
@@ -203,6 +208,9 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "sessions/<str:key>/dossier": _dossiers,
     "sessions/<str:key>/dossier.pdf": _api("/sessions/{key}/dossier.pdf"),
     "events/<str:public_id>": _events,
+    "access": _access,
+    "access.csv": _api("/access.csv?actor={event}"),
+    "access.json": _api("/access.json?actor={event}"),
     "agents": _agents,
     "log": _log,
     "log/v1/checkpoint": _api("/log/v1/checkpoint"),
@@ -224,6 +232,7 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "healthz": _api("/healthz"),
     "readyz": _api("/readyz"),
     "metrics": _api("/metrics"),
+    "api/v1/access-log": _api("/api/v1/access-log?actor={event}"),
     "api/v1/holds": _api("/api/v1/holds"),
     "api/v1/holds/<str:hold>": _api("/api/v1/holds/1"),
     "api/v1/retention-classes": _api("/api/v1/retention-classes"),

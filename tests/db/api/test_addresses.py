@@ -26,7 +26,7 @@ SESSION = "sess-openinference-chat_refund"
 
 # What an address is. API: one project's evidence, for a key. COMMON: says the same to every key. PAGE: one project's evidence, for a
 # person. OPEN: for anybody, and says nothing of any project. SERVICE: of all projects together (tests/platform/test_own_telemetry). OWN: a
-# person's account, keys, members and saved searches (test_access, test_settings, test_saved). LOG: the sealed log as files, for keys and
+# person's account, keys, members and saved searches (test_access, test_settings, test_saved, test_access_log). LOG: the sealed log as files, for keys and
 # members, and where the operator says so for everybody (test_log).
 API, COMMON, PAGE, OPEN, OWN, SERVICE, LOG = "api", "common", "page", "open", "own", "service", "log"
 CLASSES = {
@@ -46,6 +46,7 @@ CLASSES = {
     "api-agents": API,
     "api-event-proof": API,
     "api-checkpoints": COMMON,
+    "api-access-log": API,
     "api-holds": API,
     "api-hold": API,
     "api-retention-classes": COMMON,
@@ -68,7 +69,7 @@ CLASSES = {
     "quarantine": PAGE,
     "dossier": PAGE,
     "dossier-pdf": PAGE,
-    **dict.fromkeys(("retention", "hold-release"), OWN),
+    **dict.fromkeys(("retention", "hold-release", "access", "access-csv", "access-json"), OWN),
     **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
     **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
 }

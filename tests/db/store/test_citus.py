@@ -33,6 +33,7 @@ JOINS: Final = {
     ("auditlog/derive/sql.py", "event", "derived"): "REPEATED: was this event consumed before, in another bucket?",
     ("auditlog/derive/withdraw.py", "event", "trace"): "which traces are said to lie where nothing of theirs is; they lie beside it",
     ("auditlog/derive/withdraw.py", "event", "quarantined"): "likewise",
+    ("auditlog/derive/withdraw.py", "event", "access_log"): "likewise",
     ("auditlog/retention/execute.py", "event", "trace"): "which of the events that go have a copy in another bucket; likewise",
     ("auditlog/retention/execute.py", "event", "edition"): "of the current edition: one row",
 }

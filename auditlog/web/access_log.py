@@ -1,0 +1,160 @@
+"""Owns `/access`: who did what with evidence, in plain words, and the same as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import reverse
+
+from auditlog.errors import Problem
+from auditlog.search import deeds, parameters
+from auditlog.search.bounds import bounded
+from auditlog.search.scope import Scope
+from auditlog.web import table, zones
+from auditlog.web.access import Access, Right
+from auditlog.web.guard import page, show
+
+WORDS: Final = {
+    "search": "searched", "results.download": "downloaded results of a search", "access.view": "looked at this list",
+    "access.download": "downloaded this list", "access.read": "read this list over the API",
+    "session.view": "looked at a decision", "event.view": "looked at a record", "quarantine.view": "looked at what could not be read",
+    "dossier.view": "opened a dossier", "dossier.pdf": "made a dossier's PDF", "request.download": "downloaded a model call",
+    "search.save": "saved a search", "search.change": "changed a saved search", "search.remove": "removed a saved search",
+    "passage.pin": "pinned a passage", "passage.unpin": "took a pin away",
+    "session.read": "read a session over the API", "sessions.read": "listed sessions over the API",
+    "event.read": "read a record over the API",
+    "event.download": "downloaded a record as it was sent", "event.proof": "asked for a proof", "actions.read": "listed calls over the API",
+    "login": "logged in", "login.failed": "tried to log in and failed", "logout": "logged out", "password.change": "changed the password",
+    "key.create": "made a key", "key.change": "changed a key", "key.rotate": "rotated a key", "key.revoke": "revoked a key",
+    "member.add": "added a member", "member.change": "changed a member", "member.remove": "removed a member",
+    "member.link": "made a link for a member to log in",
+    "log.restore": "accepted a restored backup", "log.rotate": "rotated the log's key", "export": "exported from the command line",
+    "hold.place": "placed a hold", "hold.release": "released a hold", "class.revise": "revised a retention class",
+    "class.approve": "approved a retention class", "class.choose": "chose a retention class", "agent.flag": "flagged an agent",
+    "disposition.propose": "proposed a deletion", "disposition.approve": "approved a deletion", "disposition.refuse": "refused a deletion",
+    "disposition.cancel": "cancelled a deletion", "disposition.certificate": "deleted, with a certificate",
+}  # fmt: skip
+_PORTION: Final = "200"
+_GONE: Final = "The database stopped answering."
+COLUMNS: Final = ("time_utc", "who", "kind", "id", "action", "objects", "purpose", "record", "recorded")
+
+
+def _given(request: HttpRequest) -> dict[str, str]:
+    return {name: parameters.once(name, values) for name, values in request.GET.lists() if name != "tz" and values != [""]}
+
+
+@page(Right.GOVERN)
+def access_log(request: HttpRequest, access: Access) -> HttpResponse:
+    given, zone = _given(request), zones.context(request)["zone"]
+    problem = None
+    try:
+        found = deeds.page(Scope(access.project.pk), given, zone)
+    except Problem as wrong:
+        if wrong.kind.http != 400:
+            raise
+        found, problem = deeds.Page([], None), wrong
+    else:
+        access.record("access.view", filters=given)
+    following = request.GET.copy()
+    following["cursor"] = found.next or ""
+    filters = request.GET.copy()
+    for name in ("cursor", "tz"):
+        filters.pop(name, None)
+    context = {
+        "rows": [_row(one) for one in found.rows],
+        "next": f"?{following.urlencode()}" if found.next else None,
+        "first": "cursor" not in given,
+        "given": given,
+        "filtered": any(given.get(name) for name in deeds.PARAMETERS),
+        "problem": problem,
+        "actions": sorted(WORDS.items(), key=lambda one: one[1]),
+        "query": filters.urlencode(),
+    }
+    return show(request, access, "access.html", context, 200 if problem is None else 400)
+
+
+def _row(one: deeds.Deed) -> dict[str, Any]:
+    return {
+        "deed": one,
+        "words": WORDS.get(one.action, one.action),
+        "objects": [_object(each) for each in one.objects[:3]],
+        "more": max(0, len(one.objects) - 3),
+        "recorded": json.dumps(one.recorded, indent=2, ensure_ascii=False) if one.recorded else "",
+    }
+
+
+def _object(text: str) -> dict[str, str]:
+    kind, _, name = text.partition(":")
+    href = reverse(kind, args=[name]) if kind in ("session", "event") and "/" not in name else ""
+    return {"kind": kind, "name": name, "text": text, "href": href}
+
+
+@page(Right.GOVERN, writes=True)  # writes nothing but the record; each portion has a transaction of its own
+def as_csv(request: HttpRequest, access: Access) -> StreamingHttpResponse:
+    return _file(request, access, "csv", "text/csv; charset=utf-8")
+
+
+@page(Right.GOVERN, writes=True)  # likewise
+def as_json(request: HttpRequest, access: Access) -> StreamingHttpResponse:
+    return _file(request, access, "json", "application/json")
+
+
+def _file(request: HttpRequest, access: Access, form: str, media_type: str) -> StreamingHttpResponse:
+    given = {name: value for name, value in _given(request).items() if name not in parameters.PAGED}
+    scope, zone = Scope(access.project.pk), zones.context(request)["zone"]
+    parameters.only(given, deeds.PARAMETERS)
+    with bounded():
+        deeds.matching(scope, given, zone)  # raises for what cannot be read: then there is no file
+    access.record("access.download", filters=given, format=form)
+    portions = _portions(scope, given, zone)
+    lines = _csv(portions) if form == "csv" else _json(given, portions)
+    answer = StreamingHttpResponse((part.encode("utf-8", "replace") for part in lines), content_type=media_type)
+    answer["Content-Disposition"] = f'attachment; filename="auditlog-access-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"'
+    return answer
+
+
+def _portions(scope: Scope, given: dict[str, str], zone: Any) -> Iterator[list[deeds.Deed] | str]:
+    """All rows, however many; last, where the database stopped in between, that it did."""
+    at = None
+    while True:
+        try:
+            with bounded():
+                found = deeds.page(scope, given | {"limit": _PORTION} | ({"cursor": at} if at else {}), zone)
+        except (Problem, OperationalError, InterfaceError) as error:
+            yield f"Cut short: {error.message if isinstance(error, Problem) else _GONE} There may be more rows than these."
+            return
+        yield found.rows
+        at = found.next
+        if at is None:
+            return
+
+
+def _cells(one: deeds.Deed) -> dict[str, table.Value]:
+    at = one.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    recorded = json.dumps(one.recorded, ensure_ascii=False)
+    values = (at, one.actor_name, one.actor_kind, one.actor_id, one.action, list(one.objects), one.purpose, one.id, recorded)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _csv(portions: Iterator[list[deeds.Deed] | str]) -> Iterator[str]:
+    yield table.BOM + table.line(list(COLUMNS))
+    for portion in portions:
+        yield table.line([portion]) if isinstance(portion, str) else "".join(table.line(list(_cells(one).values())) for one in portion)
+
+
+def _json(given: dict[str, str], portions: Iterator[list[deeds.Deed] | str]) -> Iterator[str]:
+    yield json.dumps({"filters": given})[:-1] + ', "results": ['
+    cut, between = None, "\n"
+    for portion in portions:
+        if isinstance(portion, str):
+            cut = portion
+            continue
+        for one in portion:
+            yield between + json.dumps(_cells(one) | {"recorded": one.recorded})
+            between = ",\n"
+    yield f'\n], "cut_short": {json.dumps(cut)}}}\n'
