@@ -20,6 +20,8 @@ from auditlog.errors import Problem
 from auditlog.export import certificates, papers
 from auditlog.export.choice import Choice, Leaf, Row, Wish, newest
 from auditlog.export.files import MANIFEST, Chunks, Draft, Files
+from auditlog.export.forms import write as forms
+from auditlog.export.forms.sessions import Renderer
 from auditlog.export.paths import Paths
 from auditlog.item import Item, Rest, Unreadable
 from auditlog.otlp_json import document
@@ -49,19 +51,28 @@ class Exported(NamedTuple):
     not_sealed: int
 
 
-def export(conn: psycopg.Connection[Any], secrets: Secrets, wish: Wish, folder: Path, tell: Tell = lambda _: None) -> Exported:
-    """Writes the folder, or the rest of it. `conn` reads, in autocommit. Raises Problem, OSError; calling again goes on."""
+def export(
+    conn: psycopg.Connection[Any], secrets: Secrets, wish: Wish, folder: Path, tell: Tell = lambda _: None, render: Renderer | None = None
+) -> Exported:
+    """Writes the folder, or the rest of it. `conn` reads, in autocommit. Raises Problem, OSError; calling again goes on.
+
+    render: sets the pages, where the wish has the form html.
+    """
+    forms.check(wish, render)
     with Files(folder) as files:
         begun = _begin(conn, files, wish)
         certificates.unchanged(conn, wish, begun["dispositions"])
         choice = Choice(conn, files, wish, begun["size"])
         if begun["not_sealed"] is None:
             begun["not_sealed"] = choice.begin()
+            forms.choose(conn, files, wish)
             files.put("begun", begun)
             files.commit()
         _events(conn, files, choice, secrets, wish, tell)
         _contents(conn, files)
         _parts(files, choice, Paths(conn, begun["size"]))
+        written = files.count("events/")
+        forms.write(conn, secrets, files, wish, begun, render, lambda: tell(written))
         _papers(conn, files, wish, begun)
         certificates.unchanged(conn, wish, begun["dispositions"])
         return _manifest(files, wish, begun)
