@@ -243,8 +243,10 @@ def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict
     if erased:
         files.write("certificates/erasures.jsonl", b"".join(_encode(one) + b"\n" for one in erased), len(erased))
     files.write("verify.py", VERIFIER.read_bytes())
-    files.write("README.txt", papers.README.format(project=wish.project, made_at=begun["made_at"], size=begun["size"]).encode())
-    files.write("certification.txt", papers.CERTIFICATION.format(project=wish.project, made_at=begun["made_at"]).encode())
+    about = {"project": wish.project, "made_at": begun["made_at"], "size": begun["size"]}
+    readme = papers.readme(**about, recipient=wish.recipient, purpose=wish.purpose, formats=wish.formats)
+    files.write("README.txt", readme.encode())
+    files.write("certification.txt", papers.certification(**about, root=begun["root"]).encode())
 
 
 def _manifest(files: Files, wish: Wish, begun: dict[str, Any]) -> Exported:

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from auditlog.errors import Problem
-from auditlog.export import files, table
+from auditlog.export import files, papers, table
 from auditlog.export.choice import Withheld
 from auditlog.export.forms.sessions import Page
 from auditlog.export.forms.write import FORMS
@@ -156,6 +156,18 @@ def test_an_export_in_all_forms_that_was_interrupted_anywhere_ends_with_the_same
         {path.relative_to(at): path.read_bytes() for path in at.rglob("*") if path.is_file()} for at in (made, tmp_path / "broken")
     )
     assert one == other
+
+
+def test_what_people_read_first_names_what_is_there_and_the_two_commands(made: Path, folder: Path) -> None:
+    text = (made / "README.txt").read_text()
+    for name in ("index.html", "csv/", "otlp/", "parquet/", "pip install cryptography", "FOLDER/verify.py FOLDER", "A. Lawyer"):
+        assert name in text, name
+    assert "csv/" not in (folder / "README.txt").read_text() and "{" not in text
+    for line in (text + (made / "certification.txt").read_text()).splitlines():
+        assert len(line) <= 140, "it is read in a terminal, or printed"
+    root = manifest(made)["checkpoint"]["root"]
+    assert root in (made / "certification.txt").read_text()
+    assert "\n" not in papers._line("a\nb") and "\u202e" not in papers._line("\u202ex")
 
 
 def test_a_form_that_there_is_not_is_refused_before_anything_is_written(stood: Stood, tmp_path: Path) -> None:
