@@ -130,11 +130,19 @@ def test_what_is_withheld_stands_in_no_other_form_either(known: Stood, made: Pat
     assert secret in (made / "events/00001.jsonl").read_text() + "".join(one.read_text() for one in (made / "contents").iterdir())
 
 
+class Counted(Pages):
+    set = 0
+
+    def session(self, page: Page) -> bytes:
+        self.set += 1
+        return super().session(page)
+
+
 def test_an_export_in_all_forms_that_was_interrupted_anywhere_ends_with_the_same_bytes(
     known: Stood, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("auditlog.export.folder.timestamp_now", lambda: manifest(made)["made_at"])
-    keep, broken = files.Draft.keep, set[str]()
+    keep, broken, pages = files.Draft.keep, set[str](), Counted()
 
     def killed(self: files.Draft, path: str, records: int | None) -> None:
         first = path.partition("/")[0] if path.startswith("sessions/") and len(broken) > 20 else path
@@ -149,9 +157,10 @@ def test_an_export_in_all_forms_that_was_interrupted_anywhere_ends_with_the_same
     monkeypatch.setattr(files.Draft, "keep", killed)
     while not (tmp_path / "broken" / "manifest.json").exists():
         try:
-            known.export(tmp_path / "broken", render=Pages(), **ALL)
+            known.export(tmp_path / "broken", render=pages, **ALL)
         except Killed:
             continue
+    assert pages.set <= len(list((made / "sessions").iterdir())) + len(broken), "it goes on, and does not begin again"
     one, other = (
         {path.relative_to(at): path.read_bytes() for path in at.rglob("*") if path.is_file()} for at in (made, tmp_path / "broken")
     )
