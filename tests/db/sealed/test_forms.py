@@ -130,6 +130,15 @@ def test_what_is_withheld_stands_in_no_other_form_either(known: Stood, made: Pat
     assert secret in (made / "events/00001.jsonl").read_text() + "".join(one.read_text() for one in (made / "contents").iterdir())
 
 
+def test_a_range_shows_of_a_session_what_was_received_in_it(known: Stood, tmp_path: Path) -> None:
+    since, until = (known.events(number)[0].received_at for number in (2, 4))
+    known.export(tmp_path / "range", render=Pages(), since=since, until=until, formats=["html", "csv"])
+    assert verify(tmp_path / "range")[0] == 0
+    pages = "".join(path.read_text() for path in (tmp_path / "range" / "sessions").iterdir())
+    events = {event["id"] for event in lines(tmp_path / "range", "events/*.jsonl")}
+    assert set(re.findall("<td>([0-9a-f]{64})</td>", pages)) == events and events
+
+
 class Counted(Pages):
     set = 0
 
