@@ -23,7 +23,10 @@ _AHEAD_BYTES: Final = 16 * 1024 * 1024  # of them
 
 
 def build(reader: Reader, facts: SessionFacts) -> dict[str, Any]:
-    """The timeline of the contract. The same for the ledger's summary, the API and the pages."""
+    """The timeline of the contract. The same for the ledger's summary, the API and the pages.
+
+    Facts without a session ID (""): the session's ID is what its events say.
+    """
     return _timeline(facts, *_events(reader, facts))
 
 
@@ -112,7 +115,7 @@ def _size(stored: Stored) -> int:
 
 
 def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: int = 0) -> dict[str, Any]:
-    made = timeline(events, key=facts.key, session_id=facts.session_id, brief=brief)
+    made = timeline(events, key=facts.key, session_id=facts.session_id or None, brief=brief)
     if cut:
         made["cut"] = [cut]
         _lacks(made, "session_cut", f"Not shown: {cut}.")

@@ -48,6 +48,7 @@ class Wish(msgspec.Struct, frozen=True):
     since: datetime | None = None
     until: datetime | None = None
     withheld: list[Withheld] = []
+    formats: list[str] = []  # besides the evidence, which is always there: see auditlog/export/forms
 
 
 class Leaf(NamedTuple):
@@ -60,10 +61,10 @@ class Leaf(NamedTuple):
 
 
 _IN_SCOPE: Final = (
-    "b.project_id = %(project)s AND p.count > 0 AND k.state <> 'disposed' "
+    "b.project_id = %(project)s AND p.count > 0 "
     "AND (%(since)s::timestamptz IS NULL OR b.received_at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR b.received_at < %(until)s)"
 )
-_PARTS: Final = "part p JOIN batch b USING (batch_no) JOIN bucket k ON k.bucket = p.bucket"
+_PARTS: Final = "part p JOIN batch b USING (batch_no)"
 _FOUND: Final = (
     f"SELECT l.leaf_index, p.batch_no, p.bucket, p.count FROM {_PARTS} "
     f"LEFT JOIN leaf l ON l.batch_no = p.batch_no AND l.bucket = p.bucket WHERE {_IN_SCOPE}"
@@ -72,8 +73,8 @@ _SEALED: Final = f"{_FOUND} AND p.batch_no = ANY(%(batches)s)"
 _NOT_SEALED: Final = f"{_FOUND} AND (l.leaf_index IS NULL OR l.leaf_index >= %(size)s)"
 _LEAF: Final = (
     "SELECT l.leaf_index, l.batch_no, l.bucket, l.entry, p.count, "
-    "NOT EXISTS (SELECT FROM tombstone t WHERE t.bucket = l.bucket AND t.batch_no = l.batch_no) "
-    "FROM leaf l JOIN part p USING (batch_no, bucket)"
+    "k.state <> 'disposed' AND NOT EXISTS (SELECT FROM tombstone t WHERE t.bucket = l.bucket AND t.batch_no = l.batch_no) "
+    "FROM leaf l JOIN part p USING (batch_no, bucket) JOIN bucket k ON k.bucket = p.bucket"
 )
 _COLUMNS: Final = (
     "trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at, skeleton, vals, item, trace_id, span_id"  # as Row says
@@ -141,7 +142,7 @@ class Choice:
             asked["chosen"] = [row[0] for row in chosen]
         else:
             query = (
-                f"{_LEAF} JOIN batch b USING (batch_no) JOIN bucket k ON k.bucket = p.bucket WHERE {_IN_SCOPE} "
+                f"{_LEAF} JOIN batch b USING (batch_no) WHERE {_IN_SCOPE} "
                 f"AND l.leaf_index >= %(first)s AND l.leaf_index < %(size)s ORDER BY 1 LIMIT {_LEAVES}"
             )
         return [Leaf(index, batch, bucket, bytes(entry), *more) for index, batch, bucket, entry, *more in self._conn.execute(query, asked)]
@@ -166,8 +167,12 @@ class Choice:
         """Whether a part is known to be in it with all of its events."""
         return self._wish.trace_keys is None and not self.left_out and leaf.whole
 
-    def chosen(self, leaf: Leaf) -> tuple[list[bytes], dict[str, int]]:
-        """(digests of all events of a part in ascending order, place of each that is in the scope)."""
+    def everything(self) -> bool:
+        """Whether every event of a part in the scope belongs to it, so that one that is not there needs a reason."""
+        return self._wish.trace_keys is None
+
+    def chosen(self, leaf: Leaf) -> tuple[list[bytes], dict[str, int], list[str]]:
+        """(digests of all events of a part in ascending order, place of each that is exported, what of the scope is withheld)."""
         rows = digests_of_part(self._conn, leaf.bucket, leaf.batch_no)
         traces = None if self._wish.trace_keys is None else set(self._wish.trace_keys)
         places = {
@@ -175,7 +180,8 @@ class Choice:
             for place, (trace_key, event_id, _) in enumerate(rows)
             if trace_key is not None and (traces is None or trace_key in traces)
         }
-        return [digest for *_, digest in rows], {name: place for name, place in places.items() if name not in self.left_out}
+        exported = {name: place for name, place in places.items() if name not in self.left_out}
+        return [digest for *_, digest in rows], exported, sorted(places.keys() - exported.keys())
 
 
 def newest(conn: psycopg.Connection[Any]) -> tuple[int, bytes, str]:

@@ -26,6 +26,8 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROW
 CREATE TABLE IF NOT EXISTS file (path TEXT PRIMARY KEY, sha256 TEXT, bytes INTEGER, records INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chosen (leaf_index INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS wanted (sha256 BLOB PRIMARY KEY, place BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS session (n INTEGER PRIMARY KEY, key TEXT, traces BLOB, lost TEXT);
+CREATE TABLE IF NOT EXISTS line (kind TEXT, n INTEGER, i INTEGER, line BLOB, PRIMARY KEY (kind, n, i)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (id TEXT, field INTEGER, PRIMARY KEY (id, field)) WITHOUT ROWID;
 """
 
@@ -79,6 +81,10 @@ class Files:
     def all(self) -> list[Written]:
         return [Written(*row) for row in self.db.execute("SELECT path, sha256, bytes, records FROM file ORDER BY path")]
 
+    def has(self, path: str) -> bool:
+        """Whether a file is complete."""
+        return self.db.execute("SELECT 1 FROM file WHERE path = ?", (path,)).fetchone() is not None
+
     def count(self, kind: str) -> int:
         """Lines of all files whose path begins with this."""
         return sum(one.records or 0 for one in self.all() if one.path.startswith(kind))
@@ -117,9 +123,9 @@ class Draft:
             file.flush()
             os.fsync(file.fileno())
         target = self._files.folder / path
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         (self._files.folder / DRAFT).rename(target)
-        for folder in {target.parent, self._files.folder}:
+        for folder in [one for one in target.parents if one.is_relative_to(self._files.folder)]:
             number = os.open(folder, os.O_RDONLY)
             os.fsync(number)
             os.close(number)

@@ -17,9 +17,11 @@ import psycopg
 
 from auditlog import verify
 from auditlog.errors import Problem
-from auditlog.export import papers
+from auditlog.export import certificates, papers
 from auditlog.export.choice import Choice, Leaf, Row, Wish, newest
 from auditlog.export.files import MANIFEST, Chunks, Draft, Files
+from auditlog.export.forms import write as forms
+from auditlog.export.forms.sessions import Renderer
 from auditlog.export.paths import Paths
 from auditlog.item import Item, Rest, Unreadable
 from auditlog.otlp_json import document
@@ -49,19 +51,30 @@ class Exported(NamedTuple):
     not_sealed: int
 
 
-def export(conn: psycopg.Connection[Any], secrets: Secrets, wish: Wish, folder: Path, tell: Tell = lambda _: None) -> Exported:
-    """Writes the folder, or the rest of it. `conn` reads, in autocommit. Raises Problem, OSError; calling again goes on."""
+def export(
+    conn: psycopg.Connection[Any], secrets: Secrets, wish: Wish, folder: Path, tell: Tell = lambda _: None, render: Renderer | None = None
+) -> Exported:
+    """Writes the folder, or the rest of it. `conn` reads, in autocommit. Raises Problem, OSError; calling again goes on.
+
+    render: sets the pages, where the wish has the form html.
+    """
+    forms.check(wish, render)
     with Files(folder) as files:
         begun = _begin(conn, files, wish)
+        certificates.unchanged(conn, wish, begun["dispositions"])
         choice = Choice(conn, files, wish, begun["size"])
         if begun["not_sealed"] is None:
             begun["not_sealed"] = choice.begin()
+            forms.choose(conn, files, wish)
             files.put("begun", begun)
             files.commit()
         _events(conn, files, choice, secrets, wish, tell)
         _contents(conn, files)
         _parts(files, choice, Paths(conn, begun["size"]))
+        written = files.count("events/")
+        forms.write(conn, secrets, files, wish, begun, render, lambda: tell(written))
         _papers(conn, files, wish, begun)
+        certificates.unchanged(conn, wish, begun["dispositions"])
         return _manifest(files, wish, begun)
 
 
@@ -71,7 +84,7 @@ def _begin(conn: psycopg.Connection[Any], files: Files, wish: Wish) -> dict[str,
     if known is None:
         size, root, note = newest(conn)
         begun = {"size": size, "root": root.hex(), "note": note, "made_at": timestamp_now(), "not_sealed": None}
-        return begun | {"wish": msgspec.to_builtins(wish)}
+        return begun | {"wish": msgspec.to_builtins(wish), "dispositions": [number for number, _ in certificates.of(conn, wish)]}
     if known["wish"] != msgspec.to_builtins(wish):
         raise Problem("parameter_invalid", f"{files.folder} was begun with another scope, recipient or purpose. Name another folder.")
     return dict(known)
@@ -193,14 +206,14 @@ def _part_line(choice: Choice, log: Paths, leaf: Leaf) -> dict[str, Any] | None:
     line: dict[str, Any] = {"index": leaf.number, "entry": leaf.entry.decode(), "path": path, "whole": True}
     if choice.whole(leaf):
         return line
-    digests, places = choice.chosen(leaf)
-    if not places:
+    digests, places, withheld = choice.chosen(leaf)
+    if not (places or withheld or choice.everything()):
         return None
     if len(places) == leaf.events:
         return line
-    paths = merkle.inclusions(digests, places.values())
+    paths = merkle.inclusions(digests, places.values()) if places else {}
     events = {name: {"index": place, "path": [step.hex() for step in paths[place]]} for name, place in sorted(places.items())}
-    return line | {"whole": False, "events": events}
+    return line | {"whole": False, "events": events, "withheld": withheld}
 
 
 def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict[str, Any]) -> None:
@@ -225,11 +238,15 @@ def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict
     files.write("keys.json", msgspec.json.format(_encode(listed)) + b"\n")
     files.write("rotations.txt", "".join(rotations).encode())
     files.write("withheld.jsonl", b"".join(_encode(one) + b"\n" for one in wish.withheld), len(wish.withheld))
+    if disposed := [certificate for _, certificate in certificates.of(conn, wish)]:
+        files.write("certificates/dispositions.jsonl", b"".join(_encode(one) + b"\n" for one in disposed), len(disposed))
     if erased:
         files.write("certificates/erasures.jsonl", b"".join(_encode(one) + b"\n" for one in erased), len(erased))
     files.write("verify.py", VERIFIER.read_bytes())
-    files.write("README.txt", papers.README.format(project=wish.project, made_at=begun["made_at"], size=begun["size"]).encode())
-    files.write("certification.txt", papers.CERTIFICATION.format(project=wish.project, made_at=begun["made_at"]).encode())
+    about = {"project": wish.project, "made_at": begun["made_at"], "size": begun["size"]}
+    readme = papers.readme(**about, recipient=wish.recipient, purpose=wish.purpose, formats=wish.formats)
+    files.write("README.txt", readme.encode())
+    files.write("certification.txt", papers.certification(**about, root=begun["root"]).encode())
 
 
 def _manifest(files: Files, wish: Wish, begun: dict[str, Any]) -> Exported:
@@ -244,7 +261,8 @@ def _manifest(files: Files, wish: Wish, begun: dict[str, Any]) -> Exported:
             "sessions": wish.sessions or None, "from": wish.since and timestamp(wish.since), "to": wish.until and timestamp(wish.until),
             "sealed_to": begun["size"], "not_sealed": begun["not_sealed"],
         },
-        "recipient": wish.recipient, "purpose": wish.purpose, "counts": counts, "files": [one._asdict() for one in listed],
+        "recipient": wish.recipient, "purpose": wish.purpose, "formats": sorted({"jsonl", *wish.formats}), "counts": counts,
+        "files": [one._asdict() for one in listed],
         "checkpoint": {"size": begun["size"], "root": begun["root"]},
     }  # fmt: skip
     files.finish(msgspec.json.format(_encode(manifest)) + b"\n")

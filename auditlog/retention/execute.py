@@ -25,6 +25,7 @@ from auditlog.retention import classes, consumed, dispositions, holds, lock, rec
 from auditlog.retention.dispositions import Disposition
 from auditlog.retention.rewrite import Draft
 from auditlog.store.reader import Reader, Secrets
+from auditlog.verify import certificates
 
 ATTEMPTS: Final = 8
 ONE: Final = 7221  # advisory lock of whoever executes: drafts have one owner
@@ -180,6 +181,7 @@ def _certificate(conn: psycopg.Connection[Any], actor: Actor, found: Disposition
         | {"disposed": draft.left, "held": draft.kept},
         "by_version": counts["by_version"],
         "by_project": counts["by_project"],
+        "disposed_by_project": {project: draft.going.get(int(project), 0) for project in counts["by_project"]},
         "batches": counts["batches"],
         "leaves": counts["leaves"],
         "holds": [
@@ -211,11 +213,7 @@ def _record(conn: psycopg.Connection[Any], one: Disposition) -> None:
     """In each project that it concerns, without what it says of the others."""
     assert one.certificate is not None and one.ended_by is not None
     for project_id in dispositions.projects(conn, one.bucket):
-        mine = {key: value for key, value in one.certificate.items() if key not in ("by_project", "holds")}
-        mine |= {
-            "events": one.certificate["by_project"][str(project_id)],
-            "holds": [hold for hold in one.certificate["holds"] if hold["project"] == project_id],
-        }
+        mine = certificates.of_project(one.certificate, project_id)
         actor = recording.actor_of(one.ended_by)
         identity = f"disposition-{one.id}-{project_id}"
         recording.record(conn, [project_id], actor, "disposition.certificate", mine, identity=identity, at=one.ended_at)

@@ -32,8 +32,13 @@ class Draft(NamedTuple):
     suffix: str
     generation: int
     keep: Held
-    left: int  # events that go
+    going: dict[int, int]  # events that go, by project
     kept: int
+
+    @property
+    def left(self) -> int:
+        """Events that go."""
+        return sum(self.going.values())
 
 
 def prepare(conn: psycopg.Connection[Any], bucket: int, keep: Held, secrets: Secrets) -> Draft:
@@ -52,12 +57,10 @@ def prepare(conn: psycopg.Connection[Any], bucket: int, keep: Held, secrets: Sec
             with conn.transaction():
                 _copy(conn, bucket, suffix, batches, secrets)
         conn.execute(f"INSERT INTO draft.tombstone_{suffix} SELECT * FROM tombstone WHERE bucket = %s", (bucket,))
-        kept = conn.execute(f"SELECT count(*) FROM draft.event_{suffix}").fetchone()
-    else:
-        kept = (0,)
-    there = conn.execute("SELECT count(*) FROM event WHERE bucket = %s", (bucket,)).fetchone()
-    assert kept is not None and there is not None
-    return Draft(bucket, suffix, generation, keep, there[0] - kept[0], kept[0])
+    kept = dict(conn.execute(f"SELECT project_id, count(*) FROM draft.event_{suffix} GROUP BY 1").fetchall()) if keep else {}
+    there = conn.execute("SELECT project_id, count(*) FROM event WHERE bucket = %s GROUP BY 1", (bucket,)).fetchall()
+    going = {project: count - kept.get(project, 0) for project, count in there}
+    return Draft(bucket, suffix, generation, keep, going, sum(kept.values()))
 
 
 def discard(conn: psycopg.Connection[Any], suffix: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import ChainMap, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ _SIZE: Final = "octet_length(skeleton) + octet_length(vals)"  # known without re
 _PAGE: Final = 2_000  # events per round of content, so that memory follows the page and not the session
 MOST_AT_ONCE: Final = 64 * 1024 * 1024  # bytes of rows, or of content, that a page may bring; one event may be as large by itself
 _ANY: Final = 1 << 62
+_EVER: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 class Stored(NamedTuple):
@@ -108,19 +109,25 @@ class Reader:
         """All events of these traces, in order of occurrence. Each event once, however often and in whichever bucket received."""
         return self.load(self.rows_of_traces(project_id, trace_keys, limit))
 
-    def rows_of_traces(self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None, most: int = _ANY) -> list[Row]:
+    def rows_of_traces(
+        self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None, most: int = _ANY,
+        since: datetime | None = None, until: datetime | None = None,
+    ) -> list[Row]:  # fmt: skip
         """The same, not yet loaded; for whoever loads page by page. A row begins with trace key and event ID.
 
-        `most`: bytes of all skeletons and values together; those of rows behind are None, and such rows cannot be loaded.
+        `most`: bytes of all skeletons and values together; those of rows behind are None, and such rows cannot be loaded. `since`, `until`:
+        of receipt, until not included.
         """
+        received = "received_at >= %s AND received_at < %s AND " if since or until else ""
+        range_ = (since or _EVER[0], until or _EVER[1]) if received else ()
         return self._rows(
             f"SELECT {_KEYS}, CASE WHEN total <= %s THEN skeleton END, CASE WHEN total <= %s THEN vals END FROM ("
             f"SELECT *, sum({_SIZE}) OVER ({_ORDER}) AS total FROM ("
             # Once each before the limit counts: rows of a period that were sent again in the next would take the place of what follows.
             f"SELECT DISTINCT ON (occurred_at, trace_key, event_id) {_COLUMNS} FROM event "
-            f"WHERE bucket IN ({{buckets}}) AND trace_key = ANY(%s) AND project_id = %s {_ORDER}, received_at, batch_no LIMIT %s"
+            f"WHERE {received}bucket IN ({{buckets}}) AND trace_key = ANY(%s) AND project_id = %s {_ORDER}, received_at, batch_no LIMIT %s"
             f") AS once) AS summed {_ORDER}",
-            (most, most, list(trace_keys), project_id, limit),
+            (most, most, *range_, list(trace_keys), project_id, limit),
         )  # fmt: skip
 
     def copies_of_traces(

@@ -44,6 +44,14 @@ SIGNATURE = re.compile("— ([^ +\n]+) ([A-Za-z0-9+/]+={0,2})\n")
 CHECKED = ("parts.jsonl", "checkpoint.txt", "keys.json", "rotations.txt", "withheld.jsonl")
 TOLD = ("verify.py", "README.txt", "certification.txt")
 CHUNK = re.compile(r"(events|contents)/([0-9]{5,9})\.jsonl")
+CERTIFICATES = ("certificates/dispositions.jsonl", "certificates/erasures.jsonl")
+FORMS = {  # the same records in other forms, which are for reading and prove nothing
+    "html": r"index\.html|sessions/[A-Za-z0-9_-]{1,64}\.html",
+    "csv": r"csv/(sessions|actions)\.csv",
+    "otlp": r"otlp/(traces|logs)/[0-9]{5,9}\.jsonl",
+    "parquet": r"parquet/(events/[0-9]{5,9}|sessions|actions)\.parquet",
+}
+READING = re.compile("|".join(FORMS.values()))
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - Python 3.10 has no datetime.UTC
 
 
@@ -509,6 +517,7 @@ def read_checkpoint(note: str) -> Checkpoint:
     lines = text.split("\n")
     found = SIGNATURE.findall(signed)
     signatures = [(name, raw[:4], raw[4:]) for name, raw in ((name, unbase64(data)) for name, data in found)]
+    need(len({one[:2] for one in signatures}) == len(signatures), "checkpoint_unreadable", "one key stands twice below it")
     need(gap and found and "".join(f"— {name} {data}\n" for name, data in found) == signed, "checkpoint_unreadable", "it is no signed note")
     plain = len(lines) >= 3 and all(lines) and not re.search("[\x00-\x09\x0b-\x1f]", note)
     need(plain and re.fullmatch("0|[1-9][0-9]{0,18}", lines[1]), "checkpoint_unreadable", "it is no signed note of origin, size and root")
@@ -584,6 +593,13 @@ def has(value: Any, **kinds: Any) -> Any:
     return value
 
 
+def pair(value: list[Any]) -> tuple[int, int]:
+    """The first and last number of a range."""
+    fits = len(value) == 2 and all(type(one) is int and abs(one) < 2**63 for one in value)
+    need(fits, "unreadable", "a range does not have a first and a last number")
+    return value[0], value[1]
+
+
 def shown(value: Any) -> str:
     """For a terminal: no control characters, bounded."""
     text = json.dumps(value)
@@ -608,6 +624,9 @@ TABLES = """
 CREATE TABLE events (batch, bucket, digest, id, project, received, PRIMARY KEY (batch, bucket, digest)) WITHOUT ROWID;
 CREATE TABLE parts (batch, bucket, PRIMARY KEY (batch, bucket)) WITHOUT ROWID;
 CREATE TABLE leaf (number PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE absent (bucket PRIMARY KEY, parts, sealed, gone, low, high, first, last) WITHOUT ROWID;
+CREATE TABLE certificate (number PRIMARY KEY, bucket, events, disposed, low, high, first, last, bound) WITHOUT ROWID;
+CREATE TABLE recorded (number PRIMARY KEY, event, said) WITHOUT ROWID;
 CREATE TABLE missing (id, field, PRIMARY KEY (id, field)) WITHOUT ROWID;
 CREATE TABLE withheld (id PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE ref (sha PRIMARY KEY, event) WITHOUT ROWID;
@@ -624,7 +643,9 @@ class Export:
         self.folder = folder
         self.faults: list[Fault] = []
         self.more = 0  # faults beyond those that are written out
-        self.done: dict[str, int] = dict.fromkeys(("files", "bytes", "events", "contents", "parts", "whole", "withheld", "erased"), 0)
+        self.done: dict[str, int] = dict.fromkeys(
+            ("files", "bytes", "reading", "events", "contents", "parts", "whole", "withheld", "erased", "certificates", "bound"), 0
+        )
         self.gone: dict[tuple[str, str], int] = {}  # (field, why): how many
         self.notes: list[str] = []
         self.signature_checked = True
@@ -635,6 +656,7 @@ class Export:
         self.there: set[str] = set()
         self.chunks: dict[str, list[str]] = {}
         self.manifest: dict[str, Any] = {}
+        self.manifest_sha = ""
         self.checkpoint: Checkpoint | None = None
         self.db = sqlite3.connect("", isolation_level=None)
         self.db.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {TABLES} BEGIN;")
@@ -668,6 +690,9 @@ class Export:
             self._line(number, line, self.erased)
         for number, line in self.lines("parts.jsonl"):
             self._line(number, line, self.part)
+        for number, line in self.lines("certificates/dispositions.jsonl"):
+            self._line(number, line, self.certificate)
+        self.absences()
         self.leftovers()
 
     def _line(self, where: str, line: bytes, check: Any) -> None:
@@ -705,6 +730,7 @@ class Export:
         """The manifest, then every file against it."""
         with self.open("manifest.json") as file:
             raw = file.read(LONGEST)
+        self.manifest_sha = hashlib.sha256(raw).hexdigest()
         try:
             named = self.named_files(read_json(raw))
         except Wrong as wrong:
@@ -730,13 +756,19 @@ class Export:
 
     def named_files(self, manifest: Any) -> dict[str, Any]:
         has(
-            manifest, format=str, made_at=str, project=dict, scope=dict, recipient=str, purpose=str, counts=dict, files=list,
-            checkpoint=dict,
+            manifest, format=str, made_at=str, project=dict, scope=dict, recipient=str, purpose=str, formats=list, counts=dict,
+            files=list, checkpoint=dict,
         )  # fmt: skip
         need(manifest["format"] == "auditlog-export/1", "unreadable", f"format {shown(manifest['format'])} is of another version")
         has(manifest["counts"], events=int, contents=int, parts=int, withheld=int)
         has(manifest["checkpoint"], size=int, root=str)
-        need(isinstance(manifest["project"].get("id"), int), "unreadable", "the project has no number")
+        has(manifest["project"], id=int, name=str)
+        scope = has(manifest["scope"], **{"sessions": (list, NONE), "from": (str, NONE), "to": (str, NONE)}, sealed_to=int, not_sealed=int)
+        for time in filter(None, (manifest["made_at"], scope["from"], scope["to"])):
+            microseconds(time)
+        need(all(isinstance(key, str) for key in scope["sessions"] or ()), "unreadable", "a session of the scope is no text")
+        known = all(isinstance(one, str) and one in ("jsonl", *FORMS) for one in manifest["formats"])
+        need(known, "unreadable", f"formats {shown(manifest['formats'])} are not all known")
         named: dict[str, Any] = {}
         for one in manifest["files"]:
             has(one, path=str, sha256=str, bytes=int, records=(int, NONE))
@@ -756,7 +788,9 @@ class Export:
             self.fault("file_changed", path, "it is not the file that the manifest names: its SHA-256 or length differs")
         if path.endswith(".jsonl") and lines != named["records"]:
             self.fault("count_differs", path, f"it has {lines} lines, the manifest says {shown(named['records'])}")
-        if not (path in CHECKED + TOLD or CHUNK.fullmatch(path) or re.fullmatch(r"certificates/[A-Za-z0-9][A-Za-z0-9._-]*", path)):
+        if READING.fullmatch(path):
+            self.done["reading"] += 1
+        elif not (path in CHECKED + TOLD + CERTIFICATES or CHUNK.fullmatch(path)):
             self.fault("file_stray", shown(path), "an export of this format has no such file")
 
     def lines(self, what: str) -> Iterator[tuple[str, bytes]]:
@@ -794,6 +828,7 @@ class Export:
             signed = signed_by(checkpoint, name, public)
             self.signature_checked = signed is not None
             need(signed is not False, "signature_wrong", "it is not signed by the key that keys.json names for it")
+            self.signatures(checkpoint, keys)
             self.trust(checkpoint, name, public, trusted, outside, self.rotations(keys))
         except Wrong as wrong:
             self.fault(wrong.code, "checkpoint.txt", wrong.message)
@@ -810,6 +845,16 @@ class Export:
         need(keys == sorted(keys, key=lambda key: key[2]), "unreadable", "keys.json is not in the order of sizes")
         return keys
 
+    def signatures(self, note: Checkpoint, keys: list[tuple[str, bytes, int]]) -> None:
+        """Every signature of a note by a key of keys.json must be right; of others it is said that nobody looked at them."""
+        numbers = {(name, key_hash(name, public)): public for name, public, _ in keys}
+        for name, number, _ in note.signatures:
+            if (name, number) in numbers:
+                wrong = signed_by(note, name, numbers[name, number]) is False
+                need(not wrong, "signature_wrong", f"the signature {number.hex()} on the note of {note.size} leaves is not that key's")
+            else:
+                self.notes.append(f"A signature by {shown(name)} with the key {number.hex()} was NOT checked: keys.json has no such key.")
+
     def rotations(self, keys: list[tuple[str, bytes, int]]) -> list[set[tuple[str, bytes]]]:
         """For each note of rotations.txt the keys that signed it: at least two, of keys.json."""
         text = self.text("rotations.txt")
@@ -817,9 +862,12 @@ class Export:
         need("".join(blocks) == text, "checkpoint_unreadable", "rotations.txt is no sequence of signed notes")
         found = []
         for note in map(read_checkpoint, blocks):
+            self.signatures(note, keys)
             found.append({(name, public) for name, public, _ in keys if signed_by(note, name, public)})
             few = self.signature_checked and len(found[-1]) < 2
             need(not few, "rotation_unvouched", f"the note of {note.size} leaves in rotations.txt is not signed by two keys of keys.json")
+            same = self.checkpoint is None or note.size != self.checkpoint.size or note == self.checkpoint
+            need(same, "checkpoint_differs", "rotations.txt has another note, or other signatures, for the same size")
         return found
 
     def trust(
@@ -885,10 +933,20 @@ class Export:
             self.fault("field_changed", public, f"{where}: {name}: the values are not those that were committed")
         if not event.changed:
             self._named(public, where, lambda: self.copy(event, line))
+        if event.item == GOVERNANCE and not event.missing and "disposition.certificate" in line.get("rest", ""):
+            self._named(public, where, lambda: self.recorded(public, read_json(line["rest"].encode())))
         self.db.executemany("INSERT OR IGNORE INTO missing VALUES (?, ?)", [(public, field) for field in event.missing])
         self.db.executemany("INSERT OR IGNORE INTO ref VALUES (?, ?)", [(sha, public) for _, sha, _ in event.references])
         nodes = [(sha, public) for _, sha, node in event.references if node]
         self.db.executemany("INSERT OR IGNORE INTO node VALUES (?, ?, 0)", nodes)
+
+    def recorded(self, public: str, record: Any) -> None:
+        """The certificate of a disposition as it stands among the evidence."""
+        if isinstance(record, dict) and record.get("action") == "disposition.certificate" and isinstance(record.get("about"), dict):
+            number = record["about"].get("disposition")
+            if type(number) is int and abs(number) < 2**63:
+                row = (number, public, json.dumps(record["about"], sort_keys=True))
+                self.db.execute("INSERT OR IGNORE INTO recorded VALUES (?, ?, ?)", row)
 
     def content(self, where: str, line: Any) -> None:
         kind = "text" if isinstance(line, dict) and "text" in line else "bytes"
@@ -963,6 +1021,7 @@ class Export:
         if line["field"] is None:
             there = self.db.execute("SELECT 1 FROM events WHERE id = ?", (line["id"],)).fetchone()
             need(there is None, "withheld_differs", f"event {line['id']} is said to be withheld, and is there")
+            self.db.execute("INSERT OR IGNORE INTO withheld VALUES (?)", (line["id"],))
         else:
             self.named(line)
 
@@ -980,7 +1039,7 @@ class Export:
 
     def part(self, where: str, line: Any) -> None:
         kinds: dict[str, Any] = {"index": int, "entry": str, "path": list, "whole": bool}
-        has(line, **kinds) if isinstance(line, dict) and line.get("whole") is True else has(line, **kinds, events=dict)
+        has(line, **kinds, **({} if isinstance(line, dict) and line.get("whole") is True else {"events": dict, "withheld": list}))
         self.done["parts"] += 1
         found = ENTRY.fullmatch(line["entry"])
         need(found, "unreadable", "the entry of the leaf does not have its eleven lines")
@@ -1002,18 +1061,114 @@ class Export:
         for _, public, project, received in rows:
             if (str(project), received) != (entry["project"], entry["received"]):
                 self.fault("column_changed", public, f"project or received_at is not that of {name} as it was sealed")
+        self.inside(entry, name)
         if line["whole"]:
             self.done["whole"] += 1
+            self.absent(line, bucket, batch, count, 0)
             need(len(rows) == count, "count_differs", f"{name}, bucket {bucket}: {count} events were sealed, {len(rows)} are there")
             root = merkle_root([digest for digest, *_ in rows])
             need(root.hex() == entry["root"], "root_differs", f"{name}, bucket {bucket}: the digests do not give the root that was sealed")
             return
-        need(rows, "part_stray", f"no event of the export lies in {name}")
+        partial = self.manifest["scope"]["sessions"] is not None
+        need(rows or line["withheld"] or not partial, "part_stray", f"no event of the export lies in {name}")
+        for one in line["withheld"]:
+            said = isinstance(one, str) and self.db.execute("SELECT 1 FROM withheld WHERE id = ?", (one,)).fetchone()
+            need(said, "withheld_differs", f"{name}: event {shown(one)} is said to be withheld, and withheld.jsonl does not say so")
+        gone = count - len(rows) - len(set(line["withheld"]))
+        need(gone >= 0, "count_differs", f"{name}, bucket {bucket}: {count} events were sealed, and more are there or withheld")
+        if not partial:
+            self.absent(line, bucket, batch, count, gone)
         root = bytes.fromhex(entry["root"])
         for digest, public, *_ in rows:
             self._proven(line["events"].get(public), digest, count, root, public, name)
         for public in sorted(line["events"].keys() - {public for _, public, *_ in rows}):
             self.fault("event_missing", shown(public), f"{where}: {name} has a path for this event, and the export does not have it")
+
+    def inside(self, entry: dict[str, str], name: str) -> None:
+        """A part of which nothing is there must be of this project and of this range, too."""
+        scope, received = self.manifest["scope"], entry["received"]
+        mine = entry["project"] == str(self.manifest["project"]["id"])
+        after, before = scope["from"] is None or received >= scope["from"], scope["to"] is None or received < scope["to"]
+        need(mine and after and before, "part_stray", f"{name} was received by another project, or outside of the scope")
+
+    def absent(self, line: Any, bucket: int, batch: int, count: int, gone: int) -> None:
+        """Adds up what a bucket's parts promised and what of it is not there."""
+        low, high, first, last = (batch, batch, line["index"], line["index"]) if gone else (None, None, None, None)
+        self.db.execute(
+            "INSERT INTO absent VALUES (?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT (bucket) DO UPDATE SET parts = parts + 1, "
+            "sealed = sealed + excluded.sealed, gone = gone + excluded.gone, "
+            "low = min(coalesce(low, excluded.low), coalesce(excluded.low, low)), "
+            "high = max(coalesce(high, excluded.high), coalesce(excluded.high, high)), "
+            "first = min(coalesce(first, excluded.first), coalesce(excluded.first, first)), "
+            "last = max(coalesce(last, excluded.last), coalesce(excluded.last, last))",
+            (bucket, count, gone, low, high, first, last),
+        )
+
+    # --- what is not there any more, and the certificates that say so ---
+
+    def certificate(self, where: str, line: Any) -> None:
+        """One disposition, as far as it concerns this project."""
+        need(isinstance(line, dict), "unreadable", "it is no JSON object")
+        wanted = {name: line.get(name) for name in ("disposition", "bucket", "events", "disposed", "batches", "leaves")}
+        has(wanted, disposition=int, bucket=int, events=int, disposed=int, batches=list, leaves=(list, NONE))
+        low, high, first, last = pair(line["batches"]) + (pair(line["leaves"]) if line["leaves"] else (None, None))
+        number = line["disposition"]
+        said = self.db.execute("SELECT said FROM recorded WHERE number = ?", (number,)).fetchone()
+        row = (number, line["bucket"], line["events"], line["disposed"], low, high, first, last, int(said is not None))
+        new = self.db.execute("INSERT OR IGNORE INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount
+        need(new, "certificate_stray", f"disposition {number} stands there a second time")
+        self.done["certificates"] += 1
+        self.done["bound"] += said is not None
+        same = said is None or said[0] == json.dumps(line, sort_keys=True)
+        need(same, "certificate_differs", f"disposition {number}: the record of it among the evidence says something else")
+
+    def absences(self) -> None:
+        """Every event that was sealed and is not there must be one of those that a certificate counts, and the other way round."""
+        scope = self.manifest["scope"]
+        if scope["sessions"] is not None:
+            for number, disposed in self.db.execute("SELECT number, disposed FROM certificate ORDER BY 1"):
+                self.notes.append(
+                    f"Disposition {number} took a part of these sessions, which is NOT counted: an export of sessions has no parts of what "
+                    f"is gone. It took {disposed:,} events of the project."
+                )
+            return
+        every = scope["from"] is None and scope["to"] is None and not scope["not_sealed"]
+        for row in self.db.execute("SELECT * FROM absent ORDER BY bucket"):
+            self._accounted(row, every)
+        for number, bucket, events in self.db.execute(
+            "SELECT number, bucket, events FROM certificate WHERE bucket NOT IN (SELECT bucket FROM absent) ORDER BY 1"
+        ):
+            if events and not scope["not_sealed"]:
+                self.fault("certificate_stray", f"disposition {number}", f"no part of this export lay in its bucket {bucket}")
+        recorded = "SELECT number, event FROM recorded WHERE number NOT IN (SELECT number FROM certificate) ORDER BY 1"
+        for number, event in self.db.execute(recorded) if every else ():
+            self.fault("certificate_missing", event, f"it records disposition {number}, whose certificate is not in {CERTIFICATES[0]}")
+
+    def _accounted(self, row: tuple[Any, ...], every: bool) -> None:
+        """One bucket: a row of `absent`."""
+        bucket, parts, sealed, gone, low, high, first, last = row
+        found = self.db.execute("SELECT * FROM certificate WHERE bucket = ? ORDER BY number", (bucket,)).fetchall()
+        if gone and not found:
+            where = f"{gone:,} events of bucket {bucket}, batches {low} to {high}, are not there"
+            self.fault("certificate_missing", f"bucket {bucket}", f"{where}, and no certificate says that they were disposed of")
+        disposed = sum(one[3] for one in found)
+        for number, _, events, _, *ranges, bound in found:
+            name = f"disposition {number}"
+            within = all(
+                beyond is None or limit is None or sign * (beyond - limit) <= 0
+                for beyond, limit, sign in zip((low, high, first, last), ranges, (-1, 1, -1, 1), strict=True)
+            )
+            if not within:
+                self.fault("certificate_differs", name, f"it is of other batches or leaves than what is not there: {low} to {high}")
+            if sealed != events if every else sealed > events:
+                self.fault("count_differs", name, f"it says that bucket {bucket} had {events:,} events, its parts say {sealed:,}")
+            why = "deleted when its time was over" if bound else "deleted when its time was over; the certificate stands in no record here"
+            self.gone["certificate", f"disposition {number}, {why}"] = 1
+        if found and (gone != disposed if every else gone > disposed):
+            where = f"disposition {found[0][0]}" + (f" to {found[-1][0]}" if len(found) > 1 else "")
+            self.fault("count_differs", where, f"{disposed:,} events are said to be gone from bucket {bucket}, and {gone:,} are not there")
+        if gone and found:
+            self.gone["whole event", f"disposed of, bucket {bucket}, {parts:,} parts"] = gone
 
     def _proven(self, proof: Any, digest: bytes, count: int, root: bytes, public: str, name: str) -> None:
         try:
@@ -1042,6 +1197,7 @@ NOT_PROVEN = (
     "that the scope was chosen well: what is here is proven, not what else there is. A part that is here whole has nothing left out",
     "what the manifest says of recipient, purpose, scope and time, and the reasons in withheld.jsonl: nobody signed them",
     "of an event without a trace ID, the first half of its ID",
+    "of an export of sessions or of a range of time, that nothing else of them was deleted than the certificates here say",
 )
 
 
@@ -1062,6 +1218,12 @@ def report(export: Export, out: IO[str]) -> None:
     if export.checkpoint is not None:
         state = "signature" if export.signature_checked else "SIGNATURE NOT CHECKED: the Python package `cryptography` is not installed"
         say(f"  checkpoint of {export.checkpoint.size:,} leaves, root {export.checkpoint.root.hex()}: {state}")
+    if done["certificates"]:
+        bound = f"{done['bound']:,} stand in records of this export"
+        say(f"  {done['certificates']:,} certificates of dispositions against what is not there; {bound}")
+    say(f"  manifest.json has the SHA-256 {export.manifest_sha}: compare it with the one that you were told. Nobody signed it")
+    if done["reading"]:
+        say(f"  {done['reading']:,} files are other forms, for reading and no evidence: their SHA-256, NOT what they say")
     for note in export.notes:
         say(f"  {note}")
     if export.gone:

@@ -12,10 +12,11 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 
 from auditlog.errors import Problem
+from auditlog.export import table
 from auditlog.search import deeds, parameters
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
-from auditlog.web import table, zones
+from auditlog.web import zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
 

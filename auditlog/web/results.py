@@ -18,10 +18,11 @@ from django.utils import timezone
 from auditlog.derive.keys import to_text
 from auditlog.derive.models import Action, Session
 from auditlog.errors import Problem
+from auditlog.export import table
 from auditlog.search import actions, parameters, sessions
 from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
-from auditlog.web import ranges, recent, sentence, table, zones
+from auditlog.web import ranges, recent, sentence, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page
 from auditlog.web.links import step_address

@@ -34,7 +34,7 @@ def test_a_module_begins_with_one_sentence_on_what_it_owns(path: Path) -> None:
 
 
 # Shipped alone inside every export (docs/adr/013): whoever reads it has nothing else of ours, so it is one file, and longer.
-ONE_FILE = {"auditlog/verify/standalone.py": 1150}
+ONE_FILE = {"auditlog/verify/standalone.py": 1290}
 
 
 @pytest.mark.parametrize("path", CODE, ids=name_of)

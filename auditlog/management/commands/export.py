@@ -18,10 +18,12 @@ from auditlog.derive import read
 from auditlog.errors import Problem
 from auditlog.export.choice import Wish, Withheld
 from auditlog.export.folder import export
+from auditlog.export.forms.write import DEFAULT, EVIDENCE, FORMS
 from auditlog.management.given import moment
 from auditlog.retention import recording
 from auditlog.store.connect import connect
 from auditlog.store.projects import project_secrets
+from auditlog.web.handed import Pages
 
 TELL_SECONDS = 10.0
 
@@ -36,6 +38,11 @@ class Command(BaseCommand):
         parser.add_argument("--session", metavar="KEY", action="append", default=[], help="Only this session; may be given more than once.")
         parser.add_argument("--from", metavar="TIME", dest="since", type=moment, help="Received then or later: 2026-03-01 or RFC 3339.")
         parser.add_argument("--to-time", metavar="TIME", dest="until", type=moment, help="Received before then.")
+        parser.add_argument(
+            "--format", metavar="NAME", dest="formats", action="append", choices=(EVIDENCE, *FORMS),
+            help=f"Besides the evidence, which is always in it: {', '.join(FORMS)}; may be given more than once. {EVIDENCE}: nothing else. "
+            f"Without it: {', '.join(DEFAULT)}.",
+        )  # fmt: skip
         parser.add_argument("--recipient", required=True, help="Who gets it. Stands in the manifest and in the record of the export.")
         parser.add_argument("--purpose", required=True, help="What for. Likewise.")
         parser.add_argument(
@@ -49,11 +56,12 @@ class Command(BaseCommand):
                 wish = Wish(
                     number, name, asked["recipient"], asked["purpose"], session,
                     _traces(conn, number, session) if session else None, asked["since"], asked["until"], _withheld(withhold),
+                    asked["formats"] or DEFAULT,
                 )  # fmt: skip
-                scope = {"sessions": session, "from": wish.since, "to": wish.until, "withheld": len(wish.withheld)}
+                scope = {"sessions": session, "from": wish.since, "to": wish.until, "withheld": len(wish.withheld), "formats": wish.formats}
                 about = {"recipient": wish.recipient, "purpose": wish.purpose, "scope": scope, "folder": str(to)}
                 recording.record(conn, [number], governance.Actor("shell", getpass.getuser(), getpass.getuser()), "export", about)
-                done = export(conn, project_secrets(conn), wish, to, self._progress())
+                done = export(conn, project_secrets(conn), wish, to, self._progress(), Pages())
         except (Problem, OSError, psycopg.Error) as error:
             raise CommandError(str(error).strip()) from error
         finally:

@@ -25,17 +25,23 @@ HOW: Final = (
 
 def annexes(case: Case, budget: Budget) -> tuple[Section, ...]:
     return (
-        Section("A", "Transcript", _transcript(case, budget)),
-        Section("B", "Instruction in force", _instructions(case.timeline, budget)),
-        Section("C", "Tools offered", _tools(case.timeline, budget)),
-        Section("D", "Gaps", _gaps(case.timeline)),
+        *of_timeline(case.timeline, case.clock, budget),
         Section("E", "Records, digests and batches", _records(case)),
         Section("F", "How to check", tuple(Item("", (say(text),)) for text in HOW)),
     )
 
 
-def _transcript(case: Case, budget: Budget) -> tuple[Item, ...]:
-    timeline = case.timeline
+def of_timeline(timeline: dict[str, Any], clock: Clock, budget: Budget, most: int = MOST_STEPS) -> tuple[Section, ...]:
+    """What a timeline says by itself, with so many steps at most."""
+    return (
+        Section("A", "Transcript", _transcript(timeline, clock, budget, most)),
+        Section("B", "Instruction in force", _instructions(timeline, budget)),
+        Section("C", "Tools offered", _tools(timeline, budget)),
+        Section("D", "Gaps", _gaps(timeline)),
+    )
+
+
+def _transcript(timeline: dict[str, Any], clock: Clock, budget: Budget, most: int) -> tuple[Item, ...]:
     steps = timeline["steps"]
     gaps: dict[int, list[Part]] = {}
     for gap in timeline["completeness"]["gaps"]:
@@ -45,9 +51,9 @@ def _transcript(case: Case, budget: Budget) -> tuple[Item, ...]:
     for finding in timeline.get("findings") or ():
         if finding.get("step") is not None:
             findings.setdefault(finding["step"], []).append(say(str(finding["message"]), "bad"))
-    made = [_step(step, timeline, case.clock, budget, gaps.get(step["n"], []), findings.get(step["n"], [])) for step in steps[:MOST_STEPS]]
-    if len(steps) > MOST_STEPS:
-        left = f"Steps {MOST_STEPS + 1:,} to {len(steps):,} are not printed. The page of the session and the records have all of them."
+    made = [_step(step, timeline, clock, budget, gaps.get(step["n"], []), findings.get(step["n"], [])) for step in steps[:most]]
+    if len(steps) > most:
+        left = f"Steps {most + 1:,} to {len(steps):,} are not printed. The page of the session and the records have all of them."
         made.append(Item("Cut here", (say(left, "open"),)))
     return tuple(made) or (Item("", (say("No message, reasoning or tool call was recognised in what was received.", "open"),)),)
 

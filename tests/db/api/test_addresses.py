@@ -26,8 +26,8 @@ SESSION = "sess-openinference-chat_refund"
 
 # What an address is. API: one project's evidence, for a key. COMMON: says the same to every key. PAGE: one project's evidence, for a
 # person. OPEN: for anybody, and says nothing of any project. SERVICE: of all projects together (tests/platform/test_own_telemetry). OWN: a
-# person's account, keys, members and saved searches (test_access, test_settings, test_saved, test_access_log). LOG: the sealed log as files, for keys and
-# members, and where the operator says so for everybody (test_log).
+# person's account, keys, members and saved searches, holds and records (test_access, test_settings, test_saved, test_access_log). LOG: the
+# sealed log as files, for keys and members, and where the operator says so for everybody (test_log).
 API, COMMON, PAGE, OPEN, OWN, SERVICE, LOG = "api", "common", "page", "open", "own", "service", "log"
 CLASSES = {
     "healthz": OPEN,

@@ -12,8 +12,9 @@ import pytest
 from django.test import Client
 
 from auditlog.errors import Problem
+from auditlog.export import table
 from auditlog.search import sessions
-from auditlog.web import results, table
+from auditlog.web import results
 from tests.asked import asked
 from tests.db.api.conftest import World, person
 from tests.db.api.test_access import recorded, text

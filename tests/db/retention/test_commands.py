@@ -89,8 +89,11 @@ def test_a_session_is_exported_by_command_and_that_is_recorded_with_recipient_an
     given = ["--to", str(folder), "--project", case.row.slug, "--recipient", "a court", "--purpose", "Case 7"]
     assert f"{len(case.events('s-1'))} events" in run("export", *given, "--session", key)
     assert standalone.main([str(folder)], StringIO()) == 0
+    assert (folder / f"sessions/{key}.html").exists() and not (folder / "csv").exists(), "pages, if nothing else is said"
+    run("export", "--to", str(tmp_path / "less"), *given[2:], "--session", key, "--format", "csv", "--format", "otlp")
+    assert {path.name for path in (tmp_path / "less").iterdir()} >= {"csv", "otlp"} and not (tmp_path / "less/index.html").exists()
     query = "SELECT count(*) FROM event WHERE project_id = %s AND item = 4 AND position(%s::bytea IN vals) > 0"
-    assert [case.rows(query, case.id, said) for said in (b"a court", b"Case 7", b"nobody")] == [[(1,)], [(1,)], [(0,)]]
+    assert [case.rows(query, case.id, said) for said in (b"a court", b"Case 7", b"nobody")] == [[(2,)], [(2,)], [(0,)]]
     with pytest.raises(CommandError, match="no session 'nope'"):
         call_command("export", "--to", str(tmp_path / "other"), *given[2:], "--session", "nope")
     with pytest.raises(CommandError, match="holds a finished export"):

@@ -15,6 +15,7 @@ import pytest
 
 from auditlog.export.choice import Wish
 from auditlog.export.folder import Exported, export
+from auditlog.export.forms.sessions import Renderer
 from auditlog.governance import Actor
 from auditlog.governance import event as governance_event
 from auditlog.ingest.rest import event as rest_event
@@ -29,6 +30,7 @@ from tests import corpus
 from tests.db.derived import empty
 from tests.sealing import TABLES, Sealer
 
+HOSTILE = '=HYPERLINK("http://example.org", "<script>")\u202e'
 CASES = ("openinference/chat_refund", *corpus.names()[::16])
 
 
@@ -54,15 +56,20 @@ class Stood:
     def events(self, number: int) -> list[Stored]:
         return Reader(self.owner, self.secret).events_of_batches([self.written[number].batch_no])
 
-    def export(self, folder: Path, **wish: Any) -> Exported:
+    def export(self, folder: Path, render: Renderer | None = None, **wish: Any) -> Exported:
         wanted: dict[str, Any] = {"project_id": self.project.project_id, "project": "One", "recipient": "A. Lawyer", "purpose": "7"} | wish
         with connect("web", autocommit=True) as conn:
-            return export(conn, self.secret, Wish(**wanted), folder)
+            return export(conn, self.secret, Wish(**wanted), folder, render=render)
 
 
 def conversation(length: int) -> dict[str, Any]:
     messages = [{"role": "user", "content": f"{n} " + "long enough to be content of its own " * 8} for n in range(length)]
     return {"kind": "model_call", "session_id": "talk", "at": "2026-03-01T10:00:00.123456Z", "input": messages, "system": "ä" * 300}
+
+
+def hostile() -> list[dict[str, Any]]:
+    said = [{"role": "user", "content": "<script>alert(1)</script> a secret that is in this event alone"}]
+    return [{"kind": "model_call", "session_id": HOSTILE, "at": "2026-03-01T11:00:00Z", "input": said}]
 
 
 def build(stood: Stood) -> None:
@@ -72,6 +79,7 @@ def build(stood: Stood) -> None:
     for name in CASES[len(CASES) // 2 :]:
         stood.send(corpus.items(name))
     stood.send([rest_event(json.dumps(conversation(n)).encode()) for n in (1, 30, 70)])  # older messages lie behind nodes
+    stood.send([rest_event(json.dumps(one).encode()) for one in hostile()])
     stood.send([governance_event(Actor("person", "1", "Ada"), "session.view", {"session": "talk"}, datetime.now(UTC))])
     stood.send([Unreadable(SPAN, "protobuf", b"\xdc\x00\x10 no span \xff", "item_undecodable", "it is none")])
     stood.send(corpus.items(CASES[0]))  # all of them duplicates

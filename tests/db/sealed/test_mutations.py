@@ -144,6 +144,12 @@ def loose_base64(lines: Lines) -> object:
     return line["id"]
 
 
+def another_text(lines: Lines) -> object:
+    line = next(line for line in lines if "text" in line)
+    line["text"] += " not"
+    return line["sha256"]
+
+
 def swap_contents(lines: Lines) -> object:
     first, second = [line for line in lines if "text" in line][:2]
     first["text"], second["text"] = second["text"], first["text"]
@@ -189,7 +195,7 @@ def move_leaf(lines: Lines) -> object:
 
 def partly(lines: Lines) -> object:
     """A whole part said to be one of which only some events are in the scope, without paths."""
-    lines[0] |= {"whole": False, "events": {}}
+    lines[0] |= {"whole": False, "events": {}, "withheld": []}
     return ""
 
 
@@ -245,6 +251,18 @@ def count(name: str) -> Callable[[Forger], str]:
     return run
 
 
+def said(named: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Forger], str]:
+    def run(forger: Forger) -> str:
+        forger.manifest(change)
+        return named
+
+    return run
+
+
+def outside_the_range(manifest: dict[str, Any]) -> None:
+    manifest["scope"]["to"] = "2020-01-01T00:00:00.000000Z"
+
+
 def edit(path: str, change: Callable[[Lines], object]) -> Callable[[Forger], str]:
     return lambda forger: forger.edit(path, change)
 
@@ -262,6 +280,17 @@ def other_size(forger: Forger) -> str:
 def without_a_signature(data: bytes) -> bytes:
     """The last line removed."""
     return data[: data.rindex("—".encode())]
+
+
+def other_signature(data: bytes) -> bytes:
+    """A digit of the first signature changed."""
+    place = data.index("—".encode()) + 60
+    return data[:place] + (b"A" if data[place : place + 1] != b"A" else b"B") + data[place + 1 :]
+
+
+def without_the_first_signature(data: bytes) -> bytes:
+    start = data.index("—".encode())
+    return data[:start] + data[data.index(b"\n", start) + 1 :]
 
 
 def twice_in_json(data: bytes) -> bytes:
@@ -301,7 +330,7 @@ MENDED: dict[str, tuple[str, Callable[[Forger], str]]] = {
     "no UTF-8": ("unreadable", bytes_of(EVENTS, lambda data: data.replace(b'{"id"', b'{"\xff"', 1), f"{EVENTS}:1")),
     "half a line": ("unreadable", bytes_of(EVENTS, lambda data: data[:-50], EVENTS)),
     "a line that is no object": ("unreadable", bytes_of(EVENTS, lambda data: b"7\n" + data, f"{EVENTS}:1")),
-    "a content with another text": ("content_changed", edit(CONTENTS, changed("text", lambda text: text + " not", 0, "sha256"))),
+    "a content with another text": ("content_changed", edit(CONTENTS, another_text)),
     "two contents swapped": ("content_changed", edit(CONTENTS, swap_contents)),
     "a content removed": ("content_missing", edit(CONTENTS, drop(lambda lines: 0, "sha256"))),
     "a node removed": ("content_missing", edit(CONTENTS, drop(node_line, "sha256"))),
@@ -323,6 +352,10 @@ MENDED: dict[str, tuple[str, Callable[[Forger], str]]] = {
     "a checkpoint that is none": ("checkpoint_unreadable", bytes_of("checkpoint.txt", lambda data: data[:40])),
     "a rotation that one key signed": ("rotation_unvouched", bytes_of("rotations.txt", without_a_signature, "checkpoint.txt")),
     "rotations that are none": ("checkpoint_unreadable", bytes_of("rotations.txt", lambda data: b"x" + data[:90], "checkpoint.txt")),
+    "the old key's signature is not its own": ("signature_wrong", bytes_of("checkpoint.txt", other_signature)),
+    "the old key's signature removed": ("checkpoint_differs", bytes_of("checkpoint.txt", without_the_first_signature)),
+    "one signature twice": ("checkpoint_unreadable", bytes_of("checkpoint.txt", lambda data: data + data[data.rindex("—".encode()) :])),
+    "a wrong signature among rotations": ("signature_wrong", bytes_of("rotations.txt", other_signature, "checkpoint.txt")),
     "no key": ("key_unknown", bytes_of("keys.json", lambda data: b"[]\n", "checkpoint.txt")),
     "an erasure taken back": ("field_unaccounted", lambda forger: forger.edit("certificates/erasures.jsonl", drop(lambda lines: 0))),
     "an erasure that is none": ("withheld_differs", edit("certificates/erasures.jsonl", false_erasure)),
@@ -343,6 +376,13 @@ NOT_MENDED: dict[str, tuple[str, Callable[[Forger], str]]] = {
     "a count of what is withheld": ("count_differs", count("withheld")),
     "a checkpoint in the manifest": ("checkpoint_differs", other_size),
     "a manifest that is no JSON": ("unreadable", bytes_of("manifest.json", lambda data: data[:-5])),
+    "a line more in the manifest": ("unreadable", said("manifest", lambda manifest: manifest.update(approved_by="a judge"))),
+    "a line more in the manifest's scope": ("unreadable", said("manifest", lambda manifest: manifest["scope"].update(all=True))),
+    "a line more in the manifest's project": ("unreadable", said("manifest", lambda manifest: manifest["project"].update(owner="a judge"))),
+    "a line more about a file": ("unreadable", said("manifest", lambda manifest: manifest["files"][0].update(certified=True))),
+    "a form that nobody knows": ("unreadable", said("manifest", lambda manifest: manifest["formats"].append("pdf"))),
+    "a time that is none": ("unreadable", said("manifest", lambda manifest: manifest.update(made_at="yesterday"))),
+    "a range that the events are outside of": ("part_stray", said("batch", outside_the_range)),
     "a manifest of another form": ("unreadable", bytes_of("manifest.json", lambda data: b"[]")),
 }  # fmt: skip
 

@@ -1,0 +1,201 @@
+"""Owns the checks that an export says what is gone: each absence has its certificate, and a certificate that lies is named."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditlog.errors import Problem
+from auditlog.export import folder as exporting
+from auditlog.export.choice import Wish, Withheld
+from auditlog.export.folder import export
+from auditlog.retention import dispositions
+from auditlog.seal.sealer import Sealer
+from auditlog.store import partitions
+from auditlog.store.connect import connect
+from auditlog.store.reader import public_id
+from auditlog.verify import standalone
+from tests.db.api.talks import talk
+from tests.db.derived import NOW
+from tests.db.retention.conftest import ANA, Case, seal
+from tests.db.sealed.test_mutations import PARTS, Forger, Lines, judge
+
+CERTIFICATES = "certificates/dispositions.jsonl"
+
+
+def stand(case: Case, tmp_path: Path) -> None:
+    """A day of which one session is held, a day that went whole, a day that stays; all of it sealed, the certificates' records, too."""
+    case.send([*talk("s-gone", 2), *talk("s-held", 2)])
+    case.talk("s-old", 2, days_ago=6)
+    case.send(talk("s-held", 3), days_ago=0)
+    case.derive()
+    case.hold(session_id="s-held")
+    seal(case, tmp_path / "log.key")
+    case.dispose()
+    whole = partitions.bucket_at(case.class_no, "day", NOW - timedelta(days=6)).number
+    case.execute(dispositions.propose(case.conn, ANA, whole).id)
+    with connect("sealer", autocommit=True) as conn:
+        sealer = Sealer(conn, tmp_path / "log.key")
+        sealer.drain()
+        sealer.release()
+
+
+def exported(case: Case, folder: Path, **wish: Any) -> str:
+    """Exports and verifies. Returns what the verifier says."""
+    wanted: dict[str, Any] = {"project_id": case.id, "project": "Case", "recipient": "a court", "purpose": "x"} | wish
+    export(case.conn, case.secrets, Wish(**wanted), folder)
+    out = io.StringIO()
+    assert standalone.main([str(folder)], out) == 0, out.getvalue()
+    return out.getvalue()
+
+
+def lines(folder: Path, path: str = CERTIFICATES) -> Lines:
+    return [json.loads(line) for line in (folder / path).read_bytes().splitlines()]
+
+
+def edit(change: Callable[[Lines], object], path: str = CERTIFICATES) -> Callable[[Forger], str]:
+    return lambda forger: forger.edit(path, change)
+
+
+def says(line: int, **members: Any) -> Callable[[Lines], object]:
+    def run(lines: Lines) -> object:
+        lines[line].update(members)
+        return f"disposition {lines[line]['disposition']}"
+
+    return run
+
+
+def gone_part(lines: Lines) -> int:
+    return next(n for n, line in enumerate(lines) if not line["whole"] and not line["events"])
+
+
+def no_longer_recorded(forger: Forger) -> None:
+    """Whoever writes a false certificate leaves out the record of it, which is proven."""
+    ids = [line["id"] for line in forger.lines("events/00001.jsonl") if "disposition.certificate" in line.get("rest", "")]
+    assert ids
+    forger.edit("events/00001.jsonl", lambda lines: lines.__setitem__(slice(None), [line for line in lines if line["id"] not in ids]))
+    about = "auditlog-disposition/1"
+    forger.edit("contents/00001.jsonl", lambda lines: lines.__setitem__(slice(None), [x for x in lines if about not in x.get("text", "")]))
+    kept = {(line["batch"], line["bucket"]) for line in forger.lines("events/00001.jsonl")}
+
+    def left(line: Any) -> bool:
+        words = dict(row.split(" ", 1) for row in line["entry"].splitlines()[1:])
+        return (int(words["batch"]), int(words["bucket"])) in kept or not line["whole"]
+
+    forger.edit(PARTS, lambda lines: lines.__setitem__(slice(None), [line for line in lines if left(line)]))
+
+
+def emptied(forger: Forger) -> str:
+    """The last part without its events."""
+    last = forger.lines(PARTS)[-1]
+    batch = int(last["entry"].splitlines()[1].removeprefix("batch "))
+    forger.edit(PARTS, lambda lines: lines[-1].update(whole=False, events={}, withheld=[]))
+    forger.edit("events/00001.jsonl", lambda lines: lines.__setitem__(slice(None), [line for line in lines if line["batch"] != batch]))
+    return "bucket "
+
+
+def added(lines: Lines, line: Any) -> str:
+    lines.append(line)
+    return f"{CERTIFICATES}:3"
+
+
+def cleared(lines: Lines) -> str:
+    lines.clear()
+    return "it records"
+
+
+# Whether the record of the certificate is left out, too; code; what the forger does.
+LIES: dict[str, tuple[bool, str, Callable[[Forger], str]]] = {
+    "nothing": (True, "", lambda forger: ""),
+    "fewer are said to be gone": (True, "count_differs", edit(says(0, disposed=1))),
+    "more are said to be gone": (True, "count_differs", edit(says(1, disposed=4_000))),
+    "there were more events in the period": (True, "count_differs", edit(says(1, events=4_000))),
+    "a certificate for another period": (True, "certificate_missing", edit(lambda lines: (lines[1].update(bucket=7), "bucket ")[1])),
+    "a certificate for nothing": (True, "certificate_stray", edit(says(1, bucket=7))),
+    "a certificate for other batches": (True, "certificate_differs", edit(says(0, batches=[2**40, 2**40]))),
+    "a certificate for other leaves": (True, "certificate_differs", edit(says(1, leaves=[900, 901]))),
+    "a certificate removed": (True, "certificate_missing", edit(lambda lines: f"bucket {lines.pop(0)['bucket']}")),
+    "a certificate twice": (True, "certificate_stray", edit(lambda lines: added(lines, lines[0]))),
+    "a certificate without numbers": (True, "unreadable", edit(lambda lines: lines[0].update(batches=["a", None]) or f"{CERTIFICATES}:1")),
+    "what is gone is not mentioned": (True, "certificate_stray", edit(lambda lines: lines.pop(gone_part(lines)) and "", PARTS)),
+    "another approver than the record has": (
+        False,
+        "certificate_differs",
+        edit(lambda lines: lines[0].update(approved=1) or f"{CERTIFICATES}:1"),
+    ),
+    "a removed certificate of which there is a record": (False, "certificate_missing", edit(cleared)),
+    "a part emptied, as if it had been disposed of": (True, "certificate_missing", emptied),
+    "an absence is said to be withheld": (
+        True,
+        "withheld_differs",
+        edit(lambda lines: lines[gone_part(lines)]["withheld"].append("0" * 64) or "withheld.jsonl does not say so", PARTS),
+    ),
+}
+
+
+def test_every_absence_has_its_certificate_and_a_lie_about_it_is_named(case: Case, tmp_path: Path) -> None:
+    stand(case, tmp_path)
+    said = exported(case, tmp_path / "all")
+    first, second = lines(tmp_path / "all")
+    assert (first["events"], first["disposed"], second["disposed"]) == (6, 3, 3) and "by_project" not in first
+    assert "2 certificates of dispositions against what is not there; 2 stand in records of this export" in said
+    gone = [line for line in lines(tmp_path / "all", PARTS) if not line["whole"]]
+    assert [len(line["events"]) for line in gone] == [3, 0], "the part that went whole is there with its path, and without an event"
+    for number, (what, (unrecorded, codes, change)) in enumerate(LIES.items()):
+        forger = Forger(Path(shutil.copytree(tmp_path / "all", tmp_path / str(number))))
+        if unrecorded:
+            no_longer_recorded(forger)
+        named = change(forger)
+        forger.mend()
+        try:
+            judge(forger, codes, named)
+        except AssertionError as error:
+            raise AssertionError(f"{what}: {error}") from error
+
+
+def test_a_range_and_a_session_have_the_certificates_that_concern_them(case: Case, tmp_path: Path) -> None:
+    stand(case, tmp_path)
+    first, second = [number for (number,) in case.rows("SELECT id FROM disposition ORDER BY id")]
+    old = NOW - timedelta(days=6)
+    exported(case, tmp_path / "range", since=old, until=old + timedelta(hours=1))
+    assert [one["disposition"] for one in lines(tmp_path / "range")] == [second]
+    said = exported(case, tmp_path / "today", since=NOW - timedelta(hours=1))
+    assert not (tmp_path / "today" / CERTIFICATES).exists() and "certificates of" not in said
+    events = case.events("s-held")
+    exported(case, tmp_path / "session", sessions=["none"], trace_keys=[events[0].trace_key])
+    assert not (tmp_path / "session" / CERTIFICATES).exists(), "nothing of this session is gone"
+    assert first < second
+    withheld = [Withheld(public_id(one.trace_key, one.event_id), None, "a third party", "") for one in events]
+    said = exported(case, tmp_path / "less", withheld=withheld)
+    assert "a third party" in said and {id for line in lines(tmp_path / "less", PARTS) for id in line.get("withheld", ())} == {
+        one.id for one in withheld
+    }
+
+
+def test_an_export_during_which_something_of_it_is_disposed_of_ends_with_that(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.talk("s-1")
+    case.derive()
+    seal(case, tmp_path / "log.key")
+    real = exporting._papers
+
+    def meanwhile(*given: Any) -> None:
+        case.dispose()
+        real(*given)
+
+    monkeypatch.setattr(exporting, "_papers", meanwhile)
+    wish = Wish(case.id, "Case", "a court", "x")
+    with pytest.raises(Problem, match="was disposed of after it began"):
+        export(case.conn, case.secrets, wish, tmp_path / "all")
+    monkeypatch.undo()
+    with pytest.raises(Problem, match="another folder"):
+        export(case.conn, case.secrets, wish, tmp_path / "all")
+    assert not (tmp_path / "all" / "manifest.json").exists()
