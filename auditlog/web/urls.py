@@ -5,6 +5,7 @@ from django.urls import path
 from auditlog.web import (
     agents,
     decision,
+    exports,
     find,
     instructions,
     keys,
@@ -46,6 +47,10 @@ urlpatterns = [
     path("quarantine", views.unreadable, name="quarantine"),
     path("retention", retention.retention, name="retention"),
     path("retention/holds/<int:number>/release", retention.release, name="hold-release"),
+    path("exports", exports.exports, name="exports"),
+    path("exports/<int:number>/turn", exports.turn, name="export-turn"),
+    path("exports/<int:number>/release", exports.release, name="export-release"),
+    path("exports/<int:number>/download", exports.download, name="export-download"),
     path("settings", settings.settings, name="settings"),
     path("settings/password", settings.password, name="password"),
     path("settings/keys", keys.create, name="keys"),

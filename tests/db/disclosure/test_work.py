@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import signal
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from auditlog.disclosure.exports import Export
 from auditlog.disclosure.scope import Asked
 from auditlog.errors import Problem
 from auditlog.export import files
+from auditlog.export import folder as folders
 from auditlog.export.choice import Withheld
 from auditlog.retention import holds
 from auditlog.search import evidence
@@ -79,7 +81,7 @@ def test_what_was_finished_by_a_worker_that_died_before_it_could_say_so_is_finis
 
 
 def test_nobody_else_works_on_it_meanwhile(refund: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, export = ask(refund), work.export
+    job, export = ask(refund), folders.export
     seen: list[Any] = []
 
     def watched(*given: Any) -> Any:
@@ -87,7 +89,7 @@ def test_nobody_else_works_on_it_meanwhile(refund: World, monkeypatch: pytest.Mo
             seen.extend((work.work(job.id), work.open_exports(conn)))
         return export(*given)
 
-    monkeypatch.setattr(work, "export", watched)
+    monkeypatch.setattr("auditlog.disclosure.work.export", watched)
     work.work(job.id)
     assert seen == [False, []] and now(job).state == "done"
 
@@ -131,8 +133,8 @@ def test_a_slice_ends_where_a_file_is_complete_and_the_next_one_goes_on(refund: 
 def test_it_writes_no_faster_than_its_rate(refund: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     clock = iter(range(1, 10_000))
-    monkeypatch.setattr(pace.time, "sleep", slept.append)
-    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock) * 1.0)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock) * 1.0)
     monkeypatch.setattr(pace.Pace, "_tell", lambda self, now: None)
     monkeypatch.setenv("AUDITLOG_EXPORT_RATE", "1000000")
     made = pace.Pace(refund.bench.owner, 1, tmp_path / "folder", 0, 10)
@@ -187,11 +189,11 @@ def test_a_scope_is_everything_sessions_a_search_a_hold_or_a_class(refund: World
 
 def test_what_was_found_is_written_down_once(refund: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = ask(refund, Asked(search={"session_id": SESSION}))
-    export = work.export
-    monkeypatch.setattr(work, "export", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    export = folders.export
+    monkeypatch.setattr("auditlog.disclosure.work.export", lambda *_: (_ for _ in ()).throw(OSError("gone")))
     work.work(job.id)
     assert now(job).state == "failed" and now(job).chosen_at and now(job).expected
-    monkeypatch.setattr(work, "export", export)
+    monkeypatch.setattr("auditlog.disclosure.work.export", export)
     monkeypatch.setattr(scope, "choose", lambda *_: pytest.fail("asked twice"))
     exports.resume(evidence.raw_connection(), CARLA, refund.project.pk, job.id)
     assert events(job) == now(job).expected
