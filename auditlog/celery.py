@@ -24,6 +24,7 @@ VISIBILITY: Final = 1800
 SOFT_LIMIT: Final = 1500
 HARD_LIMIT: Final = 1560
 HINT_EVERY: Final = 30.0
+TIDY_EVERY: Final = 300.0  # removes what was cancelled or has expired
 PARTITIONS_EVERY: Final = 3600.0
 VERIFY_EVERY: Final = 900.0  # looks whether the daily verification is to be begun, or to be gone on with
 
@@ -73,6 +74,8 @@ app.conf.update(
     beat_schedule={
         # expires: while no worker runs, hints must not pile up
         "hint open jobs": {"task": "auditlog.tasks.hint_open_jobs", "schedule": HINT_EVERY, "options": {"expires": HINT_EVERY}},
+        "hint open exports": {"task": "auditlog.tasks.hint_open_exports", "schedule": HINT_EVERY, "options": {"expires": HINT_EVERY}},
+        "tidy exports": {"task": "auditlog.tasks.tidy_exports", "schedule": TIDY_EVERY, "options": {"expires": TIDY_EVERY}},
         "verify when due": {"task": "auditlog.tasks.verify_when_due", "schedule": VERIFY_EVERY, "options": {"expires": VERIFY_EVERY}},
         "open buckets ahead": {"task": "auditlog.tasks.open_buckets", "schedule": PARTITIONS_EVERY},
     },

@@ -51,6 +51,13 @@ def _count(value: str) -> int:
     return number
 
 
+def _rate(value: str) -> int:
+    number = int(value)
+    if number < 1_000_000:  # what is not a complete file yet is written again after an interruption, and has to end between two
+        raise ValueError("must be 1000000 or more")
+    return number
+
+
 def _count_or_none(value: str) -> int | None:
     return _count(value) if value else None
 
@@ -101,6 +108,9 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_QUOTA_ITEMS", "", _count_or_none, "Items that one key may store a second, on average. Empty: no quota."),
         Setting("AUDITLOG_QUOTA_BYTES", "", _count_or_none, "Bytes of request bodies that one key may store a second. Empty: no quota."),
         Setting("AUDITLOG_QUERY_TIMEOUT", "10", _count, "Seconds after which a search or a page gives up a query of the database."),
+        Setting("AUDITLOG_EXPORTS", "", _path_or_none, "Folder of exports until they expire. Empty: `exports` in AUDITLOG_DATA."),
+        Setting("AUDITLOG_EXPORT_DAYS", "30", _count, "Days after which the files of an export are removed; its record stays."),
+        Setting("AUDITLOG_EXPORT_RATE", "20000000", _rate, "Bytes that an export writes a second, at most; 1000000 or more."),
         Setting("AUDITLOG_VERIFY_PAUSE", "100", _count, "Milliseconds that the daily verification rests after each portion."),
         Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),
         Setting("AUDITLOG_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]", _names, "Host names under which the pages may be reached."),

@@ -53,6 +53,8 @@ CODES: Final[dict[str, Kind]] = {
     "derive_behind": Kind(409, NOT_NOW),
     "count_differs": Kind(409, NOT_NOW),
     "state_conflict": Kind(409, NOT_NOW),
+    # what exports refuse; nothing was written
+    "export_empty": Kind(409, NOT_NOW),
     # one item is quarantined; its neighbours are stored
     "item_undecodable": Kind(400, INVALID),
     "trace_id_invalid": Kind(400, INVALID),

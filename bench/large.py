@@ -149,8 +149,10 @@ def read(service: Service, pages: Pages, session: str, needle: str, watch: Watch
     (found,) = service.get(f"/api/v1/sessions?session_id={session}")["results"]
     place = f"/sessions/{found['key']}"
     asked = {
-        "search by session": pages.get(f"/?session_id={session}"), "search by words": pages.get(f"/?q={needle}"),
-        "page of the decision": pages.get(place), "page 100 of it": pages.get(f"{place}?page=100"),
+        "search by session": pages.get(f"/?session_id={session}"),
+        "search by words": pages.get(f"/?q={needle}"),
+        "page of the decision": pages.get(place),
+        "page 100 of it": pages.get(f"{place}?page=100"),
         "timeline over the API": pages.get(f"/api/v1{place}/timeline", key),
         "its events": pages.get(f"/api/v1/events?session={found['key']}&limit=100", key),
     }

@@ -187,6 +187,33 @@ _HOLD: Final = {
 }  # fmt: skip
 HOLD: Final = of(**_HOLD)
 HOLD_COUNTED: Final = of(**_HOLD, sessions=COUNT, more_sessions=FLAG)
+_NUMBER_OR_NONE: Final[Shape] = {"type": ["number", "null"], "minimum": 0}
+_SCOPE: Final[Shape] = {
+    "type": "object",
+    "properties": {
+        "everything": FLAG, "sessions": some(TEXT), "search": {"type": "object", "additionalProperties": TEXT}, "hold": TEXT,
+        "class": COUNT, "from": TEXT, "to": TEXT,
+    },
+    "additionalProperties": False,
+}  # fmt: skip
+_WITHHELD: Final = of(id=TEXT, field=COUNT_OR_NONE, reason=TEXT, basis=TEXT)
+EXPORT_WANTED: Final[Shape] = {
+    "type": "object",
+    "required": ["scope", "recipient", "purpose"],
+    "properties": {
+        "scope": _SCOPE, "recipient": TEXT, "purpose": TEXT, "withheld": some(_WITHHELD), "formats": some(TEXT), "client_key": TEXT_OR_NONE,
+    },
+}  # fmt: skip
+EXPORT: Final = of(
+    id=TEXT, state={"type": "string", "enum": ["waiting", "running", "paused", "done", "failed", "cancelled", "expired"]}, scope=_SCOPE,
+    recipient=TEXT, purpose=TEXT, formats=some(TEXT), withheld=COUNT, client_key=TEXT_OR_NONE, requested_at=MOMENT, requested_by=TEXT,
+    progress=of(
+        events=COUNT, events_expected=COUNT_OR_NONE, bytes=COUNT, bytes_per_second=_NUMBER_OR_NONE, seconds_left=_NUMBER_OR_NONE,
+    ),
+    started_at=MOMENT_OR_NONE, finished_at=MOMENT_OR_NONE, expires_at=MOMENT_OR_NONE, removed_at=MOMENT_OR_NONE,
+    counts={"type": ["object", "null"], "additionalProperties": COUNT_OR_NONE}, manifest_sha256=TEXT_OR_NONE, error=TEXT_OR_NONE,
+)  # fmt: skip
+RELEASE: Final = of(id=TEXT, recipient=TEXT, purpose=TEXT, description=TEXT, released_at=MOMENT, released_by=TEXT)
 RETENTION_CLASS: Final = of(
     **{"class": COUNT}, version=COUNT, name=TEXT, days=COUNT, clock=TEXT, floor_days=COUNT, basis=TEXT, second_person=FLAG,
     created_at=MOMENT, in_force=FLAG, in_force_at=MOMENT_OR_NONE,

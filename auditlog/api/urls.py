@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from auditlog.api import access_log, actions, agents, docs, errors, events, log, retention, sessions, status
+from auditlog.api import access_log, actions, agents, docs, errors, events, exports, log, retention, sessions, status
 
 urlpatterns = [
     path("sessions", sessions.SessionList.as_view(), name="api-sessions"),
@@ -19,6 +19,10 @@ urlpatterns = [
     path("holds/<str:hold>", retention.HoldDetail.as_view(), name="api-hold"),
     path("retention-classes", retention.RetentionClasses.as_view(), name="api-retention-classes"),
     path("access-log", access_log.AccessLogList.as_view(), name="api-access-log"),
+    path("exports", exports.ExportList.as_view(), name="api-exports"),
+    path("exports/<str:export>", exports.ExportDetail.as_view(), name="api-export"),
+    path("exports/<str:export>/releases", exports.ExportReleases.as_view(), name="api-export-releases"),
+    path("exports/<str:export>/download", exports.ExportDownload.as_view(), name="api-export-download"),
     path("status", status.Status.as_view(), name="api-status"),
     path("schema", docs.Schema.as_view(), name="api-schema"),
     path("docs", docs.Docs.as_view(), name="api-docs"),

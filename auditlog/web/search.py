@@ -174,6 +174,7 @@ def _around(request: HttpRequest, access: Access, asked: Asked, found: Found, zo
         "filtered": _filtered(asked),
         "csv": address(query, reverse("results-csv"), limit=None, live=None),
         "json": address(query, reverse("results-json"), limit=None, live=None),
+        "export": address(query, reverse("exports"), limit=None, live=None, view=None),
         "export_most": results.MOST,
         "first": not given.get("cursor"),
         "next": address(query, cursor=found.page.next) if found.page.next else None,

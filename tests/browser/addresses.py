@@ -158,6 +158,11 @@ def _access(planted: Planted) -> Iterator[Place]:
     yield from (Place(asked("/access", actor=text, object=f"session:{text}", **{"from": text})) for text in _blends())
 
 
+def _exports(planted: Planted) -> Iterator[Place]:
+    yield Place("/exports")
+    yield from (Place(asked("/exports", customer_id=text, tool=text, **{"from": text})) for text in _blends()[:2])
+
+
 def _agents(planted: Planted) -> Iterator[Place]:
     yield Place("/agents")
     yield from (Place(asked("/agents", **{"from": text, "to": text})) for text in _blends())
@@ -218,6 +223,10 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "quarantine": _quarantine,
     "retention": _retention,
     "retention/holds/<int:number>/release": _settings("/retention/holds/1/release"),
+    "exports": _exports,
+    "exports/<int:number>/turn": _settings("/exports/1/turn"),
+    "exports/<int:number>/release": _settings("/exports/1/release"),
+    "exports/<int:number>/download": _api("/exports/77/download"),
     "settings": _settings("/settings"),
     "settings/password": _settings("/settings/password"),
     "settings/keys": _settings("/settings/keys"),
@@ -235,6 +244,10 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "api/v1/access-log": _api("/api/v1/access-log?actor={event}"),
     "api/v1/holds": _api("/api/v1/holds"),
     "api/v1/holds/<str:hold>": _api("/api/v1/holds/1"),
+    "api/v1/exports": _api("/api/v1/exports"),
+    "api/v1/exports/<str:export>": _api("/api/v1/exports/1"),
+    "api/v1/exports/<str:export>/releases": _api("/api/v1/exports/1/releases"),
+    "api/v1/exports/<str:export>/download": _api("/api/v1/exports/77/download"),
     "api/v1/retention-classes": _api("/api/v1/retention-classes"),
     "api/v1/sessions": _api("/api/v1/sessions"),
     "api/v1/sessions/<str:key>": _api("/api/v1/sessions/{key}"),

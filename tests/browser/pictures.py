@@ -40,6 +40,7 @@ def places(service: Service) -> dict[str, str]:
         "log": "/log",
         "quarantine": "/quarantine",
         "retention": "/retention?customer_id=ACME-2024",
+        "exports": "/exports?customer_id=ACME-2024",
         "settings": "/settings",
         "settings-key": "/settings/keys/1",
         "settings-member": "/settings/members/1",

@@ -28,7 +28,8 @@ SESSION = "sess-openinference-chat_refund"
 # person. OPEN: for anybody, and says nothing of any project. SERVICE: of all projects together (tests/platform/test_own_telemetry). OWN: a
 # person's account, keys, members and saved searches, holds and records (test_access, test_settings, test_saved, test_access_log). LOG: the
 # sealed log as files, for keys and members, and where the operator says so for everybody (test_log).
-API, COMMON, PAGE, OPEN, OWN, SERVICE, LOG = "api", "common", "page", "open", "own", "service", "log"
+# EXPORT: one project's, for a key with that scope (tests/db/disclosure).
+API, COMMON, PAGE, OPEN, OWN, SERVICE, LOG, EXPORT = "api", "common", "page", "open", "own", "service", "log", "export"
 CLASSES = {
     "healthz": OPEN,
     "readyz": OPEN,
@@ -50,6 +51,7 @@ CLASSES = {
     "api-holds": API,
     "api-hold": API,
     "api-retention-classes": COMMON,
+    **dict.fromkeys(("api-exports", "api-export", "api-export-releases", "api-export-download"), EXPORT),
     "api-status": API,
     "api-schema": COMMON,
     "api-docs": COMMON,
@@ -70,6 +72,7 @@ CLASSES = {
     "dossier": PAGE,
     "dossier-pdf": PAGE,
     **dict.fromkeys(("retention", "hold-release", "access", "access-csv", "access-json"), OWN),
+    **dict.fromkeys(("exports", "export-turn", "export-release", "export-download"), OWN),
     **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
     **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
 }
@@ -89,7 +92,7 @@ def test_every_address_has_a_class() -> None:
     assert {route: name for route, name in named.items() if name not in CLASSES} == {}, "say in CLASSES what this address is"
     assert set(named.values()) == set(CLASSES)
     for route, pattern in patterns():
-        if CLASSES.get(pattern.name or "") in (API, COMMON):
+        if CLASSES.get(pattern.name or "") in (API, COMMON, EXPORT):
             assert issubclass(getattr(pattern.callback, "cls", object), ReadView), f"{route} does not start from the caller's project"
 
 

@@ -135,7 +135,8 @@ def test_what_is_held_stays_byte_for_byte_and_verifies_and_the_rest_goes(case: C
     assert case.rows("SELECT to_regclass(format('draft.event_%%s', %s::text))::text", case.class_no) == [(None,)]
     case.conn.execute(
         "DELETE FROM tombstone WHERE bucket = %s AND event_id = (SELECT min(event_id::text)::uuid FROM tombstone "
-        "WHERE batch_no IN (SELECT batch_no FROM batch WHERE project_id = %s))", (case.bucket, case.id),
+        "WHERE batch_no IN (SELECT batch_no FROM batch WHERE project_id = %s))",
+        (case.bucket, case.id),
     )
     assert {fault.code for fault in case.faults()} == {"count_differs", "root_differs"}  # the check above can fail
 

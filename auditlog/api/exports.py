@@ -1,0 +1,176 @@
+"""Owns compliance exports over the API (`/api/v1/exports`), for keys with the scope `export`."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from auditlog.api import shapes
+from auditlog.api.authentication import Caller
+from auditlog.api.rendering import instant
+from auditlog.api.retention import body
+from auditlog.api.schema import JSON
+from auditlog.api.views import ReadView, listed
+from auditlog.disclosure import exports
+from auditlog.disclosure.exports import Export, Release
+from auditlog.errors import Problem
+from auditlog.search import cursor, evidence, parameters
+from auditlog.search.bounds import bounded
+from auditlog.search.parameters import PAGED
+from auditlog.search.scope import Scope
+from auditlog.web.exports import recorded_as, zipped
+
+_BIGGEST: Final = 2**63 - 1
+ZIP: Final = "application/zip"
+
+
+class Wanted(exports.Wanted, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/exports`."""
+
+
+class Turned(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/exports/{export}`."""
+
+    do: Literal["pause", "resume", "cancel"]
+
+
+class Released(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/exports/{export}/releases`."""
+
+    recipient: str
+    purpose: str
+    description: str
+
+
+TURNS: Final = {"pause": exports.pause, "resume": exports.resume, "cancel": exports.cancel}
+
+
+def as_json(job: Export) -> dict[str, Any]:
+    return {
+        "id": str(job.id), "state": job.state, "scope": job.scope, "recipient": job.recipient, "purpose": job.purpose,
+        "formats": job.formats, "withheld": len(job.withheld), "client_key": job.client_key,
+        "requested_at": instant(job.requested_at), "requested_by": job.requested_by["name"] or job.requested_by["id"],
+        "progress": {
+            "events": job.events, "events_expected": job.expected, "bytes": job.size, "bytes_per_second": job.rate,
+            "seconds_left": job.seconds_left,
+        },
+        "started_at": instant(job.started_at), "finished_at": instant(job.finished_at), "expires_at": instant(job.expires_at),
+        "removed_at": instant(job.removed_at), "counts": job.counts,
+        "manifest_sha256": job.manifest_sha256 and bytes(job.manifest_sha256).hex(), "error": job.error or None,
+    }  # fmt: skip
+
+
+def release_json(one: Release) -> dict[str, Any]:
+    return {
+        "id": str(one.id), "recipient": one.recipient, "purpose": one.purpose, "description": one.description,
+        "released_at": instant(one.released_at), "released_by": one.released_by["name"] or one.released_by["id"],
+    }  # fmt: skip
+
+
+def number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:20]) > _BIGGEST:
+        raise Problem("not_found", "There is no such export in this project.")
+    return int(text)
+
+
+class ExportView(ReadView):
+    """What all of them share: a key with the scope `export`, which is recorded by what it does."""
+
+    required_scope = "export"
+
+    def caller(self, request: Request) -> Caller:
+        caller = request.auth
+        assert isinstance(caller, Caller)  # HasScope refuses everybody else
+        parameters.only(request.query_params, ())
+        return caller
+
+
+class ExportList(ExportView):
+    """Compliance exports of the project, newest first. A key with the scope `export`."""
+
+    http_method_names = ["get", "head", "options", "post"]
+    parameters = PAGED
+    answers = {JSON: shapes.listed(shapes.EXPORT)}
+    takes = shapes.EXPORT_WANTED
+    gives = shapes.EXPORT
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        count = parameters.limit(given.get("limit"))
+        below = None
+        if given.get("cursor"):
+            key = cursor.decode(given["cursor"])[1]
+            if not key.isascii() or not key.isdigit() or int(key) > _BIGGEST:
+                raise parameters.invalid("cursor", "is none that this service gave out. Start again without it.")
+            below = int(key)
+        found = exports.listed(evidence.raw_connection(), scope.project_id, below, count + 1)
+        following = cursor.encode(found[count - 1].requested_at, str(found[count - 1].id)) if len(found) > count else None
+        return listed(request, [as_json(one) for one in found[:count]], following)
+
+    def post(self, request: Request) -> Response:
+        """Ask for an export. `scope` names one of `everything`, `sessions`, `search`, `hold` and `class`, or only a range by `from` and
+        `to`. The same `client_key` again is the same export. Codes: `scope_empty`, `parameter_invalid`, `not_found`; `export_empty` where
+        it would hold nothing; `state_conflict` where the `client_key` asked for something else before."""
+        caller = self.caller(request)
+        wanted = body(request, Wanted)
+        return Response(as_json(exports.request(evidence.raw_connection(), caller.actor, caller.project.pk, wanted)))
+
+
+class ExportDetail(ExportView):
+    """One export: its state and progress, and in the end what it holds."""
+
+    http_method_names = ["get", "head", "options", "post"]
+    answers = {JSON: shapes.EXPORT}
+    takes = shapes.of(do={"type": "string", "enum": list(TURNS)})
+    gives = shapes.EXPORT
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        return Response(as_json(exports.get(evidence.raw_connection(), scope.project_id, number(names["export"]))))
+
+    def post(self, request: Request, export: str) -> Response:
+        """Pause, resume or cancel it. The body is `{"do": "pause"}`. What is complete stays until a cancel. Code: `state_conflict` where
+        its state does not allow that."""
+        caller = self.caller(request)
+        sent = body(request, Turned)
+        return Response(as_json(TURNS[sent.do](evidence.raw_connection(), caller.actor, caller.project.pk, number(export))))
+
+
+class ExportReleases(ExportView):
+    """To whom an export was given, what for, and what was in it, oldest first."""
+
+    http_method_names = ["get", "head", "options", "post"]
+    answers = {JSON: shapes.listed(shapes.RELEASE)}
+    takes = shapes.of(recipient=shapes.TEXT, purpose=shapes.TEXT, description=shapes.TEXT)
+    gives = shapes.RELEASE
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        conn = evidence.raw_connection()
+        job = exports.get(conn, scope.project_id, number(names["export"]))
+        return Response({"results": [release_json(one) for one in exports.releases(conn, [job.id])[job.id]], "next": None})
+
+    def post(self, request: Request, export: str) -> Response:
+        """Record a release. The body is `{"recipient", "purpose", "description"}`, none of them empty. Code: `state_conflict` unless the
+        export is done."""
+        caller = self.caller(request)
+        sent = body(request, Released)
+        made = exports.release(
+            evidence.raw_connection(), caller.actor, caller.project.pk, number(export), sent.recipient, sent.purpose, sent.description
+        )
+        return Response(release_json(made))
+
+
+class ExportDownload(ExportView):
+    """All of its files as one ZIP, made while it is sent. Each download is recorded. Code: `state_conflict` unless it is done."""
+
+    answers = {ZIP: {"type": "string", "format": "binary"}}
+
+    def get(self, request: Request, **names: str) -> HttpResponseBase:  # type: ignore[override]
+        caller = self.caller(request)
+        with bounded():
+            found = exports.get(evidence.raw_connection(), caller.project.pk, number(names["export"]))
+        job = exports.finished(found, "downloaded")
+        caller.record("export.download", recorded_as(job))
+        return zipped(job)
