@@ -1,4 +1,5 @@
-"""Owns copies of checkpoints in a folder where nothing is written twice (AUDITLOG_ANCHOR_DIR): one file each, at most one a minute.
+"""Owns copies of checkpoints in a folder where nothing is written twice (AUDITLOG_ANCHOR_DIR): one file each, at most one a minute,
+and beside them the public keys that verify them.
 
 The folder is meant to be somewhere else: a disk of another machine, or storage that keeps what was written. The file is written and flushed
 first, then its row. Killed between the two, the next turn finds the file, compares it, and writes the row.
@@ -14,6 +15,8 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
+from auditlog.proof import note
+from auditlog.seal import sql
 from auditlog.seal.keys import sync_folder
 from auditlog.seal.log import Log
 
@@ -44,6 +47,9 @@ class Copies:
         if head is None or head.size == self._size:
             return False
         self._next = time.monotonic() + EVERY
+        for origin, public, *_ in self._conn.execute(sql.KEYS):
+            key = note.Key(str(origin), bytes(public))
+            write_once(self._folder / f"key-{key.id.hex()}.txt", f"{key.text()}\n".encode())
         data, name = head.note.encode(), f"checkpoint-{head.size:020d}.txt"
         write_once(self._folder / name, data)
         self._conn.execute(_ADD, (head.size, name, hashlib.sha256(data).digest()))

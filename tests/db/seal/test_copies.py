@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from auditlog.proof import note
+from auditlog.seal import keys
 from auditlog.seal.copies import Copies, Differs, write_once
 from tests.db.seal.conftest import Seals
 
@@ -33,10 +35,31 @@ def test_the_newest_checkpoint_is_copied_at_most_once_a_minute(seals: Seals, tmp
     assert mine.turn()
     monkeypatch.setattr(mine, "_next", 0.0)
     assert not mine.turn()  # nothing new
-    files = sorted(folder.iterdir())
+    files = sorted(folder.glob("checkpoint-*"))
     assert [(size, file.name) for size, file in zip((2, 3), files, strict=True)] == anchors(seals)
     assert [file.read_text() for file in files] == [text for _, _, text in seals.checkpoints()]
     assert all(not stat.S_IMODE(file.stat().st_mode) & 0o222 for file in files)
+
+
+def test_beside_the_copies_stand_all_keys_that_verify_them(seals: Seals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "copies"
+    work = seals.start()
+    assert seals.conn is not None
+    mine = Copies(seals.conn, folder)
+    for _ in range(2):
+        seals.plant(1)
+        work.round()
+        monkeypatch.setattr(mine, "_next", 0.0)
+        assert mine.turn()
+        keys.ask_for_rotation(seals.key_file)
+        seals.plant(1)
+        work.round()
+    monkeypatch.setattr(mine, "_next", 0.0)
+    assert mine.turn()
+    known = {note.read_key(file.read_text().removesuffix("\n")) for file in folder.glob("key-*.txt")}
+    assert known == set(seals.keys()) and len(known) == 3
+    for file in folder.glob("checkpoint-*"):
+        assert note.open_note(file.read_text(), known).signers
 
 
 def test_killed_between_file_and_row_the_row_is_written_by_the_next(seals: Seals, tmp_path: Path) -> None:
