@@ -41,6 +41,7 @@ def places(service: Service) -> dict[str, str]:
         "quarantine": "/quarantine",
         "retention": "/retention?customer_id=ACME-2024",
         "exports": "/exports?customer_id=ACME-2024",
+        "access": "/access",
         "settings": "/settings",
         "settings-key": "/settings/keys/1",
         "settings-member": "/settings/members/1",
