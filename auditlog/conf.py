@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -80,6 +81,17 @@ def _address(value: str) -> tuple[str, int]:
     return host.strip("[]"), number
 
 
+def _witnesses(value: str) -> list[tuple[str, str]]:
+    found = []
+    for one in _names(value):
+        key, space, url = one.partition(" ")
+        host = urlsplit(url).hostname or ""
+        if not space or not (url.startswith("https://") or (url.startswith("http://") and host in ("localhost", "127.0.0.1", "::1"))):
+            raise ValueError("must be `name+id+key https://address`, several with commas; http:// is for localhost alone")
+        found.append((key, url.rstrip("/")))
+    return found
+
+
 def _names(value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
@@ -97,6 +109,9 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_LOG_KEY", "", _path_or_none, "File of the log's private key. Empty: `log.key` in AUDITLOG_DATA."),
         Setting("AUDITLOG_LOG_PUBLIC", "0", _flag, "Show checkpoints and tiles of the log under `/log/v1/` to everybody, without a key."),
         Setting("AUDITLOG_ANCHOR_DIR", "", _path_or_none, "Folder into which checkpoints are copied, a file each. Empty: nowhere."),
+        Setting(
+            "AUDITLOG_WITNESSES", "", _witnesses, "Witnesses that cosign checkpoints: `name+id+key https://address`, several with commas."
+        ),
         Setting("AUDITLOG_UNSAFE_DATABASE", "0", _flag, "Store on a PostgreSQL whose settings lose data (docs/operate/postgresql.md)."),
         Setting("AUDITLOG_HTTP", "127.0.0.1:8000", _address, "Address of pages, read API and REST ingest."),
         Setting("AUDITLOG_OTLP_HTTP", "127.0.0.1:4318", _address, "Address of OTLP over HTTP."),

@@ -131,10 +131,11 @@ def _allow(request: HttpRequest) -> None:
 
 
 def _newest() -> HttpResponse:
-    head = sealed.log().head()
+    store = sealed.log()
+    head = store.head()
     if head is None:
         raise Problem("not_found", "Nothing is sealed yet, so that there is no checkpoint.")
-    return HttpResponse(head.note, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
+    return HttpResponse(store.cosigned(head), content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
 def _tile(name: str) -> HttpResponse:

@@ -74,7 +74,7 @@ def is_name(name: str) -> bool:
 
 def read_key(text: str) -> Key:
     """Raises NoteError."""
-    name, public, key_id = _read(text)
+    name, public, key_id = read_parts(text)
     key = Key(name, public)
     _need(key.id == key_id, "the key's ID does not fit to its name and bytes: a character is missing or mistyped")
     return key
@@ -83,7 +83,7 @@ def read_key(text: str) -> Key:
 def read_signer(text: str) -> Signer:
     """Raises NoteError, which never repeats a private key."""
     _need(text.startswith(_PRIVATE), "this is no private key of a signer of notes")
-    name, seed, key_id = _read(text.removeprefix(_PRIVATE))
+    name, seed, key_id = read_parts(text.removeprefix(_PRIVATE))
     signer = Signer(name, seed)
     _need(signer.key.id == key_id, "the private key's ID does not fit to its name and bytes")
     return signer
@@ -142,12 +142,13 @@ def _signature(line: str) -> Signature:
     return Signature(name, data[:4], data[4:])
 
 
-def _read(text: str) -> tuple[str, bytes, bytes]:
+def read_parts(text: str, kind: bytes = ED25519) -> tuple[str, bytes, bytes]:
+    """Name, 32 bytes and ID of a key's text. kind: the type of its signatures. Raises NoteError."""
     name, _, rest = text.partition("+")
     key_id, plus, encoded = rest.partition("+")
     _need(bool(plus) and is_name(name) and len(key_id) == 8 and all(c in "0123456789abcdef" for c in key_id), "this is no key of a note")
     data = _decoded(encoded)
-    _need(data[:1] == ED25519 and len(data) == 33, "the key is not of Ed25519")
+    _need(data[:1] == kind and len(data) == 33, f"the key is not of the type {kind.hex()}")
     return name, data[1:], bytes.fromhex(key_id)
 
 

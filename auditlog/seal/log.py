@@ -56,6 +56,10 @@ class Log:
         row = self._conn.execute(sql.HEAD).fetchone()
         return None if row is None else Head(int(row[0]), bytes(row[1]), str(row[2]), row[3])
 
+    def cosigned(self, head: Head) -> str:
+        """The checkpoint's note with the cosignatures of its witnesses."""
+        return head.note + "".join(bytes(row[0]).decode() for row in self._conn.execute(sql.COSIGNATURES, (head.size,)))
+
     def leaf_hashes(self, start: int, end: int) -> list[bytes]:
         """Computed from the entries. Raises Contradiction where some are not there."""
         found = [merkle.leaf_hash(entry) for entry in self.entries(start, end)]

@@ -59,6 +59,7 @@ CHECKPOINTS: Final[LiteralString] = """
     SELECT size, root, note, signed_at FROM checkpoint WHERE size < %s ORDER BY size DESC LIMIT %s"""
 ANCHORS: Final[LiteralString] = """
     SELECT size, kind, name, anchored_at FROM anchor WHERE size = ANY(%s) ORDER BY size, kind, name"""
+COSIGNATURES: Final[LiteralString] = "SELECT proof FROM anchor WHERE size = %s AND kind = 'witness' ORDER BY name"
 KEYS: Final[LiteralString] = "SELECT name, public_key, created_at, from_size FROM log_key ORDER BY key_no"
 
 # What is not sealed yet, above the horizon too. Leaves follow the order of transactions: all below the last leaf's are sealed.

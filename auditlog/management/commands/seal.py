@@ -17,7 +17,7 @@ from auditlog import conf, governance, metrics
 from auditlog.errors import Problem
 from auditlog.models import Project
 from auditlog.platform import logs, process, telemetry
-from auditlog.seal import keys, restored
+from auditlog.seal import keys, restored, witnesses
 from auditlog.seal.copies import Copies, Differs
 from auditlog.seal.refusal import Flag, Refused
 from auditlog.seal.sealer import MOST, NotAlone, Sealer
@@ -51,9 +51,10 @@ class Command(BaseCommand):
             return
         logs.catch()
         telemetry.start("sealer")
-        stop = threading.Event()
+        stop, asked = threading.Event(), witnesses.configured()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        witnesses.start(asked, stop)
         Loop(stop).run()
 
     def _once(self) -> None:
