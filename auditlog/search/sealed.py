@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from django.db import connection
 
 from auditlog.errors import Problem
-from auditlog.item import GOVERNANCE
 from auditlog.proof import leaf, merkle, note
 from auditlog.seal import sql
 from auditlog.seal.log import Contradiction, Head, Log, Roots, Sealed
@@ -132,7 +131,7 @@ def _place(scope: Scope, public: str) -> tuple[int, int, bytes]:
     if ids is not None and buckets:
         query = _PLACE.format(buckets=", ".join(map(str, buckets)))
         row = evidence.raw_connection().execute(query, (*ids, scope.project_id)).fetchone()
-    if row is None or row[2] == GOVERNANCE:
+    if row is None:
         raise Problem("not_found", "There is no event of this ID in this project.")
     return int(row[0]), int(row[1]), bytes(row[3])
 

@@ -26,6 +26,7 @@ class Right(enum.Flag):
     MANAGE = enum.auto()  # keys and members
     PIN = enum.auto()  # marking what a person holds to matter
     GOVERN = enum.auto()  # holds, retention classes, scheduled deletion
+    OVERSEE = enum.auto()  # who did what with evidence
     EXPORT = enum.auto()  # exports, which hold everything of their scope, and to whom they are released
 
 
@@ -38,8 +39,13 @@ class Role(NamedTuple):
 ROLES: Final[dict[str, Role]] = {
     "viewer": Role(Right.FIND, "finds sessions and sees who, when and which tools, but nothing of what was said"),
     "investigator": Role(Right.FIND | Right.CONTENT | Right.PIN, "reads everything, each view is recorded; pins passages"),
-    "compliance": Role(Right.FIND | Right.GOVERN | Right.EXPORT, "sees what a viewer sees; places holds, decides on retention, exports"),
-    "examiner": Role(Right.FIND | Right.CONTENT, "reads everything until a day that is set; each view is recorded"),
+    "compliance": Role(
+        Right.FIND | Right.GOVERN | Right.EXPORT | Right.OVERSEE,
+        "sees what a viewer sees, and who did what; places holds, decides on retention, exports",
+    ),
+    "examiner": Role(
+        Right.FIND | Right.CONTENT | Right.OVERSEE, "reads everything, and who did what, until a day that is set; each view is recorded"
+    ),
     "admin": Role(Right.FIND | Right.MANAGE, "makes keys and members; reads no content by this role"),
 }
 

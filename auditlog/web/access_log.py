@@ -52,7 +52,7 @@ def _given(request: HttpRequest) -> dict[str, str]:
     return {name: parameters.once(name, values) for name, values in request.GET.lists() if name != "tz" and values != [""]}
 
 
-@page(Right.GOVERN)
+@page(Right.OVERSEE)
 def access_log(request: HttpRequest, access: Access) -> HttpResponse:
     given, zone = _given(request), zones.context(request)["zone"]
     problem = None
@@ -98,12 +98,12 @@ def _object(text: str) -> dict[str, str]:
     return {"kind": kind, "name": name, "text": text, "href": href}
 
 
-@page(Right.GOVERN, writes=True)  # writes nothing but the record; each portion has a transaction of its own
+@page(Right.OVERSEE, writes=True)  # writes nothing but the record; each portion has a transaction of its own
 def as_csv(request: HttpRequest, access: Access) -> StreamingHttpResponse:
     return _file(request, access, "csv", "text/csv; charset=utf-8")
 
 
-@page(Right.GOVERN, writes=True)  # likewise
+@page(Right.OVERSEE, writes=True)  # likewise
 def as_json(request: HttpRequest, access: Access) -> StreamingHttpResponse:
     return _file(request, access, "json", "application/json")
 

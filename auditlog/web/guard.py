@@ -71,7 +71,7 @@ def posted(request: HttpRequest) -> None:
 def show(request: HttpRequest, access: Access, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
     """A page with what every page knows."""
     allowed = {"content": Right.CONTENT in access.rights, "manage": Right.MANAGE in access.rights, "pin": Right.PIN in access.rights}
-    allowed |= {"govern": Right.GOVERN in access.rights, "export": Right.EXPORT in access.rights}
+    allowed |= {"govern": Right.GOVERN in access.rights, "export": Right.EXPORT in access.rights, "oversee": Right.OVERSEE in access.rights}
     return render(request, template, context | {"may": allowed} | zones.context(request), status=status)
 
 

@@ -109,7 +109,8 @@ def test_somebody_of_another_project_sees_nothing_at_any_address(refund: World, 
     own_search = SavedSearch.objects.create(project=refund.project, user=own_member.user, name="of project one", query="", shared=True)
     values = {"key": key, "public_id": event, "number": 1}
     open_to_all = {"search", "results-csv", "results-json", "searches", "find", "login", "logout", "quarantine"}
-    open_to_all |= {"agents", "log", "retention", "settings", "password", "keys", "members", "welcome"}
+    open_to_all |= {"agents", "log", "retention", "exports", "settings", "password", "keys", "members", "welcome"}
+    open_to_all |= {"access", "access-csv", "access-json"}
     checked = 0
     for pattern in urlpatterns:
         if pattern.name in open_to_all:
@@ -121,7 +122,7 @@ def test_somebody_of_another_project_sees_nothing_at_any_address(refund: World, 
             assert answer.status_code in (404, 405), (address, answer.status_code)
             checked += answer.status_code == 404
     assert checked >= 8
-    for path in ("/", "/?q=ACME-2024", "/agents", "/log", "/quarantine", "/retention", "/settings", "/searches"):
+    for path in ("/", "/?q=ACME-2024", "/agents", "/log", "/quarantine", "/retention", "/exports", "/access", "/settings", "/searches"):
         assert "of project one" not in text(other.get(path)), path
         assert "cr_55120" not in text(other.get(path)) and f"/sessions/{key}" not in text(other.get(path)), path
         assert own_key.public_id not in text(other.get(path)), path

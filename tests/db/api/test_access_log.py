@@ -106,6 +106,10 @@ def test_the_page_shows_it_as_text_and_files_have_all_of_it_without_formulas(ref
     assert "access.download" in {one["action"] for one in refund.api.json("access-log")["results"]}
 
 
+def test_an_examiner_sees_it(refund: World) -> None:
+    assert person(refund.project, "ed", "examiner").get("/access").status_code == 200
+
+
 @pytest.mark.parametrize("role", ["viewer", "investigator", "admin"])
 def test_nobody_else_sees_it(refund: World, role: str) -> None:
     other = person(refund.project, "vera", role)
