@@ -39,7 +39,9 @@ BEGIN
         ('auditlog_derive', 'SELECT', 'disposition'), ('auditlog_web', 'SELECT', 'session_loss'), ('auditlog_web', 'SELECT', 'tombstone'),
         ('auditlog_web', 'SELECT, INSERT', 'retention_class'), ('auditlog_web', 'UPDATE (in_force_at, approved_by)', 'retention_class'),
         ('auditlog_web', 'SELECT, INSERT', 'hold'), ('auditlog_web', 'UPDATE (released_by, released_at, release_reason)', 'hold'),
-        ('auditlog_web', 'SELECT', 'disposition')
+        ('auditlog_web', 'SELECT', 'disposition'),
+        -- Erasure: only the owner decides and erases.
+        ('auditlog_web', 'SELECT', 'erasure'), ('auditlog_web', 'SELECT', 'erasure_item'), ('auditlog_web', 'SELECT', 'erasure_content')
     ) AS rights(role, privilege, object) LOOP
         IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
             EXECUTE format('GRANT %s ON %s TO %I', line.privilege, line.object, line.role);
@@ -51,7 +53,8 @@ BEGIN
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
                   AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations',
                                         'leaf', 'tile', 'checkpoint', 'log_key', 'anchor',
-                                        'retention_class', 'hold', 'disposition', 'tombstone', 'session_loss') LOOP
+                                        'retention_class', 'hold', 'disposition', 'tombstone', 'session_loss',
+                                        'erasure', 'erasure_item', 'erasure_content') LOOP
         IF line.kind = 'S' THEN
             EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);
         ELSE
