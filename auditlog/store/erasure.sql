@@ -1,4 +1,4 @@
--- Requests of erasure, and of which events which fields go (docs/howto/erasure.md). Run once, by migration 0018. Rows are never deleted; of
+-- Requests of erasure, and of which events which fields go (docs/howto/erasure.md). Run once, by migration 0020. Rows are never deleted; of
 -- one that was carried out, `scope` keeps the names of its filters and no value: a register of what was erased must not repeat it.
 CREATE TABLE erasure (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

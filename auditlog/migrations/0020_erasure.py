@@ -9,6 +9,6 @@ ERASURE = Path(__file__).resolve().parent.parent / "store" / "erasure.sql"
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("auditlog", "0017_retention"),
+        ("auditlog", "0019_disclosure"),
     ]
     operations = [migrations.RunSQL(ERASURE.read_text(), reverse_sql=migrations.RunSQL.noop)]
