@@ -36,6 +36,7 @@ Action = Literal[
     "export", "import", "import.end",  # from the command line
     "hold.place", "hold.release", "class.revise", "class.approve", "class.choose", "agent.flag",  # retention
     "disposition.propose", "disposition.approve", "disposition.refuse", "disposition.cancel", "disposition.certificate",
+    "erasure.request", "erasure.decide", "erasure.certificate",
 ]  # fmt: skip
 
 

@@ -40,6 +40,11 @@ _DEEDS: Final = """
       WHERE e.bucket = {bucket} AND e.trace_key = l.trace_key AND e.event_id = l.event_id AND e.project_id = l.project_id)"""
 _OF_TRACES: Final[LiteralString] = " WHERE edition = %(edition)s AND project_id = %(project_id)s AND trace_key = ANY(%(traces)s)"
 _SESSIONS: Final[LiteralString] = "SELECT DISTINCT session_key FROM trace" + _OF_TRACES
+_LOCKED: Final[LiteralString] = (
+    "SELECT stale_since IS NOT NULL OR text_due IS NOT NULL FROM session WHERE edition = %(edition)s AND key IN ("
+    + _SESSIONS
+    + ") ORDER BY key FOR UPDATE"
+)
 _TALLY: Final[LiteralString] = "UPDATE tally SET quarantined = quarantined + %s WHERE edition = %s AND project_id = %s"
 # Of a session that goes on: nothing that the summary said, until it is written again, which is at once.
 _BLANK: Final[LiteralString] = """
@@ -53,6 +58,10 @@ _LOSSES: Final[LiteralString] = """
       WHERE s.key = l.session_key AND s.project_id = l.project_id)"""
 
 
+class Busy(Exception):
+    """The pass has not finished with a session."""
+
+
 def withdraw(conn: Connection, reader: Reader, bucket: int) -> int:
     """Makes the derived rows of every edition forget what is not in this bucket any more. Returns of how many traces. Autocommit."""
     rows = conn.execute(_LEFT.format(bucket=int(bucket)).encode()).fetchall()
@@ -63,6 +72,20 @@ def withdraw(conn: Connection, reader: Reader, bucket: int) -> int:
     conn.execute(_DEEDS.format(bucket=int(bucket)).encode())
     conn.execute(_LOSSES)
     return len(rows)
+
+
+def make_again(conn: Connection, reader: Reader, project_id: int, keys: list[uuid.UUID]) -> None:
+    """Makes the derived rows of these traces, in every edition, of what their events are now. In the caller's transaction.
+
+    Raises Busy where one of their sessions waits to be summarised or indexed: the pass may have read what is about to go, and would write
+    it after this. Sessions are locked, so that it cannot begin to.
+    """
+    for (edition,) in conn.execute("SELECT number FROM edition ORDER BY number").fetchall():
+        values = {"edition": edition, "project_id": project_id, "traces": keys}
+        locked = conn.execute(_LOCKED, values).fetchall()
+        if any(waits for (waits,) in locked):
+            raise Busy
+        _withdraw(conn, reader, edition, project_id, keys)
 
 
 def _patiently(conn: Connection, reader: Reader, edition: int, project_id: int, keys: list[uuid.UUID]) -> None:

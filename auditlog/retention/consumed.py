@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -12,6 +14,12 @@ _PENDING: Final[LiteralString] = """
     SELECT count(*) FROM part p JOIN batch b USING (batch_no)
     WHERE p.bucket = %(bucket)s AND p.count > 0 AND (%(project)s::int IS NULL OR b.project_id = %(project)s)
       AND NOT EXISTS (SELECT FROM derived d JOIN edition e ON e.number = d.edition AND e.state = 'current' WHERE d.batch_no = p.batch_no)"""
+# Batches that a request of erasure is about, and no others: where evidence never stops coming, something is always pending.
+_BATCHES: Final[LiteralString] = """
+    SELECT count(*) FROM batch b
+    WHERE b.project_id = %(project)s AND (b.received_at <= %(until)s::timestamptz OR b.batch_no = ANY(%(batches)s))
+      AND EXISTS (SELECT FROM part p WHERE p.batch_no = b.batch_no AND p.count > 0)
+      AND NOT EXISTS (SELECT FROM derived d JOIN edition e ON e.number = d.edition AND e.state = 'current' WHERE d.batch_no = b.batch_no)"""
 # What a hold asks of may stand in summaries and words, which follow later.
 _STALE: Final[LiteralString] = """
     SELECT count(*) FROM session s JOIN edition e ON e.number = s.edition AND e.state = 'current'
@@ -24,14 +32,28 @@ def require(conn: psycopg.Connection[Any], bucket: int, project_id: int | None =
     """Raises Problem("derive_behind")."""
     values = {"bucket": bucket, "project": project_id}
     for query, what in ((_PENDING, "batches of it are not consumed"), (_STALE, "of its sessions are not summarised and indexed")):
-        row = conn.execute(query, values).fetchone()
-        if row is not None and row[0]:
-            raise Problem(
-                "derive_behind",
-                f"The background pass is behind: {row[0]} {what}, so nobody can say what is held. Nothing was changed. Try again when "
-                "pending_batches of /api/v1/status is 0; batches that were set aside are tried again by `manage.py rebuild --failed`.",
-                detail={"waiting": row[0]},
-            )
+        _refuse(conn.execute(query, values).fetchone(), what)
+    _no_rebuild(conn)
+
+
+def require_batches(conn: psycopg.Connection[Any], project_id: int, batch_nos: Sequence[int] = (), until: datetime | None = None) -> None:
+    """The same of a project's batches: those named, and those received until then. Raises Problem("derive_behind")."""
+    values = {"project": project_id, "batches": list(batch_nos), "until": until}
+    _refuse(conn.execute(_BATCHES, values).fetchone(), "batches of it are not consumed")
+    _no_rebuild(conn)
+
+
+def _refuse(row: tuple[Any, ...] | None, what: str) -> None:
+    if row is not None and row[0]:
+        raise Problem(
+            "derive_behind",
+            f"The background pass is behind: {row[0]} {what}, so nobody can say what is held. Nothing was changed. Try again when "
+            "pending_batches of /api/v1/status is 0; batches that were set aside are tried again by `manage.py rebuild --failed`.",
+            detail={"waiting": row[0]},
+        )
+
+
+def _no_rebuild(conn: psycopg.Connection[Any]) -> None:
     if conn.execute("SELECT FROM edition WHERE state = 'filling'").fetchone() is not None:
         raise Problem(
             "derive_behind", "Derived data is being rebuilt. Nothing was changed. Wait until `manage.py rebuild` has ended, or discard it."

@@ -152,18 +152,6 @@ def held(conn: psycopg.Connection[Any], bucket: int) -> Held:
     return {place: frozenset(ids) for place, ids in found.items()}
 
 
-def of_trace(conn: psycopg.Connection[Any], project_id: int, trace_key: uuid.UUID) -> list[Hold]:
-    """The holds that hold a trace at this moment."""
-    found = []
-    for hold in standing(conn, project_id):
-        scope = Scope(project_id)
-        with transaction.atomic():
-            mine = scope.of(Trace).filter(trace_key=trace_key, session_key__in=matching(hold)).exists()
-        if mine or scope.of(Quarantined).filter(trace_key=trace_key).exists():
-            found.append(hold)
-    return found
-
-
 def _filters(project_id: int, given: Mapping[str, Any], content: bool) -> dict[str, str]:
     """The scope as it is kept: filters that exist, with values that can be read."""
     if not given:

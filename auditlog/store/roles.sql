@@ -41,7 +41,9 @@ BEGIN
         ('auditlog_web', 'SELECT, INSERT', 'hold'), ('auditlog_web', 'UPDATE (released_by, released_at, release_reason)', 'hold'),
         ('auditlog_web', 'SELECT', 'disposition'),
         -- What was exported and to whom it was given cannot be unsaid from a page.
-        ('auditlog_web', 'SELECT, INSERT, UPDATE', 'export_job'), ('auditlog_web', 'SELECT, INSERT', 'export_release')
+        ('auditlog_web', 'SELECT, INSERT, UPDATE', 'export_job'), ('auditlog_web', 'SELECT, INSERT', 'export_release'),
+        -- Erasure: only the owner decides and erases.
+        ('auditlog_web', 'SELECT', 'erasure'), ('auditlog_web', 'SELECT', 'erasure_item'), ('auditlog_web', 'SELECT', 'erasure_content')
     ) AS rights(role, privilege, object) LOOP
         IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
             EXECUTE format('GRANT %s ON %s TO %I', line.privilege, line.object, line.role);
@@ -54,7 +56,7 @@ BEGIN
                   AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations',
                                         'leaf', 'tile', 'checkpoint', 'log_key', 'anchor',
                                         'retention_class', 'hold', 'disposition', 'tombstone', 'session_loss',
-                                        'export_job', 'export_release') LOOP
+                                        'export_job', 'export_release', 'erasure', 'erasure_item', 'erasure_content') LOOP
         IF line.kind = 'S' THEN
             EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);
         ELSE

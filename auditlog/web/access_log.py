@@ -41,6 +41,8 @@ WORDS: Final = {
     "hold.place": "placed a hold", "hold.release": "released a hold", "class.revise": "revised a retention class",
     "class.approve": "approved a retention class", "class.choose": "chose a retention class", "agent.flag": "flagged an agent",
     "disposition.propose": "proposed a deletion", "disposition.approve": "approved a deletion", "disposition.refuse": "refused a deletion",
+    "erasure.request": "entered a request of erasure", "erasure.decide": "decided a request of erasure",
+    "erasure.certificate": "erased, with a certificate",
     "disposition.cancel": "cancelled a deletion", "disposition.certificate": "deleted, with a certificate",
 }  # fmt: skip
 _PORTION: Final = "200"

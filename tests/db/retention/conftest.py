@@ -128,7 +128,7 @@ def plain(data: bytes) -> bytes:
 
 @pytest.fixture
 def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
-    for table in ("session_loss", "disposition", "hold", "agent_flag"):
+    for table in ("erasure_content", "erasure_item", "erasure", "session_loss", "disposition", "hold", "agent_flag"):
         owner.execute(f"DELETE FROM {table}")
     owner.execute("DELETE FROM retention_class WHERE class_no < 9000 AND version > 1")
     models.ApiKey.objects.all().delete()

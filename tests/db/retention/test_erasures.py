@@ -1,0 +1,194 @@
+"""Owns the checks of requests of erasure: nothing of what was erased is found anywhere, all proofs hold, and a death leaves no half."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from auditlog import models
+from auditlog.errors import Problem
+from auditlog.item import INT, STRING, Span
+from auditlog.retention import erasures, fulfil, holds
+from auditlog.retention.erasures import Asked, Erasure
+from auditlog.store import fields, unpack
+from auditlog.store.reader import split_id
+from tests.db.api.talks import START, talk
+from tests.db.derived import NOW
+from tests.db.retention.conftest import ANA, BOB, MARKER, Case
+from tests.db.retention.test_commands import run
+from tests.unit.store.test_pack import guesses_that_fit
+
+
+def asked(case: Case, **scope: Any) -> Erasure:
+    return erasures.request(case.conn, ANA, case.id, Asked(scope, "Letter 12", "GDPR, Art. 17", "the customer", NOW, NOW + timedelta(30)))
+
+
+def decided(case: Case, outcome: str, *chosen: int, **scope: Any) -> int:
+    return erasures.decide(case.conn, BOB, case.id, asked(case, **scope).id, outcome, "founded", chosen).id
+
+
+def carry_out(case: Case, number: int, **how: Any) -> dict[str, Any]:
+    return fulfil.carry_out(case.conn, case.id, number, case.secrets, **how)
+
+
+def recorded(case: Case, action: bytes) -> int:
+    query = "SELECT FROM event WHERE project_id = %s AND item = 4 AND position(%s::bytea IN vals) > 0"
+    return len(case.rows(query, case.id, action))
+
+
+def refused(code: str, work: Any) -> Problem:
+    with pytest.raises(Problem) as caught:
+        work()
+    assert caught.value.code == code
+    return caught.value
+
+
+def test_nothing_of_an_erased_customer_is_found_in_any_table_and_all_proofs_hold(case: Case) -> None:
+    case.talk("s-gone", 3)
+    case.talk("s-gone", 3, days_ago=0)  # the same events a second time, in another period
+    case.talk("s-stays")
+    case.derive()
+    said, name = f"{MARKER} s-gone", "customer-s-gone"
+    assert {"public.session.opening", "public.search_text.texts", "public.content.bytes"} <= case.found_anywhere(said)
+    assert {"public.declared.value", "public.event.vals"} <= case.found_anywhere(name)
+    request = asked(case, customer_id=name)
+    told = erasures.preview(case.conn, request)
+    assert (told["events"], told["traces"], told["holds"], told["unreadable"]) == (5, 1, [], 0)
+    assert told["fields"]["input"] == 6 and told["fields"]["result"] == 4  # in two periods
+    number = erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded").id
+    certificate = carry_out(case, number)
+    assert case.found_anywhere(said) == case.found_anywhere(name) == set()
+    case.derive()
+    assert case.found_anywhere(said) == case.found_anywhere(name) == set() and "s-gone" not in case.sessions()
+    assert case.found_anywhere(f"{MARKER} s-stays") and "s-stays" in case.sessions()
+    assert case.faults() == []
+    assert certificate["counts"]["events_changed"] == 5 and certificate["counts"]["contents_destroyed"] > 0
+    assert certificate["scope"] == ["customer_id"] and certificate["decided"]["by"]["name"] == "bob"
+    assert erasures.get(case.conn, case.id, number).scope == {"customer_id": None}
+    assert carry_out(case, number) == certificate and recorded(case, b"erasure.certificate") == 1  # again: the same
+
+
+def test_a_redacted_field_goes_and_the_timeline_says_that_it_was_there(case: Case) -> None:
+    case.talk("s-1")
+    case.derive()
+    first = case.events("s-1")[0]
+    certificate = carry_out(case, decided(case, "redact", fields.INPUT, events=[first.id]))
+    case.derive()
+    counts = certificate["counts"]
+    assert certificate["fields"] == ["input"] and (counts["events"], counts["fields_erased"]) == (1, 1)
+    assert counts["contents_kept"] == 1 and case.faults() == []  # the next request repeats the message
+    (gaps,) = case.rows("SELECT array_agg(kind) FROM session_term WHERE project_id = %s", case.id)
+    assert "gap" in gaps[0] and case.sessions() == ["s-1"]
+    assert [one.digest for one in case.events("s-1") if one.id == first.id] == [first.digest]
+
+
+def test_an_erased_value_of_three_digits_is_not_found_by_trying_all_thousand(case: Case) -> None:
+    item = talk("s-1", 1)[0]
+    assert isinstance(item, Span)
+    case.send([Span(item.context, item.trace_id, item.span_id, "chat", START, START + 1, [("customer.id", STRING, "417"), ("n", INT, 1)])])
+    case.derive()
+    ids = split_id(case.events("s-1")[0].id)
+    assert ids is not None
+    stored = "SELECT skeleton, vals FROM event WHERE trace_key = %s AND event_id = %s"
+    before = case.rows(stored, *ids)[0]
+    assert unpack.parse(*map(bytes, before)).values[fields.IDENTITY]
+    carry_out(case, decided(case, "redact", fields.IDENTITY, customer_id="417"))
+    (after,) = case.rows(stored, *ids)
+    assert guesses_that_fit(*map(bytes, after)) == [] and case.faults() == []
+    assert bytes(after[0]) == bytes(before[0])
+
+
+def decided_again(case: Case) -> int:
+    request = asked(case, session_id="s-1")
+    case.derive()
+    return erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded").id
+
+
+def test_what_is_held_is_neither_decided_nor_carried_out(case: Case) -> None:
+    case.talk("s-1")
+    case.derive()
+    number = decided(case, "erase", session_id="s-1")
+    hold = case.hold(customer_id="customer-s-1")
+    case.derive()  # what was recorded of the hold
+    before = case.events("s-1")
+    assert refused("held", lambda: carry_out(case, number)).detail == {"holds": [hold.id]}
+    assert refused("held", lambda: decided_again(case)).detail == {"holds": [hold.id]}
+    again = asked(case, session_id="s-1")
+    case.derive()
+    assert erasures.preview(case.conn, again)["holds"] == [{"hold": hold.id, "name": "Case 7", "traces": 1}]
+    assert case.events("s-1") == before
+    holds.release(case.conn, BOB, case.id, hold.id, "over")
+    carry_out(case, number)
+    assert case.found_anywhere(f"{MARKER} s-1") == set()
+
+
+def test_nothing_goes_before_the_pass_has_finished_with_it(case: Case) -> None:
+    case.talk("s-1")
+    request = asked(case, session_id="s-1")
+    refused("derive_behind", lambda: erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded"))
+    case.derive()
+    erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded")
+    case.conn.execute("UPDATE session SET text_due = now() WHERE project_id = %s", (case.id,))
+    before = case.events("s-1")
+    refused("derive_behind", lambda: carry_out(case, request.id))
+    assert case.events("s-1") == before
+
+
+@pytest.mark.parametrize("where", ["erased", "forgotten", "committed", "recorded"])
+def test_a_death_anywhere_leaves_no_half_and_the_same_request_goes_on(case: Case, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fulfil, "AT_ONCE", 1)
+    for session in ("s-1", "s-2"):
+        case.talk(session)
+    case.derive()
+    ids = [one.id for session in ("s-1", "s-2") for one in case.events(session)]
+    number = decided(case, "erase", events=ids)
+
+    def die(step: str) -> None:
+        if step == where:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(case, number, told=die)
+    gone = [not case.found_anywhere(f"{MARKER} {session}") for session in ("s-1", "s-2")]
+    assert gone.count(True) == {"erased": 0, "forgotten": 0, "committed": 1, "recorded": 2}[where]
+    done = case.rows("SELECT count(*) FILTER (WHERE done_at IS NOT NULL) FROM erasure_item WHERE erasure = %s", number)
+    assert done == [(gone.count(True) * 3,)]
+    carry_out(case, number)
+    assert case.found_anywhere(MARKER) == set() and case.faults() == [] and recorded(case, b"erasure.certificate") == 1
+
+
+def test_a_request_is_refused_with_its_reason_and_nothing_goes(case: Case) -> None:
+    case.talk("s-1")
+    case.derive()
+    before = case.events("s-1")
+    certificate = carry_out(case, decided(case, "refuse", session_id="s-1"))
+    assert (certificate["outcome"], certificate["outcome_reason"], certificate["counts"]["events"]) == ("refuse", "founded", 0)
+    assert case.events("s-1") == before and recorded(case, b"erasure.certificate") == 1
+
+
+@pytest.mark.parametrize("code, scope", [
+    ("scope_empty", {}), ("parameter_invalid", {"q": "words"}), ("parameter_invalid", {"session_id": ""}),
+    ("parameter_invalid", {"events": ["x"]}), ("parameter_invalid", {"events": []}),
+])  # fmt: skip
+def test_a_request_says_whom_it_concerns(case: Case, code: str, scope: dict[str, Any]) -> None:
+    refused(code, lambda: asked(case, **scope))
+    assert erasures.listed(case.conn, case.id) == []
+
+
+def test_from_the_request_to_the_certificate_by_command(case: Case) -> None:
+    User.objects.all().delete()
+    models.Member.join(User.objects.create_user("ana"), case.row, ["compliance"])
+    case.talk("s-1")
+    case.derive()
+    slug = case.row.slug
+    told = run("erase", slug, "--request", "session_id=s-1", "--by", "ana", "--reason", "r", "--basis", "b", "--asked-by", "letter 1")
+    number = told.split()[1]
+    assert json.loads(run("erase", slug, "--preview", number))["events"] == 3
+    run("erase", slug, "--decide", number, "--by", "ana", "--outcome", "redact", "--field", "input", "output", "--reason", "yes")
+    out = run("erase", slug, "--carry-out", number)
+    assert json.loads(out[out.index("{") :])["fields"] == ["input", "output"]
+    assert f"request {number}  redact  received" in run("erase", slug)
