@@ -61,7 +61,8 @@ class Probe(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(EVERY):
             said = [{"role": "user", "content": f"{random.random()}"}]
-            body = json.dumps({"kind": "model_call", "session_id": "probe", "at": datetime.now(UTC).isoformat(), "input": said}).encode()
+            event = {"kind": "model_call", "session_id": "probe", "at": datetime.now(UTC).isoformat(), "input": said}
+            body = json.dumps({"events": [event]}).encode()
             headers = {"Authorization": f"Bearer {self.service.first_run['ingest_key']}", "Content-Type": "application/json"}
             began = time.perf_counter()
             request = urllib.request.Request(f"http://127.0.0.1:{self.service.http}/api/v1/events", body, headers)
