@@ -95,13 +95,7 @@ class HoldList(WritingView):
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
         count = parameters.limit(given.get("limit"))
-        below = None
-        if given.get("cursor"):
-            key = cursor.decode(given["cursor"])[1]
-            if not key.isascii() or not key.isdigit() or int(key) > _BIGGEST:
-                raise parameters.invalid("cursor", "is none that this service gave out. Start again without it.")
-            below = int(key)
-        found = holds.listed(evidence.raw_connection(), scope.project_id, below, count + 1)
+        found = holds.listed(evidence.raw_connection(), scope.project_id, cursor.below(given), count + 1)
         following = cursor.encode(found[count - 1].placed_at, str(found[count - 1].id)) if len(found) > count else None
         return listed(request, [as_json(hold) for hold in found[:count]], following)
 
