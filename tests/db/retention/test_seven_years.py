@@ -186,6 +186,7 @@ class Years:
     def erase(self, month: int) -> None:
         for session in (session for session, at in TO_ERASE.items() if at == month):
             (event,) = self.case.events(session)
+            assert (SECRET in str(event.item)) == (session in ERASED)
             for field in (fields.INPUT, fields.OUTPUT):
                 try:
                     with self.case.conn.transaction():
