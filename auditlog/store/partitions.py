@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from auditlog.errors import Problem
+
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -18,7 +20,14 @@ class Bucket(NamedTuple):
 
 
 def bucket_at(class_no: int, period: str, received_at: datetime) -> Bucket:
-    """The bucket of a retention class at a moment of receipt. period: "day" or "month", in UTC."""
+    """The bucket of a retention class at a moment of receipt. period: "day" or "month", in UTC.
+
+    Raises Problem("store_unavailable") where this machine's clock is before 2020: negative days are the same number for every class, and
+    the shortest class would take what the others keep with it.
+    """
+    if received_at < _EPOCH:
+        message = f"This machine's clock says {received_at:%Y-%m-%d}, which cannot be. Nothing is stored until it is set right."
+        raise Problem("store_unavailable", message)
     day = received_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if period == "day":
         starts, ends = day, day + timedelta(days=1)
