@@ -12,6 +12,7 @@ from tests.service import Service
 
 PROGRAMS = (  # patterns that are no pages
     *("api/", "healthz", "readyz", "metrics", "logout", "sessions/<str:key>/dossier.pdf", "sessions/<str:key>/calls", "results."),
+    "access.",
 )
 
 
@@ -64,6 +65,7 @@ def test_answers_for_programs_are_never_read_as_a_page(pattern: str, operator: B
         assert answer.headers["content-type"].startswith(("application/json", "application/octet-stream")) or pattern in (
             "api/v1/docs",
             "logout",
+            "access.csv",
             "results.csv",
             "sessions/<str:key>/dossier.pdf",
             "sessions/<str:key>/calls/<int:number>/request",

@@ -96,6 +96,7 @@ class Bench:
                 "FROM session ORDER BY 1"
             ),
             **{table: self.rows(f"SELECT {rebuild.TABLES[table]} FROM {table} ORDER BY {order}") for table, order in FOUND.items()},
+            "access_log": self.rows(f"SELECT {rebuild.TABLES['access_log']} FROM access_log ORDER BY trace_key, event_id"),
             "tally": self.rows("SELECT events, quarantined FROM tally"),
         }
 
