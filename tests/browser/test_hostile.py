@@ -66,6 +66,7 @@ def test_answers_for_programs_are_never_read_as_a_page(pattern: str, operator: B
             "api/v1/docs",
             "logout",
             "access.csv",
+            "access.json",  # what it refuses, it refuses with a page
             "results.csv",
             "sessions/<str:key>/dossier.pdf",
             "sessions/<str:key>/calls/<int:number>/request",
