@@ -14,6 +14,7 @@ from auditlog.api.views import ReadView, listed
 from auditlog.search import deeds
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
+from auditlog.web.access import Right
 
 
 class AccessLogList(ReadView):
@@ -21,6 +22,7 @@ class AccessLogList(ReadView):
     Each row is an event of the same sealed log; `recorded` is all that it says."""
 
     parameters = deeds.PARAMETERS | PAGED
+    right = Right.OVERSEE
     recorded = "access.read"
     answers = {JSON: shapes.listed(shapes.ACCESS)}
 

@@ -17,7 +17,7 @@ from auditlog import keys
 from auditlog.errors import Problem
 from auditlog.governance import Action, Actor, record
 from auditlog.models import ApiKey, Project
-from auditlog.web.access import Right, access_of, stored
+from auditlog.web.access import Access, Right, access_of, stored
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module: REST framework reads its settings there
@@ -31,6 +31,12 @@ class Caller(msgspec.Struct, frozen=True):
     project: Project
     scopes: frozenset[str]
     actor: Actor
+    access: Access | None = None  # of a person; a key may what its scopes say
+
+    def need(self, right: Right) -> None:
+        """Raises Problem("scope_missing") for a person who may not."""
+        if self.access is not None:
+            self.access.need(right)
 
     def record(self, action: Action, about: Mapping[str, Any]) -> None:
         """Commits that the caller reads this. Raises Problem: then it may not be answered."""
@@ -81,7 +87,7 @@ class BrowserAuthentication(SessionAuthentication):
         if access is None:
             raise Problem("scope_missing", "You are not a member of any project. Ask an administrator to add you.")
         access.need(Right.CONTENT)  # the API has no form without content
-        return found[0], Caller(access.project, frozenset({"read"}), access.actor)
+        return found[0], Caller(access.project, frozenset({"read"}), access.actor, access)
 
 
 class HasScope(BasePermission):

@@ -19,6 +19,7 @@ from auditlog.search import parameters
 from auditlog.search.bounds import bounded
 from auditlog.search.parameters import Parameter
 from auditlog.search.scope import Scope
+from auditlog.web.access import Right
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -42,6 +43,7 @@ class ReadView(APIView):
     schema = Described()
 
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    right: ClassVar[Right | None] = None  # what a person needs besides content
     recorded: ClassVar[Action | None] = None  # what an answer with content is recorded as; an error shows none
     answers: ClassVar[Mapping[str, Any]] = {}  # media type to JSON schema, for the reference
     takes: ClassVar[Any] = None  # JSON schema of what a POST sends and, below, of its answer; for the reference too
@@ -50,6 +52,8 @@ class ReadView(APIView):
     def get(self, request: Request, **names: str) -> HttpResponse:
         caller = request.auth
         assert isinstance(caller, Caller)  # HasScope refuses everybody else
+        if self.right is not None:
+            caller.need(self.right)
         found = given(request)
         parameters.only(found, self.parameters)
         with bounded():

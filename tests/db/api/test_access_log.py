@@ -107,7 +107,8 @@ def test_the_page_shows_it_as_text_and_files_have_all_of_it_without_formulas(ref
 
 
 def test_an_examiner_sees_it(refund: World) -> None:
-    assert person(refund.project, "ed", "examiner").get("/access").status_code == 200
+    examiner = person(refund.project, "ed", "examiner")
+    assert [examiner.get(path).status_code for path in ("/access", "/api/v1/access-log")] == [200, 200]
 
 
 @pytest.mark.parametrize("role", ["viewer", "investigator", "admin"])
@@ -115,6 +116,8 @@ def test_nobody_else_sees_it(refund: World, role: str) -> None:
     other = person(refund.project, "vera", role)
     for address in ("/access", "/access.csv", "/access.json"):
         assert other.get(address).status_code == 403
+    answer = other.get("/api/v1/access-log")  # who is logged in reads the API, too
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "scope_missing")
     assert 'href="/access"' not in text(other.get("/"))
 
 
