@@ -17,7 +17,9 @@ from auditlog import keys
 from auditlog.errors import Problem
 from auditlog.governance import Action, Actor, record
 from auditlog.models import ApiKey, Project
-from auditlog.web.access import Access, Right, access_of, stored
+from auditlog.retention import recording
+from auditlog.search import evidence
+from auditlog.web.access import Access, Right, access_of
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module: REST framework reads its settings there
@@ -40,7 +42,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     def record(self, action: Action, about: Mapping[str, Any]) -> None:
         """Commits that the caller reads this. Raises Problem: then it may not be answered."""
-        record(stored(self.project), self.actor, action, about)
+        record(recording.stored(evidence.raw_connection(), self.project.pk), self.actor, action, about)
 
 
 def key_text(request: Request) -> str | None:

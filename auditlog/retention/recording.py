@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 
 from auditlog import governance, secrets
+from auditlog.errors import Problem
 from auditlog.governance import Action, Actor
 from auditlog.store import writer
 
@@ -26,13 +27,26 @@ def record(
 
     identity, at: what makes a repetition the same event, which is stored once.
     """
+    for project in _stored(conn, projects):
+        governance.record(project, actor, action, about, identity=identity, at=at)
+
+
+def stored(conn: psycopg.Connection[Any], project_id: int) -> writer.Project:
+    """A project as the store knows it, with the version of its class that is in force. Raises Problem("not_found")."""
+    for project in _stored(conn, [project_id]):
+        return project
+    raise Problem("not_found", f"There is no project {project_id}.")
+
+
+def _stored(conn: psycopg.Connection[Any], projects: Iterable[int]) -> list[writer.Project]:
     rows = conn.execute(
         f"SELECT p.id, p.secret_wrapped, p.class_no, p.period, c.version FROM project p LEFT JOIN {IN_FORCE} c USING (class_no) "
         "WHERE p.id = ANY(%s) ORDER BY p.id", (sorted(projects),),
     ).fetchall()  # fmt: skip
-    for project_id, wrapped, class_no, period, version in rows:
-        project = writer.Project(project_id, secrets.unwrap(bytes(wrapped)), class_no, period, version or 0)
-        governance.record(project, actor, action, about, identity=identity, at=at)
+    return [
+        writer.Project(project_id, secrets.unwrap(bytes(wrapped)), class_no, period, version or 0)
+        for project_id, wrapped, class_no, period, version in rows
+    ]
 
 
 def who(actor: Actor) -> dict[str, str]:

@@ -11,11 +11,11 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from auditlog import secrets
 from auditlog.errors import Problem
 from auditlog.governance import Action, Actor, record
 from auditlog.models import Member, Project
-from auditlog.store import writer
+from auditlog.retention import recording
+from auditlog.search import evidence
 
 
 class Right(enum.Flag):
@@ -72,12 +72,7 @@ class Access(NamedTuple):
 
     def record(self, action: Action, **about: Any) -> None:
         """Commits that this person does this. Raises Problem: then it may not be done."""
-        record(stored(self.project), self.actor, action, about)
-
-
-def stored(project: Project) -> writer.Project:
-    """A project as the store knows it."""
-    return writer.Project(project.pk, secrets.unwrap(bytes(project.secret_wrapped)), project.class_no, project.period)
+        record(recording.stored(evidence.raw_connection(), self.project.pk), self.actor, action, about)
 
 
 def access_of(request: HttpRequest, user: Any = None) -> Access | None:

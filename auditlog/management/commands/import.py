@@ -20,9 +20,10 @@ from auditlog.errors import Problem
 from auditlog.ingest.files import Batch, Counts, Importer, Trouble
 from auditlog.management.commands.seal import record_as_operator
 from auditlog.models import Project
+from auditlog.retention import recording
+from auditlog.search import evidence
 from auditlog.store.connect import writer_connection
 from auditlog.store.writer import Writer
-from auditlog.web.access import stored
 
 TELL_SECONDS: Final = 10.0
 _MOST_NAMED: Final = 1_000  # documents on standard error; all of them are in the file of --report
@@ -50,7 +51,8 @@ class Command(BaseCommand):
             about = {"files": [{"name": name, "bytes": _size(source)} for name, source in sources], "format": "otlp-json"}
             record_as_operator(row, "import", about)
             with Told(self, report) as told:
-                work = Importer(writer, stored(row), int(conf.get("AUDITLOG_MAX_BODY")), told.stored, told.trouble)
+                into = recording.stored(evidence.raw_connection(), row.pk)
+                work = Importer(writer, into, int(conf.get("AUDITLOG_MAX_BODY")), told.stored, told.trouble)
                 try:
                     for number, (name, source) in enumerate(sources):
                         work.file(name, source, 0 if number else after_line)

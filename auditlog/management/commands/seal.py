@@ -17,12 +17,13 @@ from auditlog import conf, governance, metrics
 from auditlog.errors import Problem
 from auditlog.models import Project
 from auditlog.platform import logs, process, telemetry
+from auditlog.retention import recording
 from auditlog.seal import keys, restored, witnesses
 from auditlog.seal.copies import Copies, Differs
 from auditlog.seal.refusal import Flag, Refused
 from auditlog.seal.sealer import MOST, NotAlone, Sealer
+from auditlog.search import evidence
 from auditlog.store.connect import connect
-from auditlog.web.access import stored
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ def record_as_operator(project: Project, action: governance.Action, about: dict[
     except (KeyError, OSError):
         user = str(os.getuid())  # one without a name, as in some containers
     try:
-        governance.record(stored(project), governance.Actor("shell", user, user), action, about)
+        stored = recording.stored(evidence.raw_connection(), project.pk)
+        governance.record(stored, governance.Actor("shell", user, user), action, about)
     except Problem as problem:
         raise CommandError(f"This has to be recorded first: {problem.message}") from problem
 

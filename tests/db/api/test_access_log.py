@@ -45,6 +45,13 @@ def test_what_people_and_keys_did_is_found_by_who_what_when_and_to_which_object(
     assert "access.read" in {what for _, what in done(refund)}  # looking at it is recorded like everything else
 
 
+def test_a_record_says_which_version_of_its_retention_class_was_in_force(refund: World, operator: Client) -> None:
+    refund.bench.owner.execute("TRUNCATE part, batch, event, content CASCADE")
+    refund.api.get("sessions")
+    operator.get("/")
+    assert refund.bench.rows("SELECT class_version FROM part WHERE count > 0") == [(1,), (1,)]
+
+
 def test_pages_of_it_have_each_row_once_and_another_project_has_none(refund: World) -> None:
     at = datetime.now(UTC)
     for n in range(7):  # three of them in the same microsecond

@@ -14,14 +14,14 @@ from tests.asked import asked
 from tests.db.api.conftest import World
 from tests.db.api.talks import talk
 
-LEDGER = 14  # + sessions, their traces, what those declare, their actions, its record, and the searches that are saved
+LEDGER = 15  # + sessions, their traces, what those declare, their actions, its record and its project's class, and the searches that are saved
 RANGE = 2  # + the newest session, where the address names no range and nobody; sessions of more than a day before the range
 AHEAD = 1  # + the times of those behind a full page
 MANY = 2  # + whether many sessions match, where that decides how those are looked for, and how far
 SET = 1  # + of each filter that means a set of sessions: which those are, where they are few
-DECISION = 14  # + its record, three for the session's facts, buckets, events, secret, one for content
-EVENT = 13  # + its record, buckets, event, secret, content, session, its line of the log
-SESSIONS, SESSION, TIMELINE, ACTIONS = 9, 9, 12, 14  # all but one session's facts with their record
+DECISION = 15  # + its record and its project's class, three for the session's facts, buckets, events, secret, one for content
+EVENT = 14  # + its record and its project's class, buckets, event, secret, content, session, its line of the log
+SESSIONS, SESSION, TIMELINE, ACTIONS = 10, 9, 13, 15  # all but one session's facts with their record
 NODES = 1  # a prompt of more than 16 messages refers to its earlier ones by a node, whose content comes second
 KEPT = -3  # more than one page of steps: two of its parts in place of buckets, events, secret and content
 
