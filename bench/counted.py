@@ -142,6 +142,7 @@ def undisturbed(service: Service) -> Iterator[None]:
 @contextlib.contextmanager
 def alone(service: Service, *roles: str) -> Iterator[None]:
     """Only these roles and PostgreSQL run; every other process of the service is suspended meanwhile."""
+    service.wait_whole()
     kept = {process.pid for role in ("postgres", *roles) for process in family(service.pid(role))}
     others = [process for process in service.processes() if process.pid not in kept]
     for process in others:

@@ -126,6 +126,7 @@ def verified(folder: Path) -> dict[str, Any]:
 
 def measure(service: Service, events: int, kills: int, longest: float) -> dict[str, Any]:
     fresh, stored = Fresh(), 0
+    service.wait_whole()
     for process in service.processes():
         if "beat" in process.cmdline():
             process.suspend()  # else the service's own worker would take the export up between two of ours

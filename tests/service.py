@@ -74,6 +74,13 @@ class Service:
             time.sleep(0.2)
         return self
 
+    def wait_whole(self) -> None:
+        """Until each process has said that it serves: one that is suspended before cannot start, and that ends the whole service."""
+        deadline = time.monotonic() + PATIENCE
+        while "Ctrl-C stops everything." not in self.log.read_text():
+            assert time.monotonic() < deadline, f"not whole:\n{self.log.read_text()[-3000:]}"
+            time.sleep(0.1)
+
     def ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=2) as answer:
