@@ -26,7 +26,8 @@ from auditlog.disclosure.scope import Chosen
 from auditlog.errors import Problem
 from auditlog.export.choice import Wish, Withheld
 from auditlog.export.files import MANIFEST, Files
-from auditlog.export.folder import Exported, export
+from auditlog.export.folder import fill
+from auditlog.export.forms import write as forms
 from auditlog.export.forms.sessions import Renderer
 from auditlog.retention.rows import one, rows
 from auditlog.store.connect import connect, url
@@ -100,16 +101,17 @@ def _attempt(reading: Paced, writing: psycopg.Connection[Any], job: Export, rend
 
 def _slice(reading: Paced, writing: psycopg.Connection[Any], job: Export, render: Renderer | None) -> None:
     if (job.folder / MANIFEST).exists():  # killed, or paused, after its end and before the row knew
-        _finish(writing, job, None)
+        _finish(writing, job)
         return
+    forms.check(job.formats, render)
     root().mkdir(mode=0o700, parents=True, exist_ok=True)
     chosen = _chosen(writing, job)
     job.folder.mkdir(mode=0o700, exist_ok=True)
-    with Files(job.folder) as files:
-        events = files.count("events/")
     row = one(writing, "SELECT expected FROM export_job WHERE id = %s", (job.id,))
-    pace = reading.pace = Pace(writing, job.id, job.folder, events, int(row[0] or 0) if row else 0)
-    _finish(writing, job, export(reading, project_secrets(writing), wish(job, chosen), job.folder, pace.tell, render))
+    with Files(job.folder) as files:
+        pace = reading.pace = Pace(writing, job.id, files, int(row[0] or 0) if row else 0)
+        fill(reading, project_secrets(writing), wish(job, chosen), files, pace.tell, render)
+    _finish(writing, job)
 
 
 def wish(job: Export, chosen: Chosen) -> Wish:
@@ -137,7 +139,7 @@ def _chosen(conn: psycopg.Connection[Any], job: Export) -> Chosen:
     return found
 
 
-def _finish(conn: psycopg.Connection[Any], job: Export, made: Exported | None) -> None:
+def _finish(conn: psycopg.Connection[Any], job: Export) -> None:
     """Reads the manifest rather than what the call said: after a kill nobody says it again."""
     job.folder.with_name(f"{job.folder.name}.progress").unlink(missing_ok=True)
     manifest = (job.folder / MANIFEST).read_bytes()
@@ -165,7 +167,7 @@ def _fail(conn: psycopg.Connection[Any], job: Export, error: str) -> None:
         "WHERE id = %s AND state = 'running'",
         (error, conf.get("AUDITLOG_EXPORT_DAYS"), job.id),
     )
-    logger.error("export.failed", extra={"export": job.id, "error": error})
+    logger.error("export.failed", extra={"export": job.id})
 
 
 def tidy() -> list[int]:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 
@@ -47,6 +48,8 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.draft: IO[bytes] | None = None
+        self.drafted = 0  # bytes of the file that is being written
+        self.step: Callable[[], None] = lambda: None  # called between records where nothing is asked of the database; may raise
         self._beside = folder.with_name(f"{folder.name}.progress")
         if (folder / MANIFEST).exists():
             raise Problem("parameter_invalid", f"{folder} holds a finished export. Name a folder that does not exist yet.")
@@ -55,6 +58,8 @@ class Files:
         folder.mkdir(parents=True, exist_ok=True)
         self.db = sqlite3.connect(self._beside, isolation_level=None)
         self.db.executescript(f"{_TABLES} BEGIN;")
+        row: tuple[int, int] = self.db.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM file").fetchone()
+        self.complete, self.size = row  # files, and their bytes
         shutil.rmtree(folder / DRAFT, ignore_errors=True)
         (folder / DRAFT).unlink(missing_ok=True)
 
@@ -90,7 +95,9 @@ class Files:
         return sum(one.records or 0 for one in self.all() if one.path.startswith(kind))
 
     def write(self, path: str, data: bytes, records: int | None = None) -> None:
-        """A small file as a whole."""
+        """A small file as a whole, unless it is complete."""
+        if self.has(path):
+            return
         one = Draft(self)
         one.add(data)
         one.keep(path, records)
@@ -109,12 +116,12 @@ class Draft:
         self._files = files
         self._file = files.draft = (files.folder / DRAFT).open("wb")
         self._sha = hashlib.sha256()
-        self.size = self.lines = 0
+        self.size = self.lines = files.drafted = 0
 
     def add(self, data: bytes) -> None:
         self._file.write(data)
         self._sha.update(data)
-        self.size += len(data)
+        self.size = self._files.drafted = self.size + len(data)
         self.lines += 1
 
     def keep(self, path: str, records: int | None) -> None:
@@ -132,6 +139,8 @@ class Draft:
         row = (path, self._sha.hexdigest(), self.size, records)
         self._files.db.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", row)
         self._files.commit()
+        self._files.complete += 1
+        self._files.size, self._files.drafted = self._files.size + self.size, 0
 
 
 class Chunks:

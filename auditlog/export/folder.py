@@ -58,24 +58,31 @@ def export(
 
     render: sets the pages, where the wish has the form html.
     """
-    forms.check(wish, render)
+    forms.check(wish.formats, render)  # before there is a folder
     with Files(folder) as files:
-        begun = _begin(conn, files, wish)
-        certificates.unchanged(conn, wish, begun["dispositions"])
-        choice = Choice(conn, files, wish, begun["size"])
-        if begun["not_sealed"] is None:
-            begun["not_sealed"] = choice.begin()
-            forms.choose(conn, files, wish)
-            files.put("begun", begun)
-            files.commit()
-        _events(conn, files, choice, secrets, wish, tell)
-        _contents(conn, files)
-        _parts(files, choice, Paths(conn, begun["size"]))
-        written = files.count("events/")
-        forms.write(conn, secrets, files, wish, begun, render, lambda: tell(written))
-        _papers(conn, files, wish, begun)
-        certificates.unchanged(conn, wish, begun["dispositions"])
-        return _manifest(files, wish, begun)
+        return fill(conn, secrets, wish, files, tell, render)
+
+
+def fill(
+    conn: psycopg.Connection[Any], secrets: Secrets, wish: Wish, files: Files, tell: Tell = lambda _: None, render: Renderer | None = None
+) -> Exported:
+    """The same into a folder that the caller has opened, and may watch, of forms that there are (`forms.check`)."""
+    begun = _begin(conn, files, wish)
+    certificates.unchanged(conn, wish, begun["dispositions"])
+    choice = Choice(conn, files, wish, begun["size"])
+    if begun["not_sealed"] is None:
+        begun["not_sealed"] = choice.begin()
+        forms.choose(conn, files, wish)
+        files.put("begun", begun)
+        files.commit()
+    written = _events(conn, files, choice, secrets, wish, tell)
+    _contents(conn, files)
+    _parts(files, choice, Paths(conn, begun["size"]))
+    files.step = lambda: tell(written)
+    forms.write(conn, secrets, files, wish, begun, render)
+    _papers(conn, files, wish, begun)
+    certificates.unchanged(conn, wish, begun["dispositions"])
+    return _manifest(files, wish, begun)
 
 
 def _begin(conn: psycopg.Connection[Any], files: Files, wish: Wish) -> dict[str, Any]:
@@ -98,10 +105,11 @@ def timestamp_now() -> str:
     return timestamp(datetime.now(UTC))
 
 
-def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets: Secrets, wish: Wish, tell: Tell) -> None:
+def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets: Secrets, wish: Wish, tell: Tell) -> int:
+    """Returns how many were written now."""
     chunks = Chunks(files, "events")
     if chunks.done:
-        return
+        return 0
     hidden: dict[str, list[int]] = {}
     for one in wish.withheld:
         if one.field is not None:
@@ -120,6 +128,7 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
         written += len(portion)
         tell(written)
     chunks.finish()
+    return written
 
 
 def _hide(row: Row, hidden: dict[str, list[int]], files: Files) -> Row:

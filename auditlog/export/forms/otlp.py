@@ -65,6 +65,7 @@ def lines(files: Files, after: Place) -> Iterator[tuple[Place, bytes]]:
             continue
         with (files.folder / path).open("rb") as file:
             for number, line in enumerate(file):
+                files.step()
                 if (chunk, number) > after:
                     yield Place(chunk, number), line
 

@@ -52,7 +52,9 @@ def write(files: Files) -> None:
 
 def _lines(files: Files, path: str) -> Iterator[bytes]:
     with (files.folder / path).open("rb") as file:
-        yield from file
+        for line in file:
+            files.step()
+            yield line
 
 
 def table(files: Files, target: str, columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple, Protocol
 
@@ -112,13 +112,13 @@ def choose(conn: psycopg.Connection[Any], files: Files, wish: Wish) -> None:
         asked |= {"at": rows[-1][0], "key": rows[-1][1]}
 
 
-def write(files: Files, reader: Held, wish: Wish, made_at: str, render: Renderer | None, tell: Callable[[], None]) -> None:
+def write(files: Files, reader: Held, wish: Wish, made_at: str, render: Renderer | None) -> None:
     """Each session's page, and its rows into the progress; then the index of the pages."""
     last = files.get("sessions") or 0
     query = "SELECT n, key, traces, lost FROM session WHERE n > ? ORDER BY n LIMIT 1"
     while found := files.db.execute(query, (last,)).fetchone():
+        files.step()
         last, key, traces, lost = found
-        tell()
         facts = read.SessionFacts(
             key=key, project_id=wish.project_id, session_id="", trace_ids=[], user_ids=[], customer_ids=[], subjects=[], agents=[],
             trace_keys=[uuid.UUID(bytes=traces[at : at + 16]) for at in range(0, len(traces), 16)], lost=msgspec.json.decode(lost),
@@ -155,6 +155,7 @@ def _page(reader: Held, facts: read.SessionFacts, wish: Wish, made_at: str) -> P
 def rows(files: Files, kind: str) -> Iterator[dict[str, Any]]:
     """What was written down of sessions or actions, in order."""
     for (line,) in files.db.execute("SELECT line FROM line WHERE kind = ? ORDER BY n, i", (kind,)):
+        files.step()
         yield msgspec.json.decode(line)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -20,11 +20,11 @@ DEFAULT: Final = ["html"]
 _OF_SESSIONS: Final = {"html", "csv", "parquet"}
 
 
-def check(wish: Wish, render: sessions.Renderer | None) -> None:
+def check(formats: Sequence[str], render: sessions.Renderer | None) -> None:
     """Raises Problem("parameter_invalid") for a form that there is not."""
-    if unknown := sorted(set(wish.formats) - {EVIDENCE, *FORMS}):
+    if unknown := sorted(set(formats) - {EVIDENCE, *FORMS}):
         raise Problem("parameter_invalid", f"There is no form {unknown[0]!r} of an export. There are: {', '.join((EVIDENCE, *FORMS))}.")
-    if "html" in wish.formats and render is None:
+    if "html" in formats and render is None:
         raise Problem("parameter_invalid", "Pages were asked for where nothing can set them. Leave out the form html.")
 
 
@@ -35,13 +35,12 @@ def choose(conn: psycopg.Connection[Any], files: Files, wish: Wish) -> None:
 
 
 def write(
-    conn: psycopg.Connection[Any], secrets: Secrets, files: Files, wish: Wish, begun: dict[str, Any],
-    render: sessions.Renderer | None, tell: Callable[[], None],
-) -> None:  # fmt: skip
+    conn: psycopg.Connection[Any], secrets: Secrets, files: Files, wish: Wish, begun: dict[str, Any], render: sessions.Renderer | None
+) -> None:
     """All that was asked for; after an interruption the rest of it."""
     if _OF_SESSIONS & set(wish.formats):
         held = sessions.Held(conn, secrets, wish, begun["size"])
-        sessions.write(files, held, wish, begun["made_at"], render if "html" in wish.formats else None, tell)
+        sessions.write(files, held, wish, begun["made_at"], render if "html" in wish.formats else None)
     if "csv" in wish.formats:
         sheets.write(files)
     if "otlp" in wish.formats:

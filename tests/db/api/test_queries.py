@@ -14,7 +14,7 @@ from tests.asked import asked
 from tests.db.api.conftest import World
 from tests.db.api.talks import talk
 
-LEDGER = 15  # + sessions, their traces, what those declare, their actions, its record and its project's class, and the searches that are saved
+LEDGER = 15  # + sessions, their traces, what those declare, their actions, its record, its project's class, and saved searches
 RANGE = 2  # + the newest session, where the address names no range and nobody; sessions of more than a day before the range
 AHEAD = 1  # + the times of those behind a full page
 MANY = 2  # + whether many sessions match, where that decides how those are looked for, and how far

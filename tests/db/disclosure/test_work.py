@@ -22,10 +22,12 @@ from auditlog.errors import Problem
 from auditlog.export import files
 from auditlog.export import folder as folders
 from auditlog.export.choice import Withheld
+from auditlog.export.forms.write import FORMS
 from auditlog.retention import holds
 from auditlog.search import evidence
 from auditlog.store.connect import connect
 from auditlog.verify import standalone
+from auditlog.web.handed import Pages
 from tests.db.api.conftest import World
 from tests.db.api.test_addresses import SESSION
 from tests.db.disclosure.conftest import CARLA, ask, now
@@ -81,15 +83,15 @@ def test_what_was_finished_by_a_worker_that_died_before_it_could_say_so_is_finis
 
 
 def test_nobody_else_works_on_it_meanwhile(refund: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, export = ask(refund), folders.export
+    job, fill = ask(refund), folders.fill
     seen: list[Any] = []
 
     def watched(*given: Any) -> Any:
         with connect("web", autocommit=True) as conn:
             seen.extend((work.work(job.id), work.open_exports(conn)))
-        return export(*given)
+        return fill(*given)
 
-    monkeypatch.setattr("auditlog.disclosure.work.export", watched)
+    monkeypatch.setattr("auditlog.disclosure.work.fill", watched)
     work.work(job.id)
     assert seen == [False, []] and now(job).state == "done"
 
@@ -130,6 +132,28 @@ def test_a_slice_ends_where_a_file_is_complete_and_the_next_one_goes_on(refund: 
     assert turns > 1 and len(hints) == turns and verified(job.folder)  # one for the request, one for each that was not the last
 
 
+def test_a_slice_ends_among_the_other_forms_too_and_none_counts_an_event_twice(refund: World, monkeypatch: Any) -> None:
+    monkeypatch.setattr(pace, "TOLD_EVERY", 0.0)
+    job, told, turns = ask(refund, formats=list(FORMS)), set[int](), 1
+    tell = pace.Pace._tell
+
+    def telling(self: pace.Pace, at: float) -> None:
+        told.add(self.events)
+        tell(self, at)
+
+    monkeypatch.setattr(pace.Pace, "_tell", telling)
+    with monkeypatch.context() as evidence_first:  # then each slice ends with the next complete file
+        evidence_first.setattr("auditlog.export.forms.write.write", lambda *_: (_ for _ in ()).throw(pace.SliceOver))
+        assert work.work(job.id, Pages())
+    monkeypatch.setattr(pace, "SLICE", 0.0)
+    while work.work(job.id, Pages()):
+        turns += 1
+        assert now(job).attempts <= 1 and turns < 100  # each completed something
+    done = now(job)
+    assert done.state == "done" and turns > 3 and verified(job.folder), done.error
+    assert done.counts and told == {done.counts["events"]} | (told & {0})
+
+
 def test_it_writes_no_faster_than_its_rate(refund: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     clock = iter(range(1, 10_000))
@@ -137,10 +161,10 @@ def test_it_writes_no_faster_than_its_rate(refund: World, tmp_path: Path, monkey
     monkeypatch.setattr(time, "monotonic", lambda: next(clock) * 1.0)
     monkeypatch.setattr(pace.Pace, "_tell", lambda self, now: None)
     monkeypatch.setenv("AUDITLOG_EXPORT_RATE", "1000000")
-    made = pace.Pace(refund.bench.owner, 1, tmp_path / "folder", 0, 10)
-    (tmp_path / "folder" / "events").mkdir(parents=True)
-    (tmp_path / "folder" / "events" / "1").write_bytes(bytes(5_500_000))
-    made.step()
+    with files.Files(tmp_path / "folder") as opened:
+        made = pace.Pace(refund.bench.owner, 1, opened, 10)
+        opened.write("events/00001.jsonl", bytes(5_500_000), 1)
+        made.step()
     assert len(slept) == 5  # a second passes each time somebody looks at the clock
 
 
@@ -189,11 +213,11 @@ def test_a_scope_is_everything_sessions_a_search_a_hold_or_a_class(refund: World
 
 def test_what_was_found_is_written_down_once(refund: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = ask(refund, Asked(search={"session_id": SESSION}))
-    export = folders.export
-    monkeypatch.setattr("auditlog.disclosure.work.export", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    fill = folders.fill
+    monkeypatch.setattr("auditlog.disclosure.work.fill", lambda *_: (_ for _ in ()).throw(OSError("gone")))
     work.work(job.id)
     assert now(job).state == "failed" and now(job).chosen_at and now(job).expected
-    monkeypatch.setattr("auditlog.disclosure.work.export", export)
+    monkeypatch.setattr("auditlog.disclosure.work.fill", fill)
     monkeypatch.setattr(scope, "choose", lambda *_: pytest.fail("asked twice"))
     exports.resume(evidence.raw_connection(), CARLA, refund.project.pk, job.id)
     assert events(job) == now(job).expected
