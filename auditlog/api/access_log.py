@@ -32,12 +32,13 @@ class AccessLogList(ReadView):
 
 
 def as_json(one: deeds.Deed) -> dict[str, Any]:
+    row = one.row
     return {
         "id": one.id,
-        "at": instant(one.at),
-        "action": one.action,
-        "actor": {"kind": one.actor_kind, "id": one.actor_id, "name": one.actor_name},
-        "objects": one.objects,
-        "purpose": one.purpose,
+        "at": instant(row.at),
+        "action": row.action,
+        "actor": {"kind": row.actor_kind, "id": row.actor_id, "name": row.actor_name},
+        "objects": row.objects,
+        "purpose": row.purpose,
         "recorded": one.recorded,
     }

@@ -14,17 +14,15 @@ from auditlog.api.authentication import Caller
 from auditlog.api.rendering import instant
 from auditlog.api.retention import body
 from auditlog.api.schema import JSON
-from auditlog.api.views import ReadView, listed
+from auditlog.api.views import ReadView, listed, number
 from auditlog.disclosure import exports
 from auditlog.disclosure.exports import Export, Release
-from auditlog.errors import Problem
 from auditlog.search import cursor, evidence, parameters
 from auditlog.search.bounds import bounded
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
 from auditlog.web.exports import recorded_as, zipped
 
-_BIGGEST: Final = 2**63 - 1
 ZIP: Final = "application/zip"
 
 
@@ -69,12 +67,6 @@ def release_json(one: Release) -> dict[str, Any]:
         "id": str(one.id), "recipient": one.recipient, "purpose": one.purpose, "description": one.description,
         "released_at": instant(one.released_at), "released_by": one.released_by["name"] or one.released_by["id"],
     }  # fmt: skip
-
-
-def number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > _BIGGEST:
-        raise Problem("not_found", "There is no such export in this project.")
-    return int(text)
 
 
 class ExportView(ReadView):
@@ -122,14 +114,14 @@ class ExportDetail(ExportView):
     gives = shapes.EXPORT
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        return Response(as_json(exports.get(evidence.raw_connection(), scope.project_id, number(names["export"]))))
+        return Response(as_json(exports.get(evidence.raw_connection(), scope.project_id, number(names["export"], "export"))))
 
     def post(self, request: Request, export: str) -> Response:
         """Pause, resume or cancel it. The body is `{"do": "pause"}`. What is complete stays until a cancel. Code: `state_conflict` where
         its state does not allow that."""
         caller = self.caller(request)
         sent = body(request, Turned)
-        return Response(as_json(TURNS[sent.do](evidence.raw_connection(), caller.actor, caller.project.pk, number(export))))
+        return Response(as_json(TURNS[sent.do](evidence.raw_connection(), caller.actor, caller.project.pk, number(export, "export"))))
 
 
 class ExportReleases(ExportView):
@@ -142,7 +134,7 @@ class ExportReleases(ExportView):
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
         conn = evidence.raw_connection()
-        job = exports.get(conn, scope.project_id, number(names["export"]))
+        job = exports.get(conn, scope.project_id, number(names["export"], "export"))
         return Response({"results": [release_json(one) for one in exports.releases(conn, [job.id])[job.id]], "next": None})
 
     def post(self, request: Request, export: str) -> Response:
@@ -150,9 +142,9 @@ class ExportReleases(ExportView):
         export is done."""
         caller = self.caller(request)
         sent = body(request, Released)
-        made = exports.release(
-            evidence.raw_connection(), caller.actor, caller.project.pk, number(export), sent.recipient, sent.purpose, sent.description
-        )
+        job = number(export, "export")
+        conn = evidence.raw_connection()
+        made = exports.release(conn, caller.actor, caller.project.pk, job, sent.recipient, sent.purpose, sent.description)
         return Response(release_json(made))
 
 
@@ -164,7 +156,7 @@ class ExportDownload(ExportView):
     def get(self, request: Request, **names: str) -> HttpResponseBase:  # type: ignore[override]
         caller = self.caller(request)
         with bounded():
-            found = exports.get(evidence.raw_connection(), caller.project.pk, number(names["export"]))
+            found = exports.get(evidence.raw_connection(), caller.project.pk, number(names["export"], "export"))
         job = exports.finished(found, "downloaded")
         caller.record("export.download", recorded_as(job))
         return zipped(job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from rest_framework.request import Request
@@ -12,7 +12,7 @@ from auditlog.api import shapes
 from auditlog.api.authentication import Caller
 from auditlog.api.rendering import instant
 from auditlog.api.schema import JSON
-from auditlog.api.views import ReadView, listed
+from auditlog.api.views import ReadView, listed, number
 from auditlog.errors import Problem
 from auditlog.retention import classes, holds
 from auditlog.search import cursor, evidence, parameters
@@ -20,7 +20,6 @@ from auditlog.search.bounds import bounded
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
 
-_BIGGEST: Final = 2**63 - 1
 T = TypeVar("T")
 
 
@@ -117,21 +116,15 @@ class HoldDetail(WritingView):
     gives = shapes.HOLD_COUNTED
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        return Response(with_count(holds.get(evidence.raw_connection(), scope.project_id, _number(names["hold"]))))
+        return Response(with_count(holds.get(evidence.raw_connection(), scope.project_id, number(names["hold"], "hold"))))
 
     def post(self, request: Request, hold: str) -> Response:
         """Release a hold. The body is `{"release_reason"}`. What another hold holds stays held. A key with the scopes `read` and `admin`.
         Code: `state_conflict` where it was released before."""
         caller = self.caller(request)
         sent = body(request, Released)
-        found = holds.release(evidence.raw_connection(), caller.actor, caller.project.pk, _number(hold), sent.release_reason)
+        found = holds.release(evidence.raw_connection(), caller.actor, caller.project.pk, number(hold, "hold"), sent.release_reason)
         return Response(with_count(found))
-
-
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > _BIGGEST:
-        raise Problem("not_found", "There is no such hold in this project.")
-    return int(text)
 
 
 class RetentionClasses(ReadView):

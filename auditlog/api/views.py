@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from auditlog.api.authentication import BrowserAuthentication, Caller, HasScope, KeyAuthentication
 from auditlog.api.rendering import VerbatimJSONRenderer
 from auditlog.api.schema import Described
+from auditlog.errors import Problem
 from auditlog.governance import Action
 from auditlog.search import parameters
 from auditlog.search.bounds import bounded
@@ -79,6 +80,13 @@ def given(request: Request) -> dict[str, str]:
         if not value and name != "cursor":  # left out it would mean everything, and nobody can have meant that
             raise parameters.invalid(name[:64], "is empty; give it a value, or leave it out.")
     return found
+
+
+def number(text: str, what: str) -> int:
+    """The number of an object in an address. Raises Problem("not_found") for what is none: no such object can be there."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise Problem("not_found", f"There is no such {what} in this project.")
+    return int(text)
 
 
 def listed(request: Request, results: list[Any], following: str | None) -> Response:

@@ -18,11 +18,11 @@ MEMBERS: Final = frozenset(("action", "actor", "about"))  # of the event: read w
 _KINDS: Final = {
     "session": "session", "sessions": "session", "event": "event", "events": "event", "hold": "hold", "export": "export",
     "disposition": "disposition", "erasure": "erasure", "key": "key", "new_key": "key", "member": "member", "search": "search",
-    "class": "class", "agent": "agent", "verification": "verification", "import": "import",
+    "class": "class", "agent": "agent",
 }  # fmt: skip
 _WHY: Final = ("purpose", "reason", "release_reason", "basis")
 # Over the API the address is what is recorded.
-_ADDRESS: Final = re.compile(r"/api/v1/(session|event|action|export|hold)s?(?:/([^/]+))?")
+_ADDRESS: Final = re.compile(r"/api/v1/(session|event)s/([^/]+)")
 LONGEST: Final = 200  # characters of an object's name, an actor's and a purpose; the event has all of them
 
 
@@ -62,7 +62,7 @@ def _objects(about: dict[str, Any]) -> Iterator[str]:
             if isinstance(one, str | int) and not isinstance(one, bool) and one != "":
                 yield f"{kind}:{_text(str(one))}"
     found = _ADDRESS.match(str(about.get("path", "")))
-    if found and found[2]:
+    if found:
         yield f"{found[1]}:{_text(found[2])}"
 
 

@@ -143,6 +143,6 @@ def _certificate(conn: psycopg.Connection[Any], found: Erasure) -> dict[str, Any
         "entered": {"by": found.entered_by, "at": found.entered_at.isoformat()},
         "decided": {"by": found.decided_by, "at": found.decided_at and found.decided_at.isoformat()},
         "ended_at": now and now.isoformat(),
-        "exports": "Exports released before still hold what was erased. Each is an event `export` among the evidence, with its recipient.",
+        "exports": "Exports released before still hold what was erased. Each is an event `export` or `export.release`, with its recipient.",
         "backups": conf.get("AUDITLOG_BACKUP_EXPIRY"),
     }  # fmt: skip

@@ -30,15 +30,13 @@ PARAMETERS: Final = {
 class Deed(NamedTuple):
     """What was done. `recorded`: all that was written down then, as it was; empty where it was disposed of a moment ago."""
 
-    id: str
-    at: datetime
-    action: str
-    actor_kind: str
-    actor_id: str
-    actor_name: str
-    objects: list[str]
-    purpose: str
+    row: AccessLog
     recorded: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Of the event."""
+        return public_id(self.row.trace_key, self.row.event_id)
 
 
 class Page(NamedTuple):
@@ -92,13 +90,7 @@ def _older(at: datetime, public: str) -> Q:
 def _told(scope: Scope, rows: list[AccessLog]) -> list[Deed]:
     places: list[tuple[uuid.UUID, uuid.UUID]] = [(row.trace_key, row.event_id) for row in rows]
     stored = {event.id: event.item for event in evidence.by_keys(scope, places)}
-    return [
-        Deed(
-            public := public_id(row.trace_key, row.event_id), row.at, row.action, row.actor_kind, row.actor_id, row.actor_name,
-            row.objects, row.purpose, _recorded(stored.get(public)),
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [Deed(row, _recorded(stored.get(public_id(row.trace_key, row.event_id)))) for row in rows]
 
 
 def _recorded(item: Any) -> dict[str, Any]:

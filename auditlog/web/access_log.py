@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 
 from auditlog.errors import Problem
-from auditlog.export import table
 from auditlog.search import deeds, parameters
-from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
-from auditlog.web import zones
+from auditlog.web import streams, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
 
@@ -46,7 +43,6 @@ WORDS: Final = {
     "disposition.cancel": "cancelled a deletion", "disposition.certificate": "deleted, with a certificate",
 }  # fmt: skip
 _PORTION: Final = "200"
-_GONE: Final = "The database stopped answering."
 COLUMNS: Final = ("time_utc", "who", "kind", "id", "action", "objects", "purpose", "record", "recorded")
 
 
@@ -87,9 +83,9 @@ def access_log(request: HttpRequest, access: Access) -> HttpResponse:
 def _row(one: deeds.Deed) -> dict[str, Any]:
     return {
         "deed": one,
-        "words": WORDS.get(one.action, one.action),
-        "objects": [_object(each) for each in one.objects[:3]],
-        "more": max(0, len(one.objects) - 3),
+        "words": WORDS.get(one.row.action, one.row.action),
+        "objects": [_object(each) for each in one.row.objects[:3]],
+        "more": max(0, len(one.row.objects) - 3),
         "recorded": json.dumps(one.recorded, indent=2, ensure_ascii=False) if one.recorded else "",
     }
 
@@ -113,54 +109,23 @@ def as_json(request: HttpRequest, access: Access) -> StreamingHttpResponse:
 def _file(request: HttpRequest, access: Access, form: str, media_type: str) -> StreamingHttpResponse:
     given = {name: value for name, value in _given(request).items() if name not in parameters.PAGED}
     scope, zone = Scope(access.project.pk), zones.context(request)["zone"]
-    parameters.only(given, deeds.PARAMETERS)
-    with bounded():
-        deeds.matching(scope, given, zone)  # raises for what cannot be read: then there is no file
+
+    def read(at: str | None) -> streams.Page:
+        found = deeds.page(scope, given | {"limit": _PORTION} | ({"cursor": at} if at else {}), zone)
+        return [_cells(one, form) for one in found.rows], found.next
+
+    portions = streams.portions(read)
+    portions = itertools.chain([next(portions)], portions)  # raises for what cannot be read: then there is no file
     access.record("access.download", filters=given, format=form)
-    portions = _portions(scope, given, zone)
-    lines = _csv(portions) if form == "csv" else _json(given, portions)
-    answer = StreamingHttpResponse((part.encode("utf-8", "replace") for part in lines), content_type=media_type)
+    parts = streams.as_csv(COLUMNS, portions) if form == "csv" else streams.as_json({"filters": given}, portions)
+    answer = StreamingHttpResponse(parts, content_type=media_type)
     answer["Content-Disposition"] = f'attachment; filename="auditlog-access-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"'
     return answer
 
 
-def _portions(scope: Scope, given: dict[str, str], zone: Any) -> Iterator[list[deeds.Deed] | str]:
-    """All rows, however many; last, where the database stopped in between, that it did."""
-    at = None
-    while True:
-        try:
-            with bounded():
-                found = deeds.page(scope, given | {"limit": _PORTION} | ({"cursor": at} if at else {}), zone)
-        except (Problem, OperationalError, InterfaceError) as error:
-            yield f"Cut short: {error.message if isinstance(error, Problem) else _GONE} There may be more rows than these."
-            return
-        yield found.rows
-        at = found.next
-        if at is None:
-            return
-
-
-def _cells(one: deeds.Deed) -> dict[str, table.Value]:
-    at = one.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    recorded = json.dumps(one.recorded, ensure_ascii=False)
-    values = (at, one.actor_name, one.actor_kind, one.actor_id, one.action, list(one.objects), one.purpose, one.id, recorded)
+def _cells(one: deeds.Deed, form: str) -> streams.Row:
+    row = one.row
+    at = row.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    recorded = json.dumps(one.recorded, ensure_ascii=False) if form == "csv" else one.recorded
+    values = (at, row.actor_name, row.actor_kind, row.actor_id, row.action, row.objects, row.purpose, one.id, recorded)
     return dict(zip(COLUMNS, values, strict=True))
-
-
-def _csv(portions: Iterator[list[deeds.Deed] | str]) -> Iterator[str]:
-    yield table.BOM + table.line(list(COLUMNS))
-    for portion in portions:
-        yield table.line([portion]) if isinstance(portion, str) else "".join(table.line(list(_cells(one).values())) for one in portion)
-
-
-def _json(given: dict[str, str], portions: Iterator[list[deeds.Deed] | str]) -> Iterator[str]:
-    yield json.dumps({"filters": given})[:-1] + ', "results": ['
-    cut, between = None, "\n"
-    for portion in portions:
-        if isinstance(portion, str):
-            cut = portion
-            continue
-        for one in portion:
-            yield between + json.dumps(_cells(one) | {"recorded": one.recorded})
-            between = ",\n"
-    yield f'\n], "cut_short": {json.dumps(cut)}}}\n'

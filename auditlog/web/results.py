@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import Case, Value, When
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import reverse
@@ -20,9 +18,8 @@ from auditlog.derive.models import Action, Session
 from auditlog.errors import Problem
 from auditlog.export import table
 from auditlog.search import actions, parameters, sessions
-from auditlog.search.bounds import bounded
 from auditlog.search.scope import Scope
-from auditlog.web import ranges, recent, sentence, zones
+from auditlog.web import ranges, recent, sentence, streams, zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page
 from auditlog.web.links import step_address
@@ -30,7 +27,6 @@ from auditlog.web.links import step_address
 MOST: Final = 10_000  # rows of one file
 _PORTION: Final = "50"  # sessions read at a time
 CUT: Final = f"Cut short: these are the newest {MOST:,} rows, and there are more. Narrow the time range, or add a filter."
-_GONE: Final = "The database stopped answering."
 
 Row = dict[str, table.Value]
 
@@ -88,33 +84,10 @@ def _answer(request: HttpRequest, access: Access, search: Search, form: str, med
         "content": search.content,
         "page": search.host + sentence.address(request.GET, reverse("search")),
     }
-    lines = _csv(search, portions) if form == "csv" else _json(about, portions)
-    answer = StreamingHttpResponse((part.encode("utf-8") for part in lines), content_type=media_type)
+    parts = streams.as_csv(_columns(search), portions) if form == "csv" else streams.as_json(about, portions, _number)
+    answer = StreamingHttpResponse(parts, content_type=media_type)
     answer["Content-Disposition"] = f'attachment; filename="auditlog-{kind}-{now:%Y%m%dT%H%M%SZ}.{form}"'
     return answer
-
-
-def _csv(search: Search, portions: Iterator[list[Row] | str]) -> Iterator[str]:
-    columns = _columns(search)
-    yield table.BOM + table.line(list(columns))
-    for portion in portions:
-        if isinstance(portion, str):
-            yield table.line([portion])
-        else:
-            yield "".join(table.line([row[name] for name in columns]) for row in portion)
-
-
-def _json(about: dict[str, Any], portions: Iterator[list[Row] | str]) -> Iterator[str]:
-    yield json.dumps(about)[:-1] + ', "results": ['
-    cut, between = None, "\n"
-    for portion in portions:
-        if isinstance(portion, str):
-            cut = portion
-            continue
-        for row in portion:
-            yield between + json.dumps(row, default=_number)
-            between = ",\n"
-    yield f'\n], "cut_short": {json.dumps(cut)}}}\n'
 
 
 def _number(value: object) -> str:
@@ -126,25 +99,21 @@ def _number(value: object) -> str:
 
 def _portions(search: Search) -> Iterator[list[Row] | str]:
     """The rows as they stand in the ledger, and last, where there are more than these, why."""
-    cursor, sent = None, 0
-    while True:
-        try:
-            with bounded():
-                given = search.given | {"limit": _PORTION} | ({"cursor": cursor} if cursor else {})
-                found = sessions.page(search.scope, given, search.zone, content=search.content)
-                rows = _rows(search, found.rows, MOST - sent + 1)
-        except (Problem, OperationalError, InterfaceError) as error:
-            if cursor is None:
-                raise
-            yield f"Cut short: {error.message if isinstance(error, Problem) else _GONE} There may be more rows than these."
+    sent = 0
+
+    def read(at: str | None) -> streams.Page:
+        given = search.given | {"limit": _PORTION} | ({"cursor": at} if at else {})
+        found = sessions.page(search.scope, given, search.zone, content=search.content)
+        return _rows(search, found.rows, MOST - sent + 1), found.next
+
+    for portion in streams.portions(read):
+        if isinstance(portion, str):
+            yield portion
             return
-        yield rows[: MOST - sent]
-        sent += len(rows)
+        yield portion[: MOST - sent]
+        sent += len(portion)
         if sent > MOST:
             yield CUT
-            return
-        cursor = found.next
-        if cursor is None:
             return
 
 
