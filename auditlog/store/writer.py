@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import errors as pg
@@ -27,6 +27,8 @@ from auditlog.store.content import Compressor
 from auditlog.store.pack import SHARED_PREFIX, Packed, Packer, content_key
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _ATTEMPTS: Final = 6  # each conflict means that somebody else has committed, so two or three are enough in practice
 _KNOWN_MAX: Final = 300_000  # committed content remembered per writer, about 100 bytes each
@@ -43,6 +45,7 @@ _TIME: Final = struct.Struct(">iq")
 _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SLICE: Final = 10_000  # rows of a statement: 190,000 messages in one took longer than it may, and again each time they came
 _INSERT_CONTENT: Final = (
     "INSERT INTO content (bucket, content_key, codec, bytes) "
     "SELECT %b, k, c, b FROM unnest(%b::bytea[], %b::smallint[], %b::bytea[]) AS t (k, c, b) ON CONFLICT DO NOTHING"
@@ -204,13 +207,12 @@ class Writer:
         # Dying anywhere before commit() returns loses nothing that was acknowledged; PostgreSQL drops the open transaction.
         batch_no = self._open(conn, bucket)
         content, learned = self._missing(project, bucket.number, fresh)
-        if content:
-            keys = sorted(content)  # sorted, as events are: two writers with the same content never wait for each other in a circle
+        for keys in _slices(sorted(content)):  # sorted, as events are: two writers with the same content never wait in a circle
             codecs, rows = zip(*[self._compressor.encode(content[key]) for key in keys], strict=True)
             conn.execute(_INSERT_CONTENT, (bucket.number, Byteas(keys), Smallints(codecs), Byteas(rows)))
-        if fresh:
+        for events in _slices(fresh):
             with conn.cursor().copy(_COPY_EVENTS) as copy:
-                copy.write(_rows(fresh, bucket.number, batch_no, project.project_id, received_at))
+                copy.write(_rows(events, bucket.number, batch_no, project.project_id, received_at))
         stored = [event.digest for event in fresh]
         part_root = merkle.batch_root(stored)
         root = merkle.batch_root(stored + list(duplicates.values())) if duplicates else part_root
@@ -300,6 +302,10 @@ class Writer:
 
 def _place(event: Packed) -> tuple[bytes, bytes]:
     return event.trace_key, event.event_id
+
+
+def _slices(of: list[T]) -> Iterator[list[T]]:
+    return (of[start : start + _SLICE] for start in range(0, len(of), _SLICE))
 
 
 def _rows(events: list[Packed], bucket: int, batch_no: int, project_id: int, received_at: datetime) -> bytes:

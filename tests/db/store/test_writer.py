@@ -1,6 +1,7 @@
 """Owns the checks that a write is whole, durable, stored once and read back equal, on a real PostgreSQL."""
 
 import secrets
+import struct
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from auditlog.item import Context, Item, Span
 from auditlog.proof import merkle
 from auditlog.retention.erasure import erase_field
 from auditlog.store import fields, partitions
+from auditlog.store import writer as writer_module
+from auditlog.store.connect import url
 from auditlog.store.reader import Reader, Stored, split_id
 from auditlog.store.writer import Project, Writer, Written
 from auditlog.verify.batches import check_batch
@@ -114,6 +117,29 @@ def test_the_same_span_id_with_other_content_is_kept_as_another_version(
     write(writer, project, [span(1, [("a", items.INT, 1)])])
     write(writer, project, [span(1, [("a", items.INT, 2)])])
     assert len(everything(owner, project)) == 2
+
+
+def test_no_statement_carries_more_rows_than_one_may_in_its_time(
+    owner: psycopg.Connection[Any], project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of 190,000 messages ran into its time limit, was answered with 503 and sent again, for ever."""
+    sent: list[int] = []
+
+    class Seen(psycopg.Connection[Any]):
+        def execute(self, query: Any, params: Any = None, **more: Any) -> Any:
+            if query == writer_module._INSERT_CONTENT:
+                sent.append(struct.unpack_from(">iiii", params[1].binary)[3])
+            return super().execute(query, params, **more)
+
+    monkeypatch.setattr(writer_module, "_SLICE", 7)
+    writer = Writer(lambda: Seen.connect(url("ingest")))
+    batch: list[Item] = [span(n, [("gen_ai.input.messages", items.STRING, conversation(n))]) for n in range(40)]
+    written = write(writer, project, batch)
+    writer.close()
+    assert max(sent) == 7 and len(sent) > 3
+    assert (written.stored, len(everything(owner, project))) == (40, 40)
+    assert sorted(event.item.span_id for event in stored(owner, project, written)) == [n.to_bytes(8) for n in range(40)]  # type: ignore[union-attr]
+    assert check_batch(owner, written.batch_no, lambda _: project.secret) == []
 
 
 def test_the_same_batch_from_many_writers_at_once_is_stored_once(ingest: Connect, owner: psycopg.Connection[Any], project: Project) -> None:
