@@ -143,8 +143,9 @@ def undisturbed(service: Service) -> Iterator[None]:
 def alone(service: Service, *roles: str) -> Iterator[None]:
     """Only these roles and PostgreSQL run; every other process of the service is suspended meanwhile."""
     service.wait_whole()
+    everything = service.processes()  # first: a backend that begins meanwhile is not taken for one of the others, and stopped for ever
     kept = {process.pid for role in ("postgres", *roles) for process in family(service.pid(role))}
-    others = [process for process in service.processes() if process.pid not in kept]
+    others = [process for process in everything if process.pid not in kept]
     for process in others:
         process.suspend()
     try:

@@ -135,7 +135,7 @@ def _hide(row: Row, hidden: dict[str, list[int]], files: Files) -> Row:
     """The row without what is withheld; what was erased before is written down."""
     public, vals = public_id(row[0], row[1]), bytes(row[8])
     parsed = unpack.parse(bytes(row[7]), vals)
-    gone = [(public, field) for field in parsed.commitments.keys() - parsed.entries.keys()]
+    gone = [(public, field) for field in parsed.commitments.keys() - parsed.values.keys()]
     files.db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?)", gone)
     for field in hidden.get(public, ()):
         vals = unpack.erase(vals, field)
