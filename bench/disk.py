@@ -12,6 +12,8 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,14 +23,13 @@ import psycopg
 from auditlog.ingest.decode import decode
 from auditlog.item import SPAN
 from auditlog.platform.embedded import Embedded
-from auditlog.store import roles
 from auditlog.store.writer import Project, Writer
 from bench.counted import DISK
 from bench.generate import Load, bodies
 
 TARGETS = {10: 70, 30: 215, 100: 740}  # KiB per session
 SESSIONS = {10: 200, 30: 80, 100: 30}
-SCHEMA = Path(__file__).parents[1] / "auditlog" / "store" / "schema.sql"
+ROOT = Path(__file__).parents[1]
 
 
 def per_session(url: str, turns: int, spaced: bool) -> float:
@@ -37,9 +38,9 @@ def per_session(url: str, turns: int, spaced: bool) -> float:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name}")
     own = psycopg.conninfo.make_conninfo(url, dbname=name)
-    with psycopg.connect(own) as conn:
-        conn.execute(SCHEMA.read_text())
-        roles.apply(conn.cursor())
+    subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "migrate"], env=os.environ | {"DATABASE_URL": own}, check=True, capture_output=True
+    )
     writer, project = Writer(lambda: psycopg.connect(own)), Project(1, secrets.token_bytes(32), 1, "month")
     for _, body in bodies(Load(SESSIONS[turns], batch=64, turns=turns, spaced=spaced)):
         writer.write(project, decode(body, SPAN, "protobuf"), key_id=None, protocol=1, received_at=datetime.now(UTC))
