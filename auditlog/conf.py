@@ -59,6 +59,13 @@ def _rate(value: str) -> int:
     return number
 
 
+def _bucket(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc):
+        raise ValueError("must be s3://bucket or s3://bucket/prefix")
+    return value
+
+
 def _count_or_none(value: str) -> int | None:
     return _count(value) if value else None
 
@@ -125,6 +132,12 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_QUERY_TIMEOUT", "10", _count, "Seconds after which a search or a page gives up a query of the database."),
         Setting("AUDITLOG_EXPORTS", "", _path_or_none, "Folder of exports until they expire. Empty: `exports` in AUDITLOG_DATA."),
         Setting("AUDITLOG_EXPORT_DAYS", "30", _count, "Days after which the files of an export are removed; its record stays."),
+        Setting(
+            "AUDITLOG_EXPORT_STORE",
+            "",
+            _bucket,
+            "Where finished exports are copied to: s3://bucket/prefix. Keys, region and endpoint: AWS_*. Empty: nowhere.",
+        ),
         Setting("AUDITLOG_EXPORT_RATE", "20000000", _rate, "Bytes that an export writes a second, at most; 1000000 or more."),
         Setting("AUDITLOG_VERIFY_PAUSE", "100", _count, "Milliseconds that the daily verification rests after each portion."),
         Setting("AUDITLOG_BROKER_URL", "", _text, "Celery broker (amqp:// or redis://). Empty: PostgreSQL is the broker."),

@@ -55,6 +55,7 @@ CODES: Final[dict[str, Kind]] = {
     "state_conflict": Kind(409, NOT_NOW),
     # what exports refuse; nothing was written
     "export_empty": Kind(409, NOT_NOW),
+    "export_store_failed": Kind(503, NOT_NOW),
     # one item is quarantined; its neighbours are stored
     "item_undecodable": Kind(400, INVALID),
     "trace_id_invalid": Kind(400, INVALID),

@@ -35,7 +35,7 @@ waiting: Final = Signal()
 COLUMNS: Final[LiteralString] = (  # as Export has them
     "id, project_id, project, client_key, scope, formats, withheld, recipient, purpose, requested_by, requested_at, state, chosen_at, "
     "attempts, expected, events, bytes AS size, rate, seconds_left, started_at, finished_at, counts, manifest_sha256, expires_at, "
-    "removed_at, error"
+    "removed_at, error, copied_to"
 )
 
 
@@ -68,6 +68,7 @@ class Export(NamedTuple):
     expires_at: datetime | None
     removed_at: datetime | None
     error: str
+    copied_to: str
 
     @property
     def asked(self) -> Asked:

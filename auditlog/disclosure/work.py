@@ -13,15 +13,17 @@ import logging
 import os
 import shutil
 import sqlite3
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 import psycopg
 
 from auditlog import conf
-from auditlog.disclosure import scope
+from auditlog.disclosure import scope, store
 from auditlog.disclosure.exports import COLUMNS, Export, root
-from auditlog.disclosure.pace import STATEMENT, Pace, Paced, SliceOver, Stopped
+from auditlog.disclosure.pace import SLICE, STATEMENT, Pace, Paced, SliceOver, Stopped
 from auditlog.disclosure.scope import Chosen
 from auditlog.errors import Problem
 from auditlog.export.choice import Wish, Withheld
@@ -149,6 +151,11 @@ def _finish(conn: psycopg.Connection[Any], job: Export) -> None:
         _remove(job)
         raise Problem("export_empty", f"Nothing of it is sealed yet ({counts['not_sealed']:,} events wait for a checkpoint). Ask again.")
     size = sum(one["bytes"] for one in read["files"]) + len(manifest)
+    where = store.address(job.id)
+    if where:
+        # Before it is known to be there: a copy that nobody knows of would never be removed.
+        conn.execute("UPDATE export_job SET copied_to = %s WHERE id = %s", (where, job.id))
+        store.put(job.folder, where, _turns(conn, job))
     done = one(
         conn,
         "UPDATE export_job SET state = 'done', finished_at = now(), expires_at = now() + %s * interval '1 day', events = %s, bytes = %s, "
@@ -159,6 +166,20 @@ def _finish(conn: psycopg.Connection[Any], job: Export) -> None:
     if done is None:
         raise Stopped
     logger.info("export.done", extra={"export": job.id, "events": counts["events"], "bytes": size})
+
+
+def _turns(conn: psycopg.Connection[Any], job: Export) -> Callable[[], None]:
+    """What is called between two files of a copy. It raises Stopped, SliceOver."""
+    began = time.monotonic()
+    query = "UPDATE export_job SET seen_at = now(), attempts = 0 WHERE id = %s AND state = 'running' RETURNING id"
+
+    def step() -> None:
+        if conn.execute(query, (job.id,)).fetchone() is None:
+            raise Stopped
+        if time.monotonic() - began > SLICE:
+            raise SliceOver
+
+    return step
 
 
 def _fail(conn: psycopg.Connection[Any], job: Export, error: str) -> None:
@@ -180,11 +201,15 @@ def tidy() -> list[int]:
             got = one(conn, "SELECT pg_try_advisory_lock(%s, %s)", (_LOCK, job.id % 2**31))
             if not got or not got[0]:
                 continue  # whoever writes it stops within moments
-            _remove(job)
-            conn.execute("UPDATE export_job SET removed_at = now() WHERE id = %s", (job.id,))
+            try:
+                _remove(job)
+                conn.execute("UPDATE export_job SET removed_at = now(), error = '' WHERE id = %s", (job.id,))
+                logger.info("export.removed", extra={"export": job.id, "state": job.state})
+                done.append(job.id)
+            except Problem as problem:  # its files here are gone; the copy is tried again
+                conn.execute("UPDATE export_job SET error = %s WHERE id = %s", (f"{problem.code}: {problem.message}", job.id))
+                logger.error("export.copy_stays", extra={"export": job.id})
             conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK, job.id % 2**31))
-            logger.info("export.removed", extra={"export": job.id, "state": job.state})
-            done.append(job.id)
     return done
 
 
@@ -193,3 +218,6 @@ def _remove(job: Export) -> None:
     if job.folder.exists():
         shutil.rmtree(job.folder)
     job.folder.with_name(f"{job.folder.name}.progress").unlink(missing_ok=True)
+    store.beside(job.folder).unlink(missing_ok=True)
+    if job.copied_to:
+        store.remove(job.copied_to)
