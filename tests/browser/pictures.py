@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser import cases
 from tests.browser.visiting import log_in
-from tests.service import Service
+from tests.service import ROOT, Service
 from tests.story.chromium import PATH
 
 HIGHEST = 3000  # pixels of one picture
@@ -50,7 +52,16 @@ def places(service: Service) -> dict[str, str]:
     }
 
 
-def take(browser: Browser, service: Service, folder: Path) -> None:
+def exported(service: Service, folder: Path) -> dict[str, str]:
+    """Pages of an export, as whoever gets it opens them."""
+    for_whom = ["--recipient", "Outside counsel", "--purpose", "Case 7", "--format", "html"]
+    command = [sys.executable, str(ROOT / "manage.py"), "export", "--to", str(folder), *for_whom]
+    subprocess.run(command, cwd=ROOT, env=service.env, check=True, capture_output=True)
+    session = max((folder / "sessions").glob("*.html"), key=lambda page: page.stat().st_size)
+    return {"export-index": (folder / "index.html").as_uri(), "export-session": session.as_uri()}
+
+
+def take(browser: Browser, service: Service, folder: Path, made: dict[str, str]) -> None:
     first = browser.new_context(base_url=service.first_run["url"])
     log_in(first, service)
     state: Any = first.storage_state()
@@ -59,7 +70,7 @@ def take(browser: Browser, service: Service, folder: Path) -> None:
             look: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
             context = browser.new_context(base_url=service.first_run["url"], storage_state=state, **look)
             page = context.new_page()
-            for name, path in places(service).items():
+            for name, path in (places(service) | made).items():
                 page.goto(path)
                 height = min(HIGHEST, int(page.evaluate("document.documentElement.scrollHeight")))
                 page.set_viewport_size({"width": width, "height": height})  # what is out of sight is not laid out (decision.css)
@@ -88,7 +99,8 @@ def main() -> None:
             time.sleep(0.2)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-gpu"])
-            take(browser, service, folder)
+            with tempfile.TemporaryDirectory() as export:
+                take(browser, service, folder, exported(service, Path(export) / "7"))
             browser.close()
     finally:
         service.remove()
