@@ -56,6 +56,7 @@ CODES: Final[dict[str, Kind]] = {
     # what exports refuse; nothing was written
     "export_empty": Kind(409, NOT_NOW),
     "export_store_failed": Kind(503, NOT_NOW),
+    "export_wrong": Kind(400, INVALID),
     # one item is quarantined; its neighbours are stored
     "item_undecodable": Kind(400, INVALID),
     "trace_id_invalid": Kind(400, INVALID),

@@ -33,7 +33,7 @@ Action = Literal[
     "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
     "log.restore", "log.rotate",  # by a command of the operator
     "export.request", "export.pause", "export.resume", "export.cancel", "export.download", "export.release",
-    "export", "import", "import.end",  # from the command line
+    "export", "import", "import.origin", "import.end",  # from the command line
     "hold.place", "hold.release", "class.revise", "class.approve", "class.choose", "agent.flag",  # retention
     "disposition.propose", "disposition.approve", "disposition.refuse", "disposition.cancel", "disposition.certificate",
     "erasure.request", "erasure.decide", "erasure.certificate",

@@ -50,7 +50,7 @@ CREATE TABLE batch (
     batch_no      bigint PRIMARY KEY,
     project_id    integer NOT NULL,
     key_id        bigint,            -- NULL: written by the service itself
-    protocol      smallint NOT NULL, -- 1 OTLP/HTTP protobuf, 2 OTLP/HTTP JSON, 3 OTLP/gRPC, 4 REST, 5 the service itself, 6 a file (manage.py import)
+    protocol      smallint NOT NULL, -- 1 OTLP/HTTP protobuf, 2 OTLP/HTTP JSON, 3 OTLP/gRPC, 4 REST, 5 the service itself, 6 a file, 7 an export folder (manage.py import)
     received_at   timestamptz NOT NULL,
     system_id     bigint NOT NULL,   -- of the cluster that gave out xid: after a restore, older batches are read unconditionally
     xid           xid8 NOT NULL DEFAULT pg_current_xact_id(),

@@ -115,7 +115,20 @@ class Writer:
     def write(self, project: Project, batch: Sequence[Item], *, key_id: int | None, protocol: int, received_at: datetime) -> Written:
         """Stores one request and returns once it is committed. Raises Problem("store_unavailable" or "store_unsafe"): nothing may be
         assumed stored."""
-        packed = sorted(self._packer.pack(batch, project.secret), key=_place)
+        packed = self._packer.pack(batch, project.secret)
+        return self.put(project, packed, key_id=key_id, protocol=protocol, received_at=received_at)
+
+    def has(self, project: Project, packed: Sequence[Packed], received_at: datetime) -> bool:
+        """Whether all of these events are stored, as received then."""
+        bucket = partitions.bucket_at(project.class_no, project.period, received_at)
+        return len(self._stored(packed, bucket.number)) == len(packed)
+
+    def put(
+        self, project: Project, packed: Sequence[Packed], *, key_id: int | None, protocol: int, received_at: datetime, now: bool = True
+    ) -> Written:
+        """The same of what is packed. now: where the period of `received_at` takes nothing any more, it is received at this moment; else
+        Raises Problem("state_conflict")."""
+        packed = sorted(packed, key=_place)
         duplicates: dict[bytes, bytes] = {}
         lost = 0
         for attempt in range(_ATTEMPTS):
@@ -131,6 +144,9 @@ class Writer:
                 self._rollback()
             except _Closed:
                 self._rollback()
+                if not now:
+                    message = f"The period of {received_at:%Y-%m-%d} is closed: something of it was disposed of. It takes nothing more."
+                    raise Problem("state_conflict", message) from None
                 received_at = datetime.now(UTC)
             except (psycopg.OperationalError, psycopg.InterfaceError, pg.InternalError_) as error:
                 # PostgreSQL restarted, is full or away. Once over a new connection: an idle one may just have been stale.
@@ -291,7 +307,7 @@ class Writer:
             self._known.clear()
             self._known_count = 0
 
-    def _stored(self, packed: list[Packed], bucket: int) -> dict[bytes, bytes]:
+    def _stored(self, packed: Sequence[Packed], bucket: int) -> dict[bytes, bytes]:
         """Of these events, those that are stored: trace key + event ID to the stored digest."""
         keys, ids = [event.trace_key.hex() for event in packed], [event.event_id.hex() for event in packed]
         conn = self._connection()

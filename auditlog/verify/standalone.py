@@ -626,7 +626,8 @@ CREATE TABLE parts (batch, bucket, PRIMARY KEY (batch, bucket)) WITHOUT ROWID;
 CREATE TABLE leaf (number PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE absent (bucket PRIMARY KEY, parts, sealed, gone, low, high, first, last) WITHOUT ROWID;
 CREATE TABLE certificate (number PRIMARY KEY, bucket, events, disposed, low, high, first, last, bound) WITHOUT ROWID;
-CREATE TABLE recorded (number PRIMARY KEY, event, said) WITHOUT ROWID;
+CREATE TABLE recorded (number, event, said, PRIMARY KEY (number, event)) WITHOUT ROWID;
+CREATE TABLE elsewhere (event PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE missing (id, field, PRIMARY KEY (id, field)) WITHOUT ROWID;
 CREATE TABLE withheld (id PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE ref (sha PRIMARY KEY, event) WITHOUT ROWID;
@@ -634,6 +635,9 @@ CREATE TABLE node (sha PRIMARY KEY, event, read) WITHOUT ROWID;
 CREATE INDEX node_read ON node (read);
 CREATE TABLE contents (sha PRIMARY KEY, node, path, at, size) WITHOUT ROWID;
 """
+
+
+HERE = "event NOT IN (SELECT event FROM elsewhere)"
 
 
 class Export:
@@ -909,8 +913,7 @@ class Export:
         kinds |= {"trace_id": (str, NONE), "span_id": (str, NONE), "skeleton": str, "vals": str}
         has(line, **kinds, **({} if last is None else {last: dict if last == "otlp" else str}))
         self.done["events"] += 1
-        public = line["id"]
-        unhex(public)
+        unhex(public := line["id"])
         microseconds(line["received_at"])
         skeleton = unbase64(line["skeleton"])
         row = (line["batch"], line["bucket"], hashlib.sha256(skeleton).digest(), public, line["project"], line["received_at"])
@@ -933,7 +936,7 @@ class Export:
             self.fault("field_changed", public, f"{where}: {name}: the values are not those that were committed")
         if not event.changed:
             self._named(public, where, lambda: self.copy(event, line))
-        if event.item == GOVERNANCE and not event.missing and "disposition.certificate" in line.get("rest", ""):
+        if event.item == GOVERNANCE and not event.missing and re.search("disposition[.]certificate|import[.]origin", line.get("rest", "")):
             self._named(public, where, lambda: self.recorded(public, read_json(line["rest"].encode())))
         self.db.executemany("INSERT OR IGNORE INTO missing VALUES (?, ?)", [(public, field) for field in event.missing])
         self.db.executemany("INSERT OR IGNORE INTO ref VALUES (?, ?)", [(sha, public) for _, sha, _ in event.references])
@@ -941,12 +944,15 @@ class Export:
         self.db.executemany("INSERT OR IGNORE INTO node VALUES (?, ?, 0)", nodes)
 
     def recorded(self, public: str, record: Any) -> None:
-        """The certificate of a disposition as it stands among the evidence."""
-        if isinstance(record, dict) and record.get("action") == "disposition.certificate" and isinstance(record.get("about"), dict):
-            number = record["about"].get("disposition")
+        """The certificate of a disposition as it stands among the evidence, and which of them are of another installation."""
+        action, about = (record.get("action"), record.get("about")) if isinstance(record, dict) else (None, None)
+        if action == "import.origin" and isinstance(about, dict) and isinstance(about.get("foreign"), list):
+            self.db.executemany("INSERT OR IGNORE INTO elsewhere VALUES (?)", [(one,) for one in about["foreign"] if isinstance(one, str)])
+        if action == "disposition.certificate" and isinstance(about, dict):
+            number = about.get("disposition")
             if type(number) is int and abs(number) < 2**63:
-                row = (number, public, json.dumps(record["about"], sort_keys=True))
-                self.db.execute("INSERT OR IGNORE INTO recorded VALUES (?, ?, ?)", row)
+                said = json.dumps(about, sort_keys=True)
+                self.db.execute("INSERT OR IGNORE INTO recorded VALUES (?, ?, ?)", (number, public, said))
 
     def content(self, where: str, line: Any) -> None:
         kind = "text" if isinstance(line, dict) and "text" in line else "bytes"
@@ -1113,7 +1119,7 @@ class Export:
         has(wanted, disposition=int, bucket=int, events=int, disposed=int, batches=list, leaves=(list, NONE))
         low, high, first, last = pair(line["batches"]) + (pair(line["leaves"]) if line["leaves"] else (None, None))
         number = line["disposition"]
-        said = self.db.execute("SELECT said FROM recorded WHERE number = ?", (number,)).fetchone()
+        said = self.db.execute(f"SELECT said FROM recorded WHERE number = ? AND {HERE}", (number,)).fetchone()
         row = (number, line["bucket"], line["events"], line["disposed"], low, high, first, last, int(said is not None))
         new = self.db.execute("INSERT OR IGNORE INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount
         need(new, "certificate_stray", f"disposition {number} stands there a second time")
@@ -1140,7 +1146,7 @@ class Export:
         ):
             if events and not scope["not_sealed"]:
                 self.fault("certificate_stray", f"disposition {number}", f"no part of this export lay in its bucket {bucket}")
-        recorded = "SELECT number, event FROM recorded WHERE number NOT IN (SELECT number FROM certificate) ORDER BY 1"
+        recorded = f"SELECT number, event FROM recorded WHERE number NOT IN (SELECT number FROM certificate) AND {HERE} ORDER BY 1"
         for number, event in self.db.execute(recorded) if every else ():
             self.fault("certificate_missing", event, f"it records disposition {number}, whose certificate is not in {CERTIFICATES[0]}")
 

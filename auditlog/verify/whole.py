@@ -154,6 +154,7 @@ class Run:
         newest = log.newest(self._conn)
         for number, bucket, received_at in self._conn.execute(
             "SELECT p.batch_no, p.bucket, b.received_at FROM part p JOIN batch b USING (batch_no) WHERE p.batch_no = ANY(%s) "
+            "AND b.protocol <> 7 "  # an export folder: received long ago, and stored perhaps a moment ago
             "AND NOT EXISTS (SELECT FROM leaf l WHERE l.batch_no = p.batch_no AND l.bucket = p.bucket)", (numbers,),
         ).fetchall():  # fmt: skip
             self.progress.not_sealed += 1

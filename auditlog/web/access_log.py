@@ -32,7 +32,7 @@ WORDS: Final = {
     "member.add": "added a member", "member.change": "changed a member", "member.remove": "removed a member",
     "member.link": "made a link for a member to log in",
     "log.restore": "accepted a restored backup", "log.rotate": "rotated the log's key", "export": "exported from the command line",
-    "import": "began to bring in files", "import.end": "brought in files",
+    "import": "began to bring in files", "import.end": "brought in files", "import.origin": "kept what an export's origin says of it",
     "export.request": "asked for an export", "export.pause": "paused an export", "export.resume": "let an export go on",
     "export.cancel": "cancelled an export", "export.download": "downloaded an export", "export.release": "released an export",
     "hold.place": "placed a hold", "hold.release": "released a hold", "class.revise": "revised a retention class",

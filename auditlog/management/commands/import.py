@@ -1,4 +1,4 @@
-"""Owns `manage.py import`: OTLP/JSON that was kept elsewhere, at any age, comes in through the same path as what exporters send."""
+"""Owns `manage.py import`: OTLP/JSON that was kept elsewhere comes in as what exporters send, an export as it was."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from auditlog import conf, governance
 from auditlog.errors import Problem
+from auditlog.export.incoming import Counts as Brought
+from auditlog.export.incoming import Incoming, due, own
 from auditlog.ingest.files import Batch, Counts, Importer, Trouble
-from auditlog.management.commands.seal import record_as_operator
+from auditlog.management.commands.seal import operator, record_as_operator
 from auditlog.models import Project
-from auditlog.retention import recording
+from auditlog.retention import classes, recording
 from auditlog.search import evidence
 from auditlog.store.connect import writer_connection
+from auditlog.store.writer import Project as StoredProject
 from auditlog.store.writer import Writer
 
 TELL_SECONDS: Final = 10.0
@@ -30,20 +35,101 @@ _MOST_NAMED: Final = 1_000  # documents on standard error; all of them are in th
 
 
 class Command(BaseCommand):
-    help = "Store OTLP/JSON files: one request a line, or one document. Given again, nothing is stored twice. docs/howto/import.md"
+    help = "Store OTLP/JSON files, or an export of another installation. Given again, nothing is stored twice. docs/howto/import.md"
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--otlp", metavar="FILE", nargs="+", required=True, help="OTLP/JSON, also as gzip or zstd; - is standard input."
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument(
+            "--otlp",
+            metavar="FILE",
+            nargs="+",
+            help="OTLP/JSON, also as gzip or zstd: one request a line, or one document; - is standard input.",
         )
+        what.add_argument("--export", metavar="FOLDER", type=Path, help="An export of another installation, unpacked.")
+        parser.add_argument("--key", metavar="NAME+HASH+KEY", action="append", default=[], help="Of the log that sealed the export.")
+        parser.add_argument("--although-due", action="store_true", help="Even where the class would dispose of some of it at once.")
         parser.add_argument("--project", metavar="SLUG", help="Needed where there is more than one.")
         parser.add_argument("--after-line", metavar="N", type=int, default=0, help="Of the first file: go on behind this line.")
         parser.add_argument(
             "--report", metavar="FILE", type=Path, help="Append a line of JSON for each batch (its receipt) and each trouble."
         )
 
-    def handle(self, *_: Any, otlp: list[str], project: str | None, after_line: int, report: Path | None, **__: Any) -> None:
+    def handle(self, *_: Any, otlp: list[str] | None, export: Path | None, project: str | None, **asked: Any) -> None:
+        if export is None:
+            self._otlp(otlp or [], project, asked["after_line"], asked["report"])
+        else:
+            self._export(export, project, asked["key"], asked["although_due"])
+
+    def _export(self, folder: Path, project: str | None, keys: list[str], although_due: bool) -> None:
+        writer = Writer(writer_connection)
+        incoming = None
+        try:
+            row = _project(project)
+            into = recording.stored(evidence.raw_connection(), row.pk)
+            incoming = Incoming(folder, keys)
+            about = self._allowed(incoming, into, although_due)
+            record_as_operator(row, "import", about)
+            counts = self._brought(incoming, writer, into)
+            record_as_operator(row, "import.end", about | {"counts": msgspec.to_builtins(counts)})
+        except Problem as problem:
+            raise CommandError(f"{problem.code}: {problem.message}") from problem
+        except (OSError, psycopg.Error, DatabaseError) as error:
+            raise CommandError(f"{str(error).strip()} {AGAIN}") from error
+        finally:
+            writer.close()
+            governance.close()
+            if incoming is not None:
+                incoming.close()
+        self.stdout.write(
+            f"{counts.events - counts.there:,} events stored, {counts.there:,} were there before; {counts.papers:,} records of what their "
+            "origin says of them. `manage.py verify --origins` proves it, once the background pass has seen them."
+        )
+
+    def _allowed(self, incoming: Incoming, into: StoredProject, although_due: bool) -> dict[str, Any]:
+        """What is recorded of the import. Raises Problem where it must not be."""
+        conn = evidence.raw_connection()
+        told = incoming.told()
+        for note in told.notes:
+            self.stdout.write(note)
+        if own(conn, incoming.keys()):
+            raise Problem(
+                "state_conflict", "A log of this very installation sealed this export: what it holds is here, or was disposed of."
+            )
+        days = classes.in_force(conn, into.class_no).days
+        ended = due(into, told, days, datetime.now(UTC))
+        if ended is not None and not although_due:
+            raise Problem(
+                "state_conflict",
+                f"Nothing was stored. The project's class keeps {days:,} days, and the oldest, until {ended:%Y-%m-%d}, is due "
+                "already: the next disposition would take it. Choose a longer class for the project first, or say --although-due.",
+            )
+        manifest = told.manifest
+        return {
+            "format": manifest["format"], "manifest_sha256": told.manifest_sha256, "made_at": manifest["made_at"],
+            "project": manifest["project"], "scope": manifest["scope"], "recipient": manifest["recipient"], "purpose": manifest["purpose"],
+            "logs": incoming.keys(), "checkpoint": manifest["checkpoint"], "events": told.events,
+        }  # fmt: skip
+
+    def _brought(self, incoming: Incoming, writer: Writer, into: StoredProject) -> Brought:
+        papers, at = 0, datetime.fromisoformat(incoming.told().manifest["made_at"])
+        for paper in incoming.papers():
+            name = f"{paper.manifest} {paper.file} {paper.piece}"
+            governance.record(into, operator(), "import.origin", msgspec.to_builtins(paper), identity=name, at=at)
+            papers += 1
+        last = time.monotonic()
+
+        def tell(counts: Brought) -> None:
+            nonlocal last
+            if (now := time.monotonic()) - last > TELL_SECONDS:
+                last = now
+                self.stdout.write(f"{counts.events:,} events")
+
+        counts = incoming.store(writer, into, tell)
+        counts.papers = papers
+        return counts
+
+    def _otlp(self, otlp: list[str], project: str | None, after_line: int, report: Path | None) -> None:
         writer = Writer(writer_connection)
         try:
             row = _project(project)

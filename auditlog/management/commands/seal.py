@@ -81,15 +81,20 @@ class Command(BaseCommand):
         self.stdout.write(f"The log goes on from checkpoint {plan.now.size}.")
 
 
-def record_as_operator(project: Project, action: governance.Action, about: dict[str, Any]) -> None:
+def operator() -> governance.Actor:
     """Somebody who may run commands where the service runs; which person that was, the machine knows."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())  # one without a name, as in some containers
+    return governance.Actor("shell", user, user)
+
+
+def record_as_operator(project: Project, action: governance.Action, about: dict[str, Any]) -> None:
+    """Raises CommandError: then it must not go on."""
     try:
         stored = recording.stored(evidence.raw_connection(), project.pk)
-        governance.record(stored, governance.Actor("shell", user, user), action, about)
+        governance.record(stored, operator(), action, about)
     except Problem as problem:
         raise CommandError(f"This has to be recorded first: {problem.message}") from problem
 

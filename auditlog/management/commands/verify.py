@@ -13,11 +13,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from auditlog import verifications
 from auditlog.derive.read import current_edition
 from auditlog.errors import Problem
+from auditlog.export.origins import check
 from auditlog.management.given import moment
+from auditlog.models import Project
+from auditlog.search import evidence
+from auditlog.search.scope import Scope
 from auditlog.store.connect import connect
 from auditlog.verify.log import Pin
 from auditlog.verify.standalone import Wrong, read_checkpoint
-from auditlog.verify.whole import Progress, Scope
+from auditlog.verify.whole import Progress
+from auditlog.verify.whole import Scope as Verified
 
 TELL_SECONDS = 10.0
 
@@ -33,9 +38,14 @@ class Command(BaseCommand):
         parser.add_argument("--to", metavar="TIME", dest="until", type=moment, help="Received before then.")
         parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="One kept elsewhere: the log must still have its root.")
 
-    def handle(self, *_: Any, session: str | None, checkpoint: Path | None, **asked: Any) -> None:
+        parser.add_argument("--origins", action="store_true", help="Instead: what was imported, against the logs that it came from.")
+
+    def handle(self, *_: Any, session: str | None, checkpoint: Path | None, origins: bool, **asked: Any) -> None:
+        if origins:
+            self._origins()
+            return
         try:
-            scope = Scope(asked["batch_no"], session, _traces(session) if session else None, asked["since"], asked["until"])
+            scope = Verified(asked["batch_no"], session, _traces(session) if session else None, asked["since"], asked["until"])
             pins = [] if checkpoint is None else [_pin(checkpoint)]
             if pins and not scope.everything:
                 raise CommandError("A checkpoint is compared with the whole log: leave the scope out.")
@@ -47,6 +57,20 @@ class Command(BaseCommand):
             raise CommandError(str(error).strip(), returncode=2) from error
         self._report(row)
         if row.fault_count:
+            raise CommandError("Something is wrong.")
+
+    def _origins(self) -> None:
+        wrong = False
+        for project in Project.objects.order_by("slug"):
+            for one in check(evidence.raw_connection(), Scope(project.pk)):
+                self.stdout.write(
+                    f"{project.slug}, export {one.manifest[:16]}…: {one.proven:,} events lie in the checkpoint of {one.size:,} leaves that "
+                    f"{one.origin} signed; {one.absent:,} of its parts are not here"
+                )
+                for fault in one.faults:
+                    self.stdout.write(f"  {fault}")
+                wrong = wrong or bool(one.faults)
+        if wrong:
             raise CommandError("Something is wrong.")
 
     def _report(self, row: Any) -> None:
