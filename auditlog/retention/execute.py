@@ -21,7 +21,7 @@ from auditlog import conf
 from auditlog.derive import withdraw
 from auditlog.errors import Problem
 from auditlog.governance import Actor
-from auditlog.retention import classes, consumed, dispositions, holds, lock, recording, rewrite
+from auditlog.retention import classes, clocks, consumed, dispositions, holds, lock, recording, rewrite
 from auditlog.retention.dispositions import Disposition
 from auditlog.retention.rewrite import Draft
 from auditlog.store.reader import Reader, Secrets
@@ -93,7 +93,7 @@ def _go(conn: psycopg.Connection[Any], actor: Actor, found: Disposition, secrets
     draft: Draft | None = None
     for attempt in range(ATTEMPTS):
         consumed.require(conn, found.bucket)  # asked again under the lock; here, so that nothing is copied in vain
-        keep = holds.held(conn, found.bucket)
+        keep = clocks.keep(conn, found.bucket)
         if draft is None or draft.keep != keep or draft.generation != _generation(conn, found.bucket):
             draft = rewrite.prepare(conn, found.bucket, keep, secrets)
             told("prepared")
@@ -136,7 +136,13 @@ def _agree(found: Disposition, counts: dict[str, Any], draft: Draft) -> None:
             detail={"promised": counts["promised"], "events": counts["events"], "gone_before": counts["gone_before"]},
         )
     if draft.keep and not draft.left:
-        raise Problem("held", f"Everything in bucket {found.bucket} is held; nothing was disposed of.", detail={"holds": _ids(draft)})
+        waiting = sum(clocks.waits(draft.keep).values())
+        raise Problem(
+            "held",
+            f"Everything in bucket {found.bucket} is held or waits for an event that starts its clock ({waiting} traces wait); nothing was "
+            "disposed of.",
+            detail={"holds": _ids(draft), "waiting": waiting},
+        )
 
 
 def _dispose(
@@ -149,7 +155,7 @@ def _dispose(
     _refuse(conn, found)
     generation = conn.execute(_GENERATION, (found.bucket,)).fetchone()
     consumed.require(conn, found.bucket)
-    if generation != (draft.generation, "closed") or holds.held(conn, found.bucket) != draft.keep:
+    if generation != (draft.generation, "closed") or clocks.keep(conn, found.bucket) != draft.keep:
         raise _Changed
     told("checked")
     certificate = _certificate(conn, actor, found, draft, counts)
@@ -173,7 +179,8 @@ def _certificate(conn: psycopg.Connection[Any], actor: Actor, found: Disposition
         "disposition": found.id,
         "bucket": found.bucket,
         "period": [due.starts.isoformat(), due.ends.isoformat()],
-        "policy": {"class": now.class_no, "version": now.version, "name": now.name, "days": now.days, "clock": now.clock},
+        "policy": {"class": now.class_no, "version": now.version, "name": now.name, "days": now.days, "clock": now.clock}
+        | ({"clock_of": now.clock_of} if now.clock_of else {}),
         "authority": now.basis,
         "due_at": due.due_at.isoformat(),
         "method": "partition rewritten" if draft.keep else "partition dropped",
@@ -188,6 +195,7 @@ def _certificate(conn: psycopg.Connection[Any], actor: Actor, found: Disposition
             {"hold": hold.id, "project": hold.project_id, "name": hold.name, "traces": sum(hold.id in ids for ids in draft.keep.values())}
             for hold in holds.standing(conn)
         ],
+        "waiting": clocks.waits(draft.keep),
         "proposed": {"by": found.proposed_by, "at": found.proposed_at.isoformat()},
         "approved": found.approved_by and {"by": found.approved_by, "at": found.approved_at and found.approved_at.isoformat()},
         "executed": {"by": recording.who(actor), "at": at[0].isoformat()},
