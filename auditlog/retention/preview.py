@@ -7,7 +7,9 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
+from auditlog.errors import Problem
 from auditlog.retention import classes, clocks
+from auditlog.search import parameters
 
 _BUCKETS: Final[LiteralString] = """
     SELECT bucket, starts, ends, ends + %(before)s * interval '24 hours', ends + %(days)s * interval '24 hours',
@@ -91,6 +93,18 @@ def preview(conn: psycopg.Connection[Any], class_no: int, days: int, clock: str 
         sum(one.events for one in becomes), _distinct(conn, becomes, project_id),
         sum(one.events for one in postponed), _distinct(conn, postponed, project_id),
     )  # fmt: skip
+
+
+def asked(conn: psycopg.Connection[Any], class_no: str, days: str | None, clock: str | None, project_id: int) -> Preview:
+    """`preview` of what an address says; without days as many as now. Raises as it does."""
+    if not class_no.isascii() or not class_no.isdigit() or len(class_no) > 5 or int(class_no) >= 2**15:
+        raise Problem("not_found", "There is no such retention class.")
+    number = int(class_no)
+    if days is None:
+        return preview(conn, number, classes.in_force(conn, number).days, clock, project_id)
+    if not days.isascii() or not days.isdigit() or len(days) > 6:
+        raise parameters.invalid("days", "is no number of days.", days)
+    return preview(conn, number, int(days), clock, project_id)
 
 
 def _waiting(conn: psycopg.Connection[Any], bucket: int, of: str | None, days: int, project_id: int | None) -> int | None:

@@ -100,7 +100,7 @@ class Command(OwnersCommand):
         for one in found.periods:
             waiting = f", of which {one.waiting} traces wait for an event" if one.waiting else ""
             self.stdout.write(
-                f"bucket {one.bucket}  {one.starts:%Y-%m-%d} to {one.ends:%Y-%m-%d}  due {one.before:%Y-%m-%d}, would be due {one.then:%Y-%m-%d}"
+                f"bucket {one.bucket}  {one.starts:%Y-%m-%d} to {one.ends:%Y-%m-%d}  due {one.before:%Y-%m-%d}, then {one.then:%Y-%m-%d}"
                 f"  {one.events} events  {one.sessions} sessions{waiting}"
             )
         self.stdout.write(
