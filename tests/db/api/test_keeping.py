@@ -73,7 +73,7 @@ def test_a_key_that_reads_changes_neither(refund: World) -> None:
 def test_events_are_told_and_listed_page_by_page(refund: World) -> None:
     admin = Admin(refund)
     status, made = admin.post("clock-events", TOLD)
-    assert (status, made["at"], made["told_by"]) == (200, "2026-03-01T00:00:00Z", "admin")
+    assert (status, made["at"], made["told_by"]) == (200, "2026-03-01T00:00:00.000000Z", "admin")
     fits(made, "clock-events", "post")
     _, stopped = admin.post("clock-events", TOLD | {"event": "opened again", "at": None})
     first = refund.api.json("clock-events", limit=1)
