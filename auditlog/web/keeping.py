@@ -72,7 +72,8 @@ def foreseen(request: HttpRequest, access: Access) -> HttpResponse:
     try:
         if given["class"]:
             asked = (given["class"], given["days"] or None, given["clock"] or None)
-            context["found"] = preview.asked(conn, *asked, project_id=access.project.pk)
+            found = preview.asked(conn, *asked, project_id=access.project.pk)
+            context |= {"found": found, "periods": [one for one in found.periods if one.events]}
     except Problem as problem:
         if problem.kind.http not in (400, 404, 409):
             raise

@@ -12,6 +12,7 @@ from auditlog.errors import Problem
 from auditlog.item import STRING, Context, Span, Unreadable
 from auditlog.retention import classes, clocks, dispositions, holds
 from auditlog.retention.clocks import Told
+from auditlog.verify import certificates
 from tests.db.api.talks import talk
 from tests.db.derived import NOW
 from tests.db.retention.conftest import ANA, BOB, Case
@@ -50,6 +51,7 @@ def test_what_waits_for_its_event_stays_and_goes_once_it_is_told(by_customer: Ca
     assert certificate["waiting"] == {str(case.id): 2} and certificate["holds"] == []
     assert certificate["policy"]["clock"] == "event" and certificate["policy"]["clock_of"] == "customer"
     assert (certificate["counts"]["disposed"], certificate["counts"]["held"]) == (3, 6)
+    assert certificates.of_project(certificate, case.id)["waiting"] == 2
     tell(case, "customer", "customer-s-3")
     case.dispose()
     assert case.sessions() == ["s-2"]
