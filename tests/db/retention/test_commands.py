@@ -129,7 +129,7 @@ def test_a_class_with_a_clock_is_made_and_its_event_told_by_command(people: Case
     assert people.rows(query, people.id) == [("ACME", "account closed", "2026-03-01"), ("ACME", "opened again", None)]
     with pytest.raises(CommandError, match="--at"):
         run("retention", "--tell", slug, "customer", "ACME", "--event", "account closed", "--by", "ana")
-    with pytest.raises(CommandError, match="below_floor|waits|parameter_invalid"):
+    with pytest.raises(CommandError, match="parameter_invalid"):
         run("retention", "--make", "Nothing", "--days", 9, "--by", "ana")  # without a basis
 
 
