@@ -92,7 +92,7 @@ def execute(
 def _go(conn: psycopg.Connection[Any], actor: Actor, found: Disposition, secrets: Secrets, told: Callable[[str], None]) -> None:
     draft: Draft | None = None
     for attempt in range(ATTEMPTS):
-        consumed.require(conn, found.bucket)  # asked again under the lock; here, so that nothing is copied in vain
+        _consumed(conn, found)  # asked again under the lock; here, so that nothing is copied in vain
         keep = clocks.keep(conn, found.bucket)
         if draft is None or draft.keep != keep or draft.generation != _generation(conn, found.bucket):
             draft = rewrite.prepare(conn, found.bucket, keep, secrets)
@@ -127,6 +127,14 @@ def _refuse(conn: psycopg.Connection[Any], found: Disposition) -> None:
     dispositions.require_due(dispositions.bucket(conn, found.bucket))
 
 
+def _consumed(conn: psycopg.Connection[Any], found: Disposition) -> None:
+    """Whom a session names may stand in what came later, too: where that decides, all that had come by the proposal is read first."""
+    consumed.require(conn, found.bucket)
+    if classes.in_force(conn, found.class_no).clock_of is not None:
+        for project_id in dispositions.projects(conn, found.bucket):
+            consumed.require_batches(conn, project_id, until=found.proposed_at)
+
+
 def _agree(found: Disposition, counts: dict[str, Any], draft: Draft) -> None:
     if counts["promised"] != counts["events"] + counts["gone_before"]:
         raise Problem(
@@ -154,7 +162,7 @@ def _dispose(
     found = dispositions.get(conn, found.id)
     _refuse(conn, found)
     generation = conn.execute(_GENERATION, (found.bucket,)).fetchone()
-    consumed.require(conn, found.bucket)
+    _consumed(conn, found)
     if generation != (draft.generation, "closed") or clocks.keep(conn, found.bucket) != draft.keep:
         raise _Changed
     told("checked")

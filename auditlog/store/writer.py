@@ -22,7 +22,7 @@ from auditlog.errors import Problem
 from auditlog.item import Item
 from auditlog.proof import merkle
 from auditlog.store import arrays, durability, kept, partitions, server
-from auditlog.store.arrays import Byteas, Smallints
+from auditlog.store.arrays import Byteas, Integers, Smallints
 from auditlog.store.content import Compressor
 from auditlog.store.pack import SHARED_PREFIX, Packed, Packer, content_key
 
@@ -52,13 +52,13 @@ _INSERT_CONTENT: Final = (
 )
 _OPEN: Final = (  # one number more than is needed for each bucket beyond the first: gaps mean nothing
     f"SELECT nextval('batch_no_seq'), bucket, generation, state, {durability.SAFE}, {durability.FLUSH} FROM bucket "
-    "WHERE bucket = ANY(%s) ORDER BY bucket FOR SHARE"
+    "WHERE bucket = ANY(%b) ORDER BY bucket FOR SHARE"
 )
 _INSERT_BATCH: Final = (
     "WITH b AS (INSERT INTO batch (batch_no, project_id, key_id, protocol, received_at, system_id, acknowledged, duplicates, receipt_root) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)) "
     "INSERT INTO part (batch_no, bucket, count, root, class_version) "
-    "SELECT %s, b, n, r, v FROM unnest(%s::int[], %s::int[], %s::bytea[], %s::int[]) AS t (b, n, r, v)"
+    "SELECT %s, b, n, r, v FROM unnest(%b::int[], %b::int[], %b::bytea[], %b::int[]) AS t (b, n, r, v)"
 )
 _ALIVE: Final = f"SELECT nextval('batch_no_seq'), {durability.SAFE}"
 _LOOK_EVERY: Final = 60.0  # seconds; what each transaction asks itself (durability.SAFE) is what may change in between
@@ -230,8 +230,8 @@ class Writer:
         new_ones = len(everything) - len(duplicates)
         conn.execute(_INSERT_BATCH, (
             batch_no, project.project_id, key_id, protocol, received_at, self._system_id, len(everything), len(duplicates), root,
-            batch_no, [part.bucket.number for part in parts], [len(digests) for digests in stored], Byteas(roots),
-            [part.class_version for part in parts],
+            batch_no, Integers([part.bucket.number for part in parts]), Integers([len(digests) for digests in stored]), Byteas(roots),
+            Integers([part.class_version for part in parts]),
         ))  # fmt: skip
         self._warned = False
         conn.commit()
@@ -260,7 +260,8 @@ class Writer:
     def _open(self, conn: psycopg.Connection[Any], buckets: list[partitions.Bucket]) -> int:
         """The batch's number. Holds the buckets' generations until the end of the transaction, so that known content stays."""
         numbers = [bucket.number for bucket in buckets]
-        found = conn.execute(_OPEN, (numbers,)).fetchall()
+        wanted = Integers(numbers)
+        found = conn.execute(_OPEN, (wanted,)).fetchall()
         if len(found) < len(numbers):
             conn.rollback()
             there = {row[1] for row in found}
@@ -270,7 +271,7 @@ class Writer:
                     partitions.ensure(conn, bucket)
                     seconds = round(time.monotonic() - started, 3)
                     log.error("ingest.bucket_was_missing", extra={"bucket": bucket.number, "seconds": seconds})
-            found = conn.execute(_OPEN, (numbers,)).fetchall()
+            found = conn.execute(_OPEN, (wanted,)).fetchall()
             if len(found) < len(numbers):
                 raise Problem("store_unavailable", f"The partitions of the buckets {numbers} could not be made.")
         for _, number, generation, state, safe, _ in found:

@@ -130,6 +130,7 @@ def shown(request: HttpRequest, access: Access, given: dict[str, forms.Form], st
     found = holds.listed(conn, access.project.pk, limit=SHOWN)
     versions = classes.versions(conn)
     in_force = {one.class_no: one.version for one in versions if one.in_force_at is not None}
+    told = clocks.listed(conn, access.project.pk, limit=SHOWN + 1)
     with bounded():
         counts = {hold.id: holds.count(hold) for hold in found if hold.released_at is None}
     context = {
@@ -138,7 +139,8 @@ def shown(request: HttpRequest, access: Access, given: dict[str, forms.Form], st
         "tell": TellForm(),
         **given,
         "rules": rules.in_force(conn, access.project.pk).rules,
-        "told": clocks.listed(conn, access.project.pk, limit=SHOWN),
+        "told": told[:SHOWN],
+        "more_told": len(told) > SHOWN,
         "by_event": any(one.clock_of for one in versions if in_force.get(one.class_no) == one.version),
         "standing": [(hold, _words(hold), counts[hold.id]) for hold in found if hold.released_at is None],
         "released": [(hold, _words(hold)) for hold in found if hold.released_at is not None],

@@ -157,3 +157,13 @@ def test_nobody_else_sees_or_changes_any_of_it(refund: World, role: str) -> None
     answers = [other.post("/retention/rules", RULE), other.post("/retention/clocks", TELL), other.get("/retention/preview")]
     assert {answer.status_code for answer in answers} == {403}
     assert rules.in_force(refund.bench.owner, refund.project.pk).version == 0
+
+
+def test_a_long_list_of_told_events_says_that_there_are_older_ones(refund: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    carla = person(refund.project, "carla", "compliance")
+    monkeypatch.setattr("auditlog.web.retention.SHOWN", 1)
+    carla.post("/retention/clocks", TELL)
+    assert "These are the newest" not in text(carla.get("/retention"))
+    carla.post("/retention/clocks", TELL | {"tell-event": "opened again"})
+    page = text(carla.get("/retention"))
+    assert "These are the newest" in page and "opened again" in page and "account closed</bdi>" not in page
