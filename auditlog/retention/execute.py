@@ -79,7 +79,11 @@ def execute(
             _refuse(conn, found)
             conn.execute(_CLOSE, (found.bucket,))
             told("closed")
-            _go(conn, actor, found, secrets, told)
+            try:
+                _go(conn, actor, found, secrets, told)
+            except Problem:
+                rewrite.discard(conn, found.bucket)  # until it is tried again, a copy would be out of an erasure's reach
+                raise
         finish(conn, secrets, told)
     finally:
         if not conn.closed:

@@ -76,6 +76,7 @@ def test_where_everything_waits_nothing_goes_and_it_is_said(by_customer: Case) -
     by_customer.derive()
     problem = refused("held", by_customer.dispose)
     assert problem.detail == {"holds": [], "waiting": 1} and by_customer.sessions() == ["s-1"]
+    assert by_customer.rows("SELECT FROM pg_tables WHERE schemaname = 'draft'") == []  # what an erasure would not find
 
 
 def test_of_several_customers_all_must_have_been_told_of(by_customer: Case) -> None:
