@@ -34,7 +34,8 @@ Action = Literal[
     "log.restore", "log.rotate",  # by a command of the operator
     "export.request", "export.pause", "export.resume", "export.cancel", "export.download", "export.release",
     "export", "import", "import.origin", "import.end",  # from the command line
-    "hold.place", "hold.release", "class.revise", "class.approve", "class.choose", "agent.flag",  # retention
+    "hold.place", "hold.release", "class.make", "class.revise", "class.approve", "class.choose", "class.rules",
+    "clock.tell", "agent.flag",  # retention
     "disposition.propose", "disposition.approve", "disposition.refuse", "disposition.cancel", "disposition.certificate",
     "erasure.request", "erasure.decide", "erasure.certificate",
 ]  # fmt: skip

@@ -142,6 +142,7 @@ class RetentionClasses(ReadView):
                 "name": one.name,
                 "days": one.days,
                 "clock": one.clock,
+                "clock_of": one.clock_of,
                 "floor_days": one.floor_days,
                 "basis": one.basis,
                 "second_person": one.second_person,

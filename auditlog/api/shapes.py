@@ -216,8 +216,20 @@ EXPORT: Final = of(
 )  # fmt: skip
 RELEASE: Final = of(id=TEXT, recipient=TEXT, purpose=TEXT, description=TEXT, released_at=MOMENT, released_by=TEXT)
 RETENTION_CLASS: Final = of(
-    **{"class": COUNT}, version=COUNT, name=TEXT, days=COUNT, clock=TEXT, floor_days=COUNT, basis=TEXT, second_person=FLAG,
-    created_at=MOMENT, in_force=FLAG, in_force_at=MOMENT_OR_NONE,
+    **{"class": COUNT}, version=COUNT, name=TEXT, days=COUNT, clock=TEXT, clock_of=TEXT_OR_NONE, floor_days=COUNT, basis=TEXT,
+    second_person=FLAG, created_at=MOMENT, in_force=FLAG, in_force_at=MOMENT_OR_NONE,
+)  # fmt: skip
+RETENTION_RULE: Final = of(attribute=TEXT, value=TEXT, **{"class": COUNT})
+RETENTION_RULES: Final = of(version=COUNT, rules=some(RETENTION_RULE), created_at=MOMENT_OR_NONE, created_by=TEXT_OR_NONE)
+CLOCK_EVENT: Final = of(id=TEXT, kind=TEXT, value=TEXT, event=TEXT, at=MOMENT_OR_NONE, told_at=MOMENT, told_by=TEXT)
+_AMOUNT: Final = of(periods=COUNT, events=COUNT, sessions=COUNT)
+RETENTION_PREVIEW: Final = of(
+    **{"class": COUNT}, version=COUNT, days=COUNT, clock_of=TEXT_OR_NONE, new_days=COUNT, new_clock_of=TEXT_OR_NONE, second_person=FLAG,
+    becomes_due=_AMOUNT, no_longer_due=_AMOUNT,
+    periods=some(of(
+        bucket=COUNT, **{"from": MOMENT}, to=MOMENT, due_at=MOMENT, new_due_at=MOMENT, due=FLAG, new_due=FLAG, events=COUNT,
+        sessions=COUNT, waiting_traces=COUNT_OR_NONE,
+    )),
 )  # fmt: skip
 ACCESS: Final = of(
     id=TEXT, at=MOMENT, action=TEXT, actor=of(kind=TEXT, id=TEXT, name=TEXT), objects=some(TEXT), purpose=TEXT, recorded={"type": "object"}

@@ -133,7 +133,7 @@ class Incoming:
             if writer.has(project, packed, at):
                 counts.there += len(packed)
             else:
-                written = writer.put(project, packed, key_id=None, protocol=PROTOCOL, received_at=at, now=False)
+                written = writer.put(project, packed, key_id=None, protocol=PROTOCOL, received_at=at)
                 counts.batches += 1
                 counts.there += written.duplicates
             counts.events += len(packed)

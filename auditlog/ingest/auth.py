@@ -15,6 +15,7 @@ import psycopg
 
 from auditlog import keys, metrics, secrets
 from auditlog.errors import Problem
+from auditlog.store import kept
 from auditlog.store.connect import connect
 from auditlog.store.writer import Project
 
@@ -25,9 +26,10 @@ _LAST_USED_SECONDS: Final = 60.0
 LOOK_UP_WITHIN: Final = 3.0  # seconds
 STRANGERS: Final = 16  # keys never seen here that are looked up at once; a look-up takes less than a millisecond
 _MOST: Final = 10_000  # keys remembered at once
-_LOOK_UP: Final = """
+_LOOK_UP: Final = f"""
 SELECT k.id, k.secret_digest, k.scopes, k.expires_at, k.revoked_at, p.id, p.secret_wrapped, coalesce(k.class_no, p.class_no), p.period,
-       (SELECT max(c.version) FROM retention_class c WHERE c.class_no = coalesce(k.class_no, p.class_no) AND c.in_force_at IS NOT NULL)
+       (SELECT max(c.version) FROM retention_class c WHERE c.class_no = coalesce(k.class_no, p.class_no) AND c.in_force_at IS NOT NULL),
+       {kept.RULES}
 FROM api_key k JOIN project p ON p.id = k.project_id WHERE k.public_id = %s
 """
 _USED: Final = """
@@ -166,10 +168,11 @@ class Keys:
                 self._known.pop(public_id, None)
                 _remember(self._missing, public_id, until)
                 return None
-            key_id, digest, scopes, expires_at, revoked_at, project_id, wrapped, class_no, period, version = row
+            key_id, digest, scopes, expires_at, revoked_at, project_id, wrapped, class_no, period, version, rules = row
             if self._master is None:
                 self._master = secrets.master_key()
-            project = Project(project_id, secrets.unwrap(bytes(wrapped), self._master), class_no, period, version or 0)
+            secret = secrets.unwrap(bytes(wrapped), self._master)
+            project = Project(project_id, secret, class_no, period, version or 0, kept.rules(rules))
             caller = Caller(project, key_id, frozenset(scopes))
             known = _Known(bytes(digest), caller, expires_at, revoked_at, until)
             _remember(self._known, public_id, known)

@@ -11,12 +11,11 @@ from typing import Any, Final, cast
 
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from django.db.models.functions import Coalesce
 
 from auditlog import conf, keys
 from auditlog.models import ApiKey, Member, Project
 from auditlog.secrets import new_project_secret, private_file, wrap
-from auditlog.store import partitions
+from auditlog.store import kept, partitions
 
 FILE: Final = "first-run.json"
 DEMO_WANTED: Final = "demo-wanted"
@@ -100,8 +99,7 @@ def open_buckets() -> list[int]:
     connection.ensure_connection()
     raw: Any = connection.connection
     made: list[int] = []
-    of_keys = ApiKey.objects.filter(revoked_at=None).annotate(used=Coalesce("class_no", "project__class_no"))
-    used = {*Project.objects.values_list("class_no", "period"), *of_keys.values_list("used", "project__period")}
-    for class_no, period in sorted(used):
+    used = raw.execute(f"SELECT DISTINCT u.class_no, p.period FROM {kept.USED} u JOIN project p ON p.id = u.project_id ORDER BY 1, 2")
+    for class_no, period in used.fetchall():
         made += partitions.ensure_ahead(raw, class_no, period, datetime.now(UTC))
     return made

@@ -1,11 +1,12 @@
 """Owns retention classes: their immutable versions, which one is in force, who may choose which, and agents flagged high-risk.
 
-Lengthening is in force at once. Shortening waits for a second person. Nothing goes below the floor of its class, and where an agent is
-flagged high-risk nothing below 184 days.
+Lengthening is in force at once. Shortening, or not to wait any more for somebody's event, waits for a second person. Nothing goes below the
+floor of its class, and where an agent is flagged high-risk nothing below 184 days.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
@@ -17,25 +18,32 @@ from auditlog.governance import Actor
 from auditlog.retention import lock, recording
 from auditlog.retention.recording import IN_FORCE, same
 from auditlog.retention.rows import one, rows
+from auditlog.search import parameters
+from auditlog.store.kept import USED
 
 HIGH_RISK_DAYS: Final = 184  # EU AI Act, Art. 19 and 26(6): at least six months, the longest that six months can be
+LONGEST: Final = 36_525  # days
+KIND: Final = re.compile(r"[a-z][a-z0-9_.-]{0,59}")
+NOBODY: Final = ("agent", "agent_version")  # what is declared and is nobody whose account could end
+RECEIPT: Final = "receipt"  # the clock of a class that nobody's event starts
 _COLUMNS: Final[LiteralString] = (
-    "class_no, version, name, days, clock, floor_days, basis, second_person, created_at, created_by, in_force_at, approved_by"
+    "class_no, version, name, days, clock, clock_of, floor_days, basis, second_person, created_at, created_by, in_force_at, approved_by"
 )
-# Which class each project's evidence goes into, by itself or by a key.
-_USED: Final[LiteralString] = """
-    (SELECT id AS project_id, class_no FROM project UNION
-     SELECT project_id, class_no FROM api_key WHERE class_no IS NOT NULL AND revoked_at IS NULL)"""
 
 
 class Version(NamedTuple):
-    """One version of a class. `in_force_at` None: it waits for a second person, or was never approved."""
+    """One version of a class. `in_force_at` None: it waits for a second person, or was never approved.
+
+    clock: "receipt", or "event": then what is of a session also waits until its event was told (clocks.py), and as many days from there.
+    clock_of: whose event: user, customer, another kind of subject, or session.
+    """
 
     class_no: int
     version: int
     name: str
     days: int
     clock: str
+    clock_of: str | None
     floor_days: int
     basis: str
     second_person: bool
@@ -58,32 +66,76 @@ def in_force(conn: psycopg.Connection[Any], class_no: int) -> Version:
     return Version(*row)
 
 
+def make(
+    conn: psycopg.Connection[Any], actor: Actor, name: str, days: int, basis: str, *, clock: str = RECEIPT, second_person: bool = False,
+) -> Version:  # fmt: skip
+    """Another class, in force at once: nothing is in it. Raises Problem("parameter_invalid")."""
+    _readable(name=name, basis=basis)
+    with conn.transaction():
+        lock.take(conn)
+        of = clock_of(clock)
+        row = one(
+            conn,
+            "INSERT INTO retention_class (class_no, version, name, days, clock, clock_of, basis, second_person, created_by, in_force_at) "
+            "SELECT min(n), 1, %s, %s, %s, %s, %s, %s, %s, now() FROM generate_series(1, 32767) n "
+            f"WHERE NOT EXISTS (SELECT FROM retention_class c WHERE c.class_no = n) RETURNING {_COLUMNS}",
+            (name, _in_range(days), "event" if of else RECEIPT, of, basis, second_person, Jsonb(recording.who(actor))),
+        )
+        made = Version(*_some(row))
+        everywhere = [project for (project,) in conn.execute("SELECT id FROM project").fetchall()]  # each of them may choose it now
+        about = {"class": made.class_no, "version": 1, "name": name, "days": days, "clock": clock, "basis": basis}
+        recording.record(conn, everywhere, actor, "class.make", about)
+    return made
+
+
 def revise(
     conn: psycopg.Connection[Any], actor: Actor, class_no: int, days: int, *,
-    name: str | None = None, basis: str | None = None, second_person: bool | None = None,
+    name: str | None = None, basis: str | None = None, second_person: bool | None = None, clock: str | None = None,
 ) -> Version:  # fmt: skip
-    """Another version of a class. Raises Problem("not_found", "below_floor", "high_risk"); what is not given stays.
+    """Another version of a class; what is not given stays. clock: "receipt", or whose event starts it.
 
-    In force at once, unless it shortens or lets one person dispose where two were needed: then it waits for `approve`.
+    In force at once, unless something could go earlier, or with one person instead of two: then it waits for `approve`.
+
+    Raises Problem("not_found", "below_floor", "high_risk", "parameter_invalid").
     """
     with conn.transaction():
         lock.take(conn)
         now = in_force(conn, class_no)
-        _above_floor(now, days)
-        _no_flag(conn, "c.class_no = %s", class_no, days)
+        of, waits = judge(conn, now, days, clock)
         second = now.second_person if second_person is None else second_person
-        loosens = days < now.days or (now.second_person and not second)
+        waits = waits or (now.second_person and not second)
         row = one(
             conn,
-            f"INSERT INTO retention_class (class_no, version, name, days, floor_days, basis, second_person, created_by, in_force_at) "
-            f"SELECT %s, max(version) + 1, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN NULL ELSE now() END FROM retention_class "
-            f"WHERE class_no = %s RETURNING {_COLUMNS}",
-            (class_no, name or now.name, days, now.floor_days, basis or now.basis, second, Jsonb(recording.who(actor)), loosens, class_no),
+            "INSERT INTO retention_class (class_no, version, name, days, clock, clock_of, floor_days, basis, second_person, created_by, "
+            "in_force_at) SELECT %s, max(version) + 1, %s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN NULL ELSE now() END "
+            f"FROM retention_class WHERE class_no = %s RETURNING {_COLUMNS}",
+            (class_no, name or now.name, days, "event" if of else RECEIPT, of, now.floor_days, basis or now.basis, second,
+             Jsonb(recording.who(actor)), waits, class_no),
         )  # fmt: skip
         made = Version(*_some(row))
-        about = {"class": class_no, "version": made.version, "days": days, "before": now.days, "in_force": not loosens}
+        about: dict[str, Any] = {"class": class_no, "version": made.version, "days": days, "before": now.days, "in_force": not waits}
+        if of != now.clock_of:
+            about |= {"clock": of or RECEIPT, "clock_before": now.clock_of or RECEIPT}
         recording.record(conn, _projects(conn, class_no), actor, "class.revise", about)
     return made
+
+
+def judge(conn: psycopg.Connection[Any], now: Version, days: int, clock: str | None) -> tuple[str | None, bool]:
+    """Whose event would start the clock of a class, and whether something could go earlier than now: after fewer days, or without waiting
+    for the event that it waits for. clock: as of `revise`. Raises Problem("below_floor", "high_risk", "parameter_invalid")."""
+    _above_floor(now, _in_range(days))
+    no_flag(conn, "c.class_no = %s", now.class_no, days)
+    of = now.clock_of if clock is None else clock_of(clock)
+    return of, days < now.days or (now.clock_of is not None and of != now.clock_of)
+
+
+def clock_of(clock: str) -> str | None:
+    """Whose event starts a clock; None: receipt does. Raises Problem("parameter_invalid")."""
+    if clock == RECEIPT:
+        return None
+    if not KIND.fullmatch(clock) or clock in NOBODY:
+        raise parameters.invalid("clock", "is receipt, user, customer, session, or another kind of subject in small letters.", clock)
+    return clock
 
 
 def approve(conn: psycopg.Connection[Any], actor: Actor, class_no: int, version: int) -> Version:
@@ -100,7 +152,7 @@ def approve(conn: psycopg.Connection[Any], actor: Actor, class_no: int, version:
             )
         if same(waiting.created_by, actor):
             raise Problem("second_person", "A shortening is approved by somebody else than the person who proposed it.")
-        _no_flag(conn, "c.class_no = %s", class_no, waiting.days)
+        no_flag(conn, "c.class_no = %s", class_no, waiting.days)
         row = one(
             conn,
             f"UPDATE retention_class SET in_force_at = now(), approved_by = %s WHERE class_no = %s AND version = %s RETURNING {_COLUMNS}",
@@ -119,7 +171,7 @@ def choose(conn: psycopg.Connection[Any], actor: Actor, project_id: int, class_n
     with conn.transaction():
         lock.take(conn)
         if class_no is not None:
-            _no_flag(conn, "c.project_id = %s", project_id, in_force(conn, class_no).days)
+            no_flag(conn, "c.project_id = %s", project_id, in_force(conn, class_no).days)
         elif key is None:
             raise Problem("parameter_invalid", "A project has a class; only a key can go without one of its own.")
         if key is None:
@@ -139,7 +191,7 @@ def flag(conn: psycopg.Connection[Any], actor: Actor, project_id: int, agent: st
         lock.take(conn)
         if high_risk:
             short = conn.execute(
-                f"SELECT c.class_no, c.name, c.days FROM {_USED} u JOIN {IN_FORCE} c USING (class_no) "
+                f"SELECT c.class_no, c.name, c.days FROM {USED} u JOIN {IN_FORCE} c USING (class_no) "
                 "WHERE u.project_id = %s AND c.days < %s ORDER BY 1 LIMIT 1", (project_id, HIGH_RISK_DAYS),
             ).fetchone()  # fmt: skip
             if short is not None:
@@ -165,12 +217,12 @@ def _above_floor(now: Version, days: int) -> None:
         )
 
 
-def _no_flag(conn: psycopg.Connection[Any], where: LiteralString, value: int, days: int) -> None:
+def no_flag(conn: psycopg.Connection[Any], where: LiteralString, value: int, days: int) -> None:
     """Raises Problem("high_risk") where `days` would be too short for an agent flagged in a project that it is for."""
     if days >= HIGH_RISK_DAYS:
         return
     row = conn.execute(
-        f"SELECT f.project_id, f.agent FROM agent_flag f JOIN {_USED} c USING (project_id) WHERE f.high_risk AND {where} LIMIT 1", (value,)
+        f"SELECT f.project_id, f.agent FROM agent_flag f JOIN {USED} c USING (project_id) WHERE f.high_risk AND {where} LIMIT 1", (value,)
     ).fetchone()
     if row is not None:
         raise Problem(
@@ -180,8 +232,22 @@ def _no_flag(conn: psycopg.Connection[Any], where: LiteralString, value: int, da
         )
 
 
+def _in_range(days: int) -> int:
+    """Raises Problem("parameter_invalid")."""
+    if not 1 <= days <= LONGEST:
+        raise parameters.invalid("days", f"is a whole number from 1 to {LONGEST}.", str(days))
+    return days
+
+
+def _readable(**texts: str) -> None:
+    """Raises Problem("parameter_invalid")."""
+    for name, text in texts.items():
+        if not text.strip() or "\0" in text:
+            raise parameters.invalid(name, "is empty; others will read it.")
+
+
 def _projects(conn: psycopg.Connection[Any], class_no: int) -> list[int]:
-    return [row[0] for row in conn.execute(f"SELECT DISTINCT project_id FROM {_USED} u WHERE class_no = %s", (class_no,)).fetchall()]
+    return [row[0] for row in conn.execute(f"SELECT DISTINCT project_id FROM {USED} u WHERE class_no = %s", (class_no,)).fetchall()]
 
 
 def _some(row: tuple[Any, ...] | None) -> tuple[Any, ...]:

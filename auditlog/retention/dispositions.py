@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from auditlog.errors import Problem
 from auditlog.governance import Action, Actor
-from auditlog.retention import classes, holds, lock, recording
+from auditlog.retention import classes, clocks, holds, lock, recording
 from auditlog.retention.recording import IN_FORCE
 from auditlog.retention.rows import one, rows
 
@@ -109,7 +109,7 @@ def report(conn: psycopg.Connection[Any], number: int) -> dict[str, Any]:
     """The dry run: what a disposition of this bucket would be, now. Changes nothing. JSON."""
     found = bucket(conn, number)
     now = classes.in_force(conn, found.class_no)
-    held = holds.held(conn, number)
+    held = clocks.keep(conn, number)
     return {
         "bucket": number,
         "period": [found.starts.isoformat(), found.ends.isoformat()],
@@ -122,6 +122,8 @@ def report(conn: psycopg.Connection[Any], number: int) -> dict[str, Any]:
             {"hold": hold.id, "project": hold.project_id, "name": hold.name, "traces": sum(hold.id in ids for ids in held.values())}
             for hold in holds.standing(conn)
         ],
+        "clock_of": now.clock_of,
+        "waiting": clocks.waits(held),
     }
 
 

@@ -21,7 +21,7 @@ from auditlog import conf
 from auditlog.derive import withdraw
 from auditlog.errors import Problem
 from auditlog.governance import Actor
-from auditlog.retention import classes, consumed, dispositions, holds, lock, recording, rewrite
+from auditlog.retention import classes, clocks, consumed, dispositions, holds, lock, recording, rewrite
 from auditlog.retention.dispositions import Disposition
 from auditlog.retention.rewrite import Draft
 from auditlog.store.reader import Reader, Secrets
@@ -79,7 +79,11 @@ def execute(
             _refuse(conn, found)
             conn.execute(_CLOSE, (found.bucket,))
             told("closed")
-            _go(conn, actor, found, secrets, told)
+            try:
+                _go(conn, actor, found, secrets, told)
+            except Problem:
+                rewrite.discard(conn, found.bucket)  # until it is tried again, a copy would be out of an erasure's reach
+                raise
         finish(conn, secrets, told)
     finally:
         if not conn.closed:
@@ -92,8 +96,8 @@ def execute(
 def _go(conn: psycopg.Connection[Any], actor: Actor, found: Disposition, secrets: Secrets, told: Callable[[str], None]) -> None:
     draft: Draft | None = None
     for attempt in range(ATTEMPTS):
-        consumed.require(conn, found.bucket)  # asked again under the lock; here, so that nothing is copied in vain
-        keep = holds.held(conn, found.bucket)
+        _consumed(conn, found)  # asked again under the lock; here, so that nothing is copied in vain
+        keep = clocks.keep(conn, found.bucket)
         if draft is None or draft.keep != keep or draft.generation != _generation(conn, found.bucket):
             draft = rewrite.prepare(conn, found.bucket, keep, secrets)
             told("prepared")
@@ -127,6 +131,14 @@ def _refuse(conn: psycopg.Connection[Any], found: Disposition) -> None:
     dispositions.require_due(dispositions.bucket(conn, found.bucket))
 
 
+def _consumed(conn: psycopg.Connection[Any], found: Disposition) -> None:
+    """Whom a session names may stand in what came later, too: where that decides, all that had come by the proposal is read first."""
+    consumed.require(conn, found.bucket)
+    if classes.in_force(conn, found.class_no).clock_of is not None:
+        for project_id in dispositions.projects(conn, found.bucket):
+            consumed.require_batches(conn, project_id, until=found.proposed_at)
+
+
 def _agree(found: Disposition, counts: dict[str, Any], draft: Draft) -> None:
     if counts["promised"] != counts["events"] + counts["gone_before"]:
         raise Problem(
@@ -136,7 +148,13 @@ def _agree(found: Disposition, counts: dict[str, Any], draft: Draft) -> None:
             detail={"promised": counts["promised"], "events": counts["events"], "gone_before": counts["gone_before"]},
         )
     if draft.keep and not draft.left:
-        raise Problem("held", f"Everything in bucket {found.bucket} is held; nothing was disposed of.", detail={"holds": _ids(draft)})
+        waiting = sum(clocks.waits(draft.keep).values())
+        raise Problem(
+            "held",
+            f"Everything in bucket {found.bucket} is held or waits for an event that starts its clock ({waiting} traces wait); nothing was "
+            "disposed of.",
+            detail={"holds": _ids(draft), "waiting": waiting},
+        )
 
 
 def _dispose(
@@ -148,8 +166,8 @@ def _dispose(
     found = dispositions.get(conn, found.id)
     _refuse(conn, found)
     generation = conn.execute(_GENERATION, (found.bucket,)).fetchone()
-    consumed.require(conn, found.bucket)
-    if generation != (draft.generation, "closed") or holds.held(conn, found.bucket) != draft.keep:
+    _consumed(conn, found)
+    if generation != (draft.generation, "closed") or clocks.keep(conn, found.bucket) != draft.keep:
         raise _Changed
     told("checked")
     certificate = _certificate(conn, actor, found, draft, counts)
@@ -173,7 +191,8 @@ def _certificate(conn: psycopg.Connection[Any], actor: Actor, found: Disposition
         "disposition": found.id,
         "bucket": found.bucket,
         "period": [due.starts.isoformat(), due.ends.isoformat()],
-        "policy": {"class": now.class_no, "version": now.version, "name": now.name, "days": now.days, "clock": now.clock},
+        "policy": {"class": now.class_no, "version": now.version, "name": now.name, "days": now.days, "clock": now.clock}
+        | ({"clock_of": now.clock_of} if now.clock_of else {}),
         "authority": now.basis,
         "due_at": due.due_at.isoformat(),
         "method": "partition rewritten" if draft.keep else "partition dropped",
@@ -188,6 +207,7 @@ def _certificate(conn: psycopg.Connection[Any], actor: Actor, found: Disposition
             {"hold": hold.id, "project": hold.project_id, "name": hold.name, "traces": sum(hold.id in ids for ids in draft.keep.values())}
             for hold in holds.standing(conn)
         ],
+        "waiting": clocks.waits(draft.keep),
         "proposed": {"by": found.proposed_by, "at": found.proposed_at.isoformat()},
         "approved": found.approved_by and {"by": found.approved_by, "at": found.approved_at and found.approved_at.isoformat()},
         "executed": {"by": recording.who(actor), "at": at[0].isoformat()},

@@ -12,7 +12,8 @@ import psycopg
 from auditlog import governance, secrets
 from auditlog.errors import Problem
 from auditlog.governance import Action, Actor
-from auditlog.store import writer
+from auditlog.retention.rows import rows
+from auditlog.store import kept, writer
 
 IN_FORCE: Final[LiteralString] = (  # of each class its version in force
     "(SELECT DISTINCT ON (class_no) * FROM retention_class WHERE in_force_at IS NOT NULL ORDER BY class_no, version DESC)"
@@ -39,13 +40,15 @@ def stored(conn: psycopg.Connection[Any], project_id: int) -> writer.Project:
 
 
 def _stored(conn: psycopg.Connection[Any], projects: Iterable[int]) -> list[writer.Project]:
-    rows = conn.execute(
-        f"SELECT p.id, p.secret_wrapped, p.class_no, p.period, c.version FROM project p LEFT JOIN {IN_FORCE} c USING (class_no) "
-        "WHERE p.id = ANY(%s) ORDER BY p.id", (sorted(projects),),
-    ).fetchall()  # fmt: skip
+    found = rows(
+        conn,
+        f"SELECT p.id, p.secret_wrapped, p.class_no, p.period, c.version, {kept.RULES} FROM project p "
+        f"LEFT JOIN {IN_FORCE} c USING (class_no) WHERE p.id = ANY(%s) ORDER BY p.id",
+        (sorted(projects),),
+    )
     return [
-        writer.Project(project_id, secrets.unwrap(bytes(wrapped)), class_no, period, version or 0)
-        for project_id, wrapped, class_no, period, version in rows
+        writer.Project(project_id, secrets.unwrap(bytes(wrapped)), class_no, period, version or 0, kept.rules(given))
+        for project_id, wrapped, class_no, period, version, given in found
     ]
 
 

@@ -43,10 +43,8 @@ class Draft(NamedTuple):
 
 def prepare(conn: psycopg.Connection[Any], bucket: int, keep: Held, secrets: Secrets) -> Draft:
     """Copies what stays of a closed bucket. Over a connection in autocommit."""
-    row = conn.execute(f"SELECT {SUFFIX}, generation FROM bucket b WHERE bucket = %s", (bucket,)).fetchone()
-    assert row is not None  # the caller closed it
-    suffix, generation = row
-    discard(conn, suffix)
+    suffix, generation = _suffix(conn, bucket)
+    discard(conn, bucket)
     conn.execute(f"CREATE TABLE draft.held_{suffix} (project_id integer, trace_key uuid, PRIMARY KEY (project_id, trace_key))")
     conn.execute(
         f"INSERT INTO draft.held_{suffix} SELECT * FROM unnest(%s::int[], %s::uuid[])", ([p for p, _ in keep], [key for _, key in keep])
@@ -63,11 +61,19 @@ def prepare(conn: psycopg.Connection[Any], bucket: int, keep: Held, secrets: Sec
     return Draft(bucket, suffix, generation, keep, going, sum(kept.values()))
 
 
-def discard(conn: psycopg.Connection[Any], suffix: str) -> None:
-    """Removes what was copied and not used."""
+def discard(conn: psycopg.Connection[Any], bucket: int) -> None:
+    """Removes what was copied of a bucket and not used."""
+    suffix, _ = _suffix(conn, bucket)
     conn.execute(
         ", ".join([f"DROP TABLE IF EXISTS draft.event_{suffix}", *(f"draft.{kind}_{suffix}" for kind in ("content", "tombstone", "held"))])
     )
+
+
+def _suffix(conn: psycopg.Connection[Any], bucket: int) -> tuple[str, int]:
+    """What the names of its tables end in, and its generation."""
+    row = conn.execute(f"SELECT {SUFFIX}, generation FROM bucket b WHERE bucket = %s", (bucket,)).fetchone()
+    assert row is not None  # the caller closed it
+    return str(row[0]), int(row[1])
 
 
 def _make(conn: psycopg.Connection[Any], bucket: int, suffix: str) -> None:

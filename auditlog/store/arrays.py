@@ -15,6 +15,7 @@ from psycopg.adapt import Dumper
 _HEAD: Final = struct.Struct(">iiiii")  # dimensions, whether there are NULLs, type of the elements, how many, number of the first
 _LENGTH: Final = struct.Struct(">i")
 _SMALLINT: Final = struct.Struct(">ih")
+_INTEGER: Final = struct.Struct(">ii")
 
 
 class Array:
@@ -41,6 +42,13 @@ class Smallints(Array):
         self.binary = _HEAD.pack(1, 0, 21, len(elements), 1) + b"".join([_SMALLINT.pack(2, element) for element in elements])
 
 
+class Integers(Array):
+    oid = 1007  # integer[]; integer is 23
+
+    def __init__(self, elements: Sequence[int]) -> None:
+        self.binary = _HEAD.pack(1, 0, 23, len(elements), 1) + b"".join([_INTEGER.pack(4, element) for element in elements])
+
+
 class _Dumper(Dumper):
     format = pq.Format.BINARY
 
@@ -54,5 +62,5 @@ class _Dumper(Dumper):
 
 def register(conn: psycopg.Connection[Any]) -> None:
     """From now on the connection takes them."""
-    for kind in (Byteas, Smallints):
+    for kind in (Byteas, Smallints, Integers):
         conn.adapters.register_dumper(kind, _Dumper)

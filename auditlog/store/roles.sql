@@ -35,11 +35,13 @@ BEGIN
         ('auditlog_web', 'SELECT', 'leaf'), ('auditlog_web', 'SELECT', 'tile'), ('auditlog_web', 'SELECT', 'checkpoint'),
         ('auditlog_web', 'SELECT', 'log_key'), ('auditlog_web', 'SELECT', 'anchor'),
         -- Retention: only the owner disposes. Ingest writes with each part which version of its class is in force.
-        ('auditlog_ingest', 'SELECT', 'retention_class'), ('auditlog_derive', 'SELECT', 'session_loss'),
+        ('auditlog_ingest', 'SELECT', 'retention_class'), ('auditlog_ingest', 'SELECT', 'retention_rules'),
+        ('auditlog_derive', 'SELECT', 'session_loss'),
         ('auditlog_derive', 'SELECT', 'disposition'), ('auditlog_web', 'SELECT', 'session_loss'), ('auditlog_web', 'SELECT', 'tombstone'),
         ('auditlog_web', 'SELECT, INSERT', 'retention_class'), ('auditlog_web', 'UPDATE (in_force_at, approved_by)', 'retention_class'),
         ('auditlog_web', 'SELECT, INSERT', 'hold'), ('auditlog_web', 'UPDATE (released_by, released_at, release_reason)', 'hold'),
-        ('auditlog_web', 'SELECT', 'disposition'),
+        ('auditlog_web', 'SELECT', 'disposition'), ('auditlog_web', 'SELECT, INSERT', 'retention_rules'),
+        ('auditlog_web', 'SELECT, INSERT', 'clock_event'),
         -- What was exported and to whom it was given cannot be unsaid from a page.
         ('auditlog_web', 'SELECT, INSERT, UPDATE', 'export_job'), ('auditlog_web', 'SELECT, INSERT', 'export_release'),
         -- Erasure: only the owner decides and erases.
@@ -55,7 +57,7 @@ BEGIN
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
                   AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations',
                                         'leaf', 'tile', 'checkpoint', 'log_key', 'anchor',
-                                        'retention_class', 'hold', 'disposition', 'tombstone', 'session_loss',
+                                        'retention_class', 'retention_rules', 'clock_event', 'hold', 'disposition', 'tombstone', 'session_loss',
                                         'export_job', 'export_release', 'erasure', 'erasure_item', 'erasure_content') LOOP
         IF line.kind = 'S' THEN
             EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);

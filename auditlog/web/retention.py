@@ -1,4 +1,7 @@
-"""Owns `/retention`: legal holds, placed and released here, the classes, and what is due. Deleting needs the owner of the database."""
+"""Owns `/retention`: legal holds, placed and released here, the classes, and what is due. Deleting needs the owner of the database.
+
+Its forms of rules and clocks are read by keeping.py, which shows this page again where something is wrong with them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from auditlog.errors import Problem
-from auditlog.retention import classes, dispositions, holds
+from auditlog.retention import classes, clocks, dispositions, holds, rules
 from auditlog.search import evidence
 from auditlog.search.bounds import bounded
 from auditlog.web import zones
@@ -52,15 +55,40 @@ class ReleaseForm(WordForm):
         super().__init__(*args, word="release", **kwargs)
 
 
+class RuleForm(forms.Form):
+    """One rule; whether it may be is said by `rules` itself."""
+
+    prefix = "rule"
+    attribute = forms.CharField(max_length=1000, label="Attribute of the resource", strip=False)
+    value = forms.CharField(max_length=1000, label="Its value, exactly", required=False, strip=False)
+    class_no = forms.TypedChoiceField(label="Goes into", coerce=int)
+    place = forms.IntegerField(min_value=1, required=False, label="Place")
+
+    def __init__(self, *args: Any, versions: list[classes.Version], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        newest = {one.class_no: one for one in versions if one.in_force_at is not None}
+        self.fields["class_no"].choices = [(one.class_no, f"{one.class_no} {one.name}") for one in newest.values()]  # type: ignore[attr-defined]
+
+
+class TellForm(forms.Form):
+    """What was told of somebody; whether it can be read is said by `clocks` itself."""
+
+    prefix = "tell"
+    kind = forms.CharField(max_length=60, label="Of whom", initial="customer")
+    value = forms.CharField(max_length=1000, label="Which one, exactly as in the records", strip=False)
+    event = forms.CharField(max_length=1000, label="What happened")
+    at = forms.CharField(max_length=40, label="When", required=False)
+
+
 @page(Right.GOVERN, writes=True)
 def retention(request: HttpRequest, access: Access) -> HttpResponse:
     """The page; posted to, it places a hold. A search's filters in the address fill the form."""
     if request.method != "POST":
         given = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
-        return _shown(request, access, HoldForm(initial=given))
+        return shown(request, access, {"form": HoldForm(initial=given)})
     form = HoldForm(request.POST)
     if not form.is_valid():
-        return _shown(request, access, form, 400)
+        return shown(request, access, {"form": form}, 400)
     try:
         may_read = Right.CONTENT in access.rights
         hold = holds.place(
@@ -68,11 +96,8 @@ def retention(request: HttpRequest, access: Access) -> HttpResponse:
             content=may_read,
         )  # fmt: skip
     except Problem as problem:
-        if problem.kind.http not in (400, 403):
-            raise
-        named = problem.detail.get("parameter")
-        form.add_error(str(named) if named in form.fields else None, problem.message)
-        return _shown(request, access, form, 400)
+        refused(form, problem)
+        return shown(request, access, {"form": form}, 400)
     messages.success(request, f"The hold “{hold.name}” stands. Nothing that it matches can be deleted or erased.")
     return HttpResponseRedirect(reverse("retention"))
 
@@ -90,16 +115,33 @@ def release(request: HttpRequest, access: Access, number: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("retention"))
 
 
-def _shown(request: HttpRequest, access: Access, form: HoldForm, status: int = 200) -> HttpResponse:
+def refused(form: forms.Form, problem: Problem) -> None:
+    """Says in a form what its sender can mend; raises any other problem."""
+    if problem.kind.http not in (400, 403, 409):
+        raise problem
+    named = {"class": "class_no"}.get(str(problem.detail.get("parameter")), problem.detail.get("parameter"))
+    form.add_error(str(named) if named in form.fields else None, problem.message)
+
+
+def shown(request: HttpRequest, access: Access, given: dict[str, forms.Form], status: int = 200) -> HttpResponse:
+    """given: forms with what was typed: `form` of a hold, `rule`, `tell`."""
     conn = evidence.raw_connection()
     zone = zones.context(request)["zone"]
     found = holds.listed(conn, access.project.pk, limit=SHOWN)
     versions = classes.versions(conn)
     in_force = {one.class_no: one.version for one in versions if one.in_force_at is not None}
+    told = clocks.listed(conn, access.project.pk, limit=SHOWN + 1)
     with bounded():
         counts = {hold.id: holds.count(hold) for hold in found if hold.released_at is None}
     context = {
-        "form": form,
+        "form": HoldForm(),
+        "rule": RuleForm(versions=versions),
+        "tell": TellForm(),
+        **given,
+        "rules": rules.in_force(conn, access.project.pk).rules,
+        "told": told[:SHOWN],
+        "more_told": len(told) > SHOWN,
+        "by_event": any(one.clock_of for one in versions if in_force.get(one.class_no) == one.version),
         "standing": [(hold, _words(hold), counts[hold.id]) for hold in found if hold.released_at is None],
         "released": [(hold, _words(hold)) for hold in found if hold.released_at is not None],
         "counted": holds.COUNTED,

@@ -153,6 +153,11 @@ def _retention(planted: Planted) -> Iterator[Place]:
     yield from (Place(asked("/retention", customer_id=text, q=text, **{"from": text})) for text in _blends())
 
 
+def _preview(planted: Planted) -> Iterator[Place]:
+    yield Place("/retention/preview?class=1&days=3000")
+    yield from (Place(asked("/retention/preview", **{"class": text, "days": text, "clock": text})) for text in _blends())
+
+
 def _access(planted: Planted) -> Iterator[Place]:
     yield Place("/access")
     yield from (Place(asked("/access", actor=text, object=f"session:{text}", **{"from": text})) for text in _blends())
@@ -222,6 +227,10 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "^log/v1/(?P<name>tile/.+)$": _api("/log/v1/tile/{key}"),
     "quarantine": _quarantine,
     "retention": _retention,
+    "retention/preview": _preview,
+    "retention/rules": _settings("/retention/rules"),
+    "retention/rules/remove": _settings("/retention/rules/remove"),
+    "retention/clocks": _settings("/retention/clocks"),
     "retention/holds/<int:number>/release": _settings("/retention/holds/1/release"),
     "exports": _exports,
     "exports/<int:number>/turn": _settings("/exports/1/turn"),
@@ -249,6 +258,9 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "api/v1/exports/<str:export>/releases": _api("/api/v1/exports/1/releases"),
     "api/v1/exports/<str:export>/download": _api("/api/v1/exports/77/download"),
     "api/v1/retention-classes": _api("/api/v1/retention-classes"),
+    "api/v1/retention-classes/<str:class_no>/preview": _api("/api/v1/retention-classes/1/preview?days=2557"),
+    "api/v1/retention-rules": _api("/api/v1/retention-rules"),
+    "api/v1/clock-events": _api("/api/v1/clock-events"),
     "api/v1/sessions": _api("/api/v1/sessions"),
     "api/v1/sessions/<str:key>": _api("/api/v1/sessions/{key}"),
     "api/v1/sessions/<str:key>/timeline": _api("/api/v1/sessions/{key}/timeline"),

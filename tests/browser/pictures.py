@@ -42,6 +42,7 @@ def places(service: Service) -> dict[str, str]:
         "log": "/log",
         "quarantine": "/quarantine",
         "retention": "/retention?customer_id=ACME-2024",
+        "retention-preview": "/retention/preview?class=1&days=90",
         "exports": "/exports?customer_id=ACME-2024",
         "access": "/access",
         "settings": "/settings",

@@ -51,6 +51,8 @@ CLASSES = {
     "api-holds": API,
     "api-hold": API,
     "api-retention-classes": COMMON,
+    "api-retention-preview": API,
+    **dict.fromkeys(("api-retention-rules", "api-clock-events"), API),
     **dict.fromkeys(("api-exports", "api-export", "api-export-releases", "api-export-download"), EXPORT),
     "api-status": API,
     "api-schema": COMMON,
@@ -71,7 +73,8 @@ CLASSES = {
     "quarantine": PAGE,
     "dossier": PAGE,
     "dossier-pdf": PAGE,
-    **dict.fromkeys(("retention", "hold-release", "access", "access-csv", "access-json"), OWN),
+    **dict.fromkeys(("retention", "retention-preview", "rules", "rule-remove", "clocks", "hold-release"), OWN),
+    **dict.fromkeys(("access", "access-csv", "access-json"), OWN),
     **dict.fromkeys(("exports", "export-turn", "export-release", "export-download"), OWN),
     **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
     **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
@@ -110,7 +113,7 @@ def addresses(world: World, *kinds: str) -> list[str]:
     for route, pattern in patterns():
         if CLASSES.get(pattern.name or "") in kinds:
             address = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event).replace("<int:number>", "1")
-            address = address.replace("<str:hold>", hold)
+            address = address.replace("<str:hold>", hold).replace("<str:class_no>", "1")
             assert "<" not in address, f"say what stands for the names in {route}"
             found.append(address + "?session_id=" + SESSION if pattern.name == "find" else address)
     assert found

@@ -128,9 +128,20 @@ def plain(data: bytes) -> bytes:
 
 @pytest.fixture
 def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
-    for table in ("erasure_content", "erasure_item", "erasure", "session_loss", "disposition", "hold", "agent_flag"):
+    for table in (
+        "erasure_content",
+        "erasure_item",
+        "erasure",
+        "session_loss",
+        "disposition",
+        "hold",
+        "agent_flag",
+        "clock_event",
+        "retention_rules",
+    ):
         owner.execute(f"DELETE FROM {table}")
     owner.execute("DELETE FROM retention_class WHERE class_no < 9000 AND version > 1")
+    owner.execute("DELETE FROM retention_class WHERE class_no BETWEEN 5 AND 8999")
     models.ApiKey.objects.all().delete()
     models.Project.objects.all().delete()
     made = Case(owner)

@@ -87,7 +87,7 @@ def test_a_high_risk_agent_keeps_short_classes_away(case: Case) -> None:
 
 def test_a_part_says_under_which_version_it_was_stored_and_a_key_may_have_a_class_of_its_own(case: Case) -> None:
     key, text = models.ApiKey.issue(case.row, "k", ["ingest"])
-    assert sends_into(text)[2:] == (case.class_no, "day", 1)
+    assert sends_into(text)[2:] == (case.class_no, "day", 1, ())
     classes.revise(case.conn, ANA, case.class_no, 5)
     classes.revise(case.conn, ANA, case.class_no, 2)  # waits
     case.bench.project = sends_into(text)
@@ -95,7 +95,7 @@ def test_a_part_says_under_which_version_it_was_stored_and_a_key_may_have_a_clas
     number = case.talk("s-1").batch_no
     assert case.rows("SELECT class_version FROM part WHERE batch_no = %s", number) == [(2,)]
     classes.choose(case.conn, ANA, case.id, 4, key.public_id)
-    assert sends_into(text)[2:] == (4, "day", 1)
+    assert sends_into(text)[2:] == (4, "day", 1, ())
     assert any(number >> 16 == 4 for number in first_run.open_buckets()) or case.rows("SELECT FROM bucket WHERE class_no = 4")
 
 

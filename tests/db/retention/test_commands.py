@@ -98,3 +98,47 @@ def test_a_session_is_exported_by_command_and_that_is_recorded_with_recipient_an
         call_command("export", "--to", str(tmp_path / "other"), *given[2:], "--session", "nope")
     with pytest.raises(CommandError, match="holds a finished export"):
         call_command("export", *given)
+
+
+def test_rules_are_listed_added_and_removed_by_command(people: Case) -> None:
+    slug = people.row.slug
+    assert run("retention", "--rules", slug) == "otherwise the class of the key, else that of the project\n"
+    run("retention", "--rule", slug, "env=a=b", "--class", 4, "--by", "ana")
+    told = run("retention", "--rule", slug, "agent.risk=high", "--class", 3, "--place", 1, "--by", "ana")
+    assert told.splitlines()[:2] == ["1  agent.risk=high  class 3", "2  env=a=b  class 4"]
+    assert "env" not in run("retention", "--unrule", slug, "env=a=b", "--by", "ana")
+    for given, words in (
+        (("--rule", slug, "env", "--class", 4), "is no rule"),
+        (("--rule", slug, "env=dev"), "--class N"),
+        (("--unrule", slug, "env=dev"), "not_found"),
+        (("--rule", slug, "env=dev", "--class", 4, "--place", 9), "parameter_invalid"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            run("retention", *given, "--by", "ana")
+    with pytest.raises(CommandError, match="--by"):
+        run("retention", "--rule", slug, "env=dev", "--class", 4)
+
+
+def test_a_class_with_a_clock_is_made_and_its_event_told_by_command(people: Case) -> None:
+    slug = people.row.slug
+    told = run("retention", "--make", "Accounts", "--days", 400, "--clock", "customer", "--basis", "Contract", "--by", "ana")
+    assert "class 5 version 1  Accounts  400 days (and after the event of its customer)  in force  Contract" in told
+    run("retention", "--tell", slug, "customer", "ACME", "--event", "account closed", "--at", "2026-03-01", "--by", "ana")
+    run("retention", "--tell", slug, "customer", "ACME", "--event", "opened again", "--at", "none", "--by", "ana")
+    query = "SELECT value, event, at::date::text FROM clock_event WHERE project_id = %s ORDER BY id"
+    assert people.rows(query, people.id) == [("ACME", "account closed", "2026-03-01"), ("ACME", "opened again", None)]
+    with pytest.raises(CommandError, match="--at"):
+        run("retention", "--tell", slug, "customer", "ACME", "--event", "account closed", "--by", "ana")
+    with pytest.raises(CommandError, match="parameter_invalid"):
+        run("retention", "--make", "Nothing", "--days", 9, "--by", "ana")  # without a basis
+
+
+def test_a_preview_by_command_counts_and_changes_nothing(people: Case) -> None:
+    people.talk("s-1")
+    people.derive()
+    before = people.rows("SELECT * FROM retention_class ORDER BY 1, 2")
+    told = run("retention", "--preview", people.class_no, "--days", 400)
+    assert "3 events  1 sessions" in told and "not due that is due now: 1 buckets, 3 events, 1 sessions" in told
+    assert "It would be in force at once." in told and people.rows("SELECT * FROM retention_class ORDER BY 1, 2") == before
+    with pytest.raises(CommandError, match="below_floor"):
+        run("retention", "--preview", 3, "--days", 100)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from auditlog.store import arrays
-from auditlog.store.arrays import Byteas, Smallints
+from auditlog.store.arrays import Byteas, Integers, Smallints
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database
 
@@ -21,6 +21,8 @@ def test_bytes_arrive_as_they_are(owner: psycopg.Connection[Any], elements: list
 def test_numbers_arrive_as_they_are(owner: psycopg.Connection[Any], elements: list[int]) -> None:
     arrays.register(owner)
     assert owner.execute("SELECT %b", (Smallints(elements),)).fetchone() == (elements,)
+    larger = [element * 65_536 for element in elements]
+    assert owner.execute("SELECT %b", (Integers(larger),)).fetchone() == (larger,)
 
 
 def test_they_stand_beside_those_of_psycopg_in_one_statement(owner: psycopg.Connection[Any]) -> None:
