@@ -1,4 +1,4 @@
-"""Owns events as rows of PostgreSQL's binary COPY: the statement, and the bytes that follow it."""
+"""Owns events as rows in PostgreSQL's binary format, as the writer's statement takes them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from typing import Final
 
 from auditlog.store.pack import Packed
 
-EVENTS: Final = (
-    "COPY event (trace_key, bucket, event_id, batch_no, project_id, item, occurred_at, received_at, trace_id, span_id, skeleton, vals) "
-    "FROM STDIN (FORMAT binary)"
-)
 _PG_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _PG_EPOCH_US: Final = 946_684_800_000_000
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)

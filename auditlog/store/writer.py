@@ -23,7 +23,7 @@ from auditlog.proof import merkle
 from auditlog.store import arrays, durability, kept, partitions, server
 from auditlog.store.arrays import Byteas, Integers, Smallints
 from auditlog.store.content import Compressor
-from auditlog.store.copying import EVENTS, rows_of
+from auditlog.store.copying import rows_of
 from auditlog.store.pack import SHARED_PREFIX, Packed, Packer, content_key
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ T = TypeVar("T")
 _ATTEMPTS: Final = 6  # each conflict means that somebody else has committed, so two or three are enough in practice
 _KNOWN_MAX: Final = 300_000  # committed content remembered per writer, about 100 bytes each
 _SLICE: Final = 10_000  # rows of a statement: 190,000 messages in one took longer than it may, and again each time they came
+_COPY_EVENTS: Final = (
+    "COPY event (trace_key, bucket, event_id, batch_no, project_id, item, occurred_at, received_at, trace_id, span_id, skeleton, vals) "
+    "FROM STDIN (FORMAT binary)"
+)
 _INSERT_CONTENT: Final = (
     "INSERT INTO content (bucket, content_key, codec, bytes) "
     "SELECT %b, k, c, b FROM unnest(%b::bytea[], %b::smallint[], %b::bytea[]) AS t (k, c, b) ON CONFLICT DO NOTHING"
@@ -261,7 +265,7 @@ class Writer:
             codecs, rows = zip(*[self._compressor.encode(content[key]) for key in keys], strict=True)
             conn.execute(_INSERT_CONTENT, (bucket, Byteas(keys), Smallints(codecs), Byteas(rows)))
         for events in _slices(part.events):
-            with conn.cursor().copy(EVENTS) as copy:
+            with conn.cursor().copy(_COPY_EVENTS) as copy:
                 copy.write(rows_of(events, bucket, batch_no, project.project_id, received_at))
 
     def _open(self, conn: psycopg.Connection[Any], buckets: list[partitions.Bucket]) -> int:
