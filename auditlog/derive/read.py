@@ -20,7 +20,11 @@ _SESSION: Final[LiteralString] = """
     SELECT key, session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at,
       ARRAY(SELECT d.id || ' of ' || to_char(d.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
             FROM session_loss l JOIN disposition d ON d.id = l.disposition
-            WHERE l.session_key = session.key AND l.project_id = session.project_id ORDER BY d.id)
+            WHERE l.session_key = session.key AND l.project_id = session.project_id ORDER BY d.id),
+      ARRAY(SELECT e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM erasure e
+            WHERE e.project_id = session.project_id AND e.id IN (
+              SELECT i.erasure FROM trace t JOIN erasure_item i ON i.trace_key = t.trace_key AND i.erased > 0
+              WHERE t.edition = session.edition AND t.project_id = session.project_id AND t.session_key = session.key) ORDER BY e.id)
     FROM session WHERE edition = %s AND project_id = %s AND key = ANY(%s)"""
 _TRACES: Final[LiteralString] = """
     SELECT session_key, trace_key, trace_id, received_first, received_last FROM trace
@@ -77,6 +81,7 @@ class SessionFacts(msgspec.Struct):
     received_first: datetime | None = None
     received_last: datetime | None = None
     lost: list[str] = msgspec.field(default_factory=list)  # certificates of what was disposed of, each as "7 of 2026-03-01"
+    erased: list[str] = msgspec.field(default_factory=list)  # those of erasures that took values of it, likewise
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -116,7 +121,7 @@ def facts_of_sessions(cursor: Cursor, edition: int, project_id: int, keys: Seque
 
 
 def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: list[tuple[str, str, int]]) -> SessionFacts:
-    key, session_id, started_at, ended_at, parts, current, summarised_at, lost = row
+    key, session_id, started_at, ended_at, parts, current, summarised_at, lost, erased = row
     subjects = [(kind, value) for kind, value, _ in declared if kind not in ("session", "agent", "agent_version")]
     return SessionFacts(
         key=key,
@@ -136,6 +141,7 @@ def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: 
         received_first=min((trace.received_first for trace in traces), default=None),
         received_last=max((trace.received_last for trace in traces), default=None),
         lost=list(lost),
+        erased=list(erased),
     )
 
 

@@ -120,9 +120,18 @@ def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: in
         made["cut"] = [cut]
         _lacks(made, "session_cut", f"Not shown: {cut}.")
     if facts.lost:
-        which = f"certificate{'s' if len(facts.lost) > 1 else ''} {', '.join(facts.lost)}"
-        _lacks(made, "content_disposed", f"A part of this session was deleted when its time was over, by a scheduled deletion: {which}.")
+        _lacks(
+            made, "content_disposed",
+            f"A part of this session was deleted when its time was over, by a scheduled deletion: {_certificates(facts.lost)}.",
+        )  # fmt: skip
+    for gap in made["completeness"]["gaps"] if facts.erased else ():
+        if gap["code"] == "content_withheld":
+            gap["message"] += f" Values of this session were erased on request: {_certificates(facts.erased)}."
     return made
+
+
+def _certificates(named: list[str]) -> str:
+    return f"certificate{'s' if len(named) > 1 else ''} {', '.join(named)}"
 
 
 def _lacks(made: dict[str, Any], code: str, message: str) -> None:

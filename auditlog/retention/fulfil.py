@@ -101,6 +101,10 @@ def _portion(conn: psycopg.Connection[Any], found: Erasure, secrets: Secrets, to
     # Holds or not: the pass must not write what it read before.
     consumed.require_batches(conn, found.project_id, [number for (number,) in batches])
     erased = erase_fields(conn, found.project_id, secrets(found.project_id), dict.fromkeys(places, wanted))
+    counts = [len(erased.of_event.get(place, ())) for place in places]
+    conn.execute(  # before what is derived is made again: it names the request
+        _DONE, {"keys": [key for key, _ in places], "ids": [event_id for _, event_id in places], "counts": counts, "erasure": found.id}
+    )
     told("erased")
     try:
         withdraw.make_again(conn, Reader(conn, secrets), found.project_id, sorted(keys))
@@ -110,10 +114,6 @@ def _portion(conn: psycopg.Connection[Any], found: Erasure, secrets: Secrets, to
         ) from None
     except psycopg.errors.DeadlockDetected:
         raise Problem("overloaded", "The background pass was at the same sessions; nothing more was erased. Try again.") from None
-    counts = [len(erased.of_event.get(place, ())) for place in places]
-    conn.execute(
-        _DONE, {"keys": [key for key, _ in places], "ids": [event_id for _, event_id in places], "counts": counts, "erasure": found.id}
-    )
     conn.execute("INSERT INTO erasure_content (erasure, destroyed, kept) VALUES (%s, %s, %s)", (found.id, erased.destroyed, erased.kept))
     told("forgotten")
     return True

@@ -45,7 +45,8 @@ BEGIN
         -- What was exported and to whom it was given cannot be unsaid from a page.
         ('auditlog_web', 'SELECT, INSERT, UPDATE', 'export_job'), ('auditlog_web', 'SELECT, INSERT', 'export_release'),
         -- Erasure: only the owner decides and erases.
-        ('auditlog_web', 'SELECT', 'erasure'), ('auditlog_web', 'SELECT', 'erasure_item'), ('auditlog_web', 'SELECT', 'erasure_content')
+        ('auditlog_web', 'SELECT', 'erasure'), ('auditlog_web', 'SELECT', 'erasure_item'), ('auditlog_web', 'SELECT', 'erasure_content'),
+        ('auditlog_derive', 'SELECT', 'erasure'), ('auditlog_derive', 'SELECT', 'erasure_item')
     ) AS rights(role, privilege, object) LOOP
         IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
             EXECUTE format('GRANT %s ON %s TO %I', line.privilege, line.object, line.role);

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
 from auditlog import models
+from auditlog.derive import read
+from auditlog.derive.timeline import build
 from auditlog.errors import Problem
 from auditlog.item import INT, STRING, Span
 from auditlog.retention import erasures, fulfil, holds
@@ -83,6 +85,12 @@ def test_a_redacted_field_goes_and_the_timeline_says_that_it_was_there(case: Cas
     assert counts["contents_kept"] == 1 and case.faults() == []  # the next request repeats the message
     (gaps,) = case.rows("SELECT array_agg(kind) FROM session_term WHERE project_id = %s", case.id)
     assert "gap" in gaps[0] and case.sessions() == ["s-1"]
+    ((key,),) = case.rows("SELECT key FROM session WHERE project_id = %s", case.id)
+    facts = read.session_facts(case.conn.cursor(), read.current_edition(case.conn.cursor()), case.id, key)
+    assert facts is not None
+    gaps_of = build(case.bench.reader, facts)["completeness"]["gaps"]
+    (cited,) = [gap["message"] for gap in gaps_of if gap["code"] == "content_withheld"]
+    assert f"erased on request: certificate {certificate['erasure']} of {datetime.now(UTC):%Y-%m-%d}." in cited
     assert [one.digest for one in case.events("s-1") if one.id == first.id] == [first.digest]
 
 
