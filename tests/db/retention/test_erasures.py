@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 
@@ -72,6 +73,27 @@ def test_nothing_of_an_erased_customer_is_found_in_any_table_and_all_proofs_hold
     assert certificate["scope"] == ["customer_id"] and certificate["decided"]["by"]["name"] == "bob"
     assert erasures.get(case.conn, case.id, number).scope == {"customer_id": None}
     assert carry_out(case, number) == certificate and recorded(case, b"erasure.certificate") == 1  # again: the same
+
+
+def test_an_erased_event_that_is_sent_again_is_known_and_brings_nothing_back(case: Case) -> None:
+    case.talk("s-gone")
+    case.derive()
+    carry_out(case, decided(case, "erase", session_id="s-gone"))
+    again = case.talk("s-gone")
+    case.derive()
+    assert (again.stored, again.acknowledged) == (0, again.duplicates) and again.duplicates > 1
+    assert case.found_anywhere(f"{MARKER} s-gone") == set() and case.faults() == []
+
+
+def test_an_erased_text_in_a_new_event_is_new_evidence_and_can_be_read(case: Case) -> None:
+    case.talk("s-1", 3)
+    case.derive()
+    first, *_, last = case.events("s-1")
+    carry_out(case, decided(case, "erase", events=[first.id, last.id]))
+    assert isinstance(first.item, Span)
+    case.send([msgspec.structs.replace(first.item, span_id=b"another!")])
+    (fresh,) = [one for one in case.events("s-1") if isinstance(one.item, Span) and one.item.span_id == b"another!"]
+    assert isinstance(fresh.item, Span) and fresh.item.attributes == first.item.attributes and case.faults() == []
 
 
 def test_a_redacted_field_goes_and_the_timeline_says_that_it_was_there(case: Case) -> None:
