@@ -15,7 +15,7 @@ import psycopg
 
 from auditlog.proof import checkpoint, leaf, merkle, note, tree
 from auditlog.store.reader import Reader, Secrets
-from auditlog.verify.batches import check_batch
+from auditlog.verify.batches import Checker
 from tests.drills.ledger import Ledger, digest
 from tests.service import ROOT, Service
 
@@ -81,11 +81,17 @@ def examine(conn: psycopg.Connection[Any], secrets: Secrets, ledger: Ledger) -> 
         doubled=sum(times > 1 for times in stored.values()),
         strangers=len(stored.keys() - ledger.sent.keys()),
         altered=altered,
-        contradictions=sum(len(check_batch(conn, number, secrets)) for number in numbers),
+        contradictions=_contradictions(conn, numbers, secrets),
         receipts=sum(batches.get(one.batch) != (one.root, one.events, False) for one in ledger.receipts),
         unseen=unseen(conn),
         log=log_contradictions(conn),
     )
+
+
+def _contradictions(conn: psycopg.Connection[Any], numbers: list[int], secrets: Secrets) -> int:
+    """In all tables, also where no part says that something is; many at a time, or 20,000 batches take an hour."""
+    checker, at_once = Checker(conn, secrets), 200
+    return sum(len(checker.check(numbers[start : start + at_once], everywhere=True).faults) for start in range(0, len(numbers), at_once))
 
 
 def unseen(conn: psycopg.Connection[Any]) -> int:

@@ -152,7 +152,7 @@ class Database:
             return self
         self.asked.append(parameters[0])
         if parameters[0] == self.made.public_id and self.there:
-            return Row((1, self.made.digest, ["ingest"], None, None, 7, secrets.wrap(secrets.new_project_secret()), 1, "month", 1))
+            return Row((1, self.made.digest, ["ingest"], None, None, 7, secrets.wrap(secrets.new_project_secret()), 1, "month", 1, None))
         self.answering.wait(30)
         return Row(None)
 
