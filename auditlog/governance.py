@@ -37,7 +37,7 @@ Action = Literal[
     "hold.place", "hold.release", "class.make", "class.revise", "class.approve", "class.choose", "class.rules",
     "clock.tell", "agent.flag",  # retention
     "disposition.propose", "disposition.approve", "disposition.refuse", "disposition.cancel", "disposition.certificate",
-    "erasure.request", "erasure.decide", "erasure.certificate",
+    "erasure.request", "erasure.decide", "erasure.certificate", "erasure.lift",
 ]  # fmt: skip
 
 

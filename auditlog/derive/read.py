@@ -24,6 +24,10 @@ _SESSION: Final[LiteralString] = """
       ARRAY(SELECT e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM erasure e
             WHERE e.project_id = session.project_id AND e.id IN (
               SELECT i.erasure FROM trace t JOIN erasure_item i ON i.trace_key = t.trace_key AND i.erased > 0
+              WHERE t.edition = session.edition AND t.project_id = session.project_id AND t.session_key = session.key) ORDER BY e.id),
+      ARRAY(SELECT e.id || ' until ' || to_char(e.until AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM erasure e
+            WHERE e.project_id = session.project_id AND e.outcome = 'restrict' AND e.id IN (
+              SELECT r.erasure FROM trace t JOIN restricted r ON r.project_id = t.project_id AND r.trace_key = t.trace_key
               WHERE t.edition = session.edition AND t.project_id = session.project_id AND t.session_key = session.key) ORDER BY e.id)
     FROM session WHERE edition = %s AND project_id = %s AND key = ANY(%s)"""
 _TRACES: Final[LiteralString] = """
@@ -82,6 +86,7 @@ class SessionFacts(msgspec.Struct):
     received_last: datetime | None = None
     lost: list[str] = msgspec.field(default_factory=list)  # certificates of what was disposed of, each as "7 of 2026-03-01"
     erased: list[str] = msgspec.field(default_factory=list)  # those of erasures that took values of it, likewise
+    restricted: list[str] = msgspec.field(default_factory=list)  # requests that hide values of it, each as "7 until 2027-03-01"
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -121,7 +126,7 @@ def facts_of_sessions(cursor: Cursor, edition: int, project_id: int, keys: Seque
 
 
 def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: list[tuple[str, str, int]]) -> SessionFacts:
-    key, session_id, started_at, ended_at, parts, current, summarised_at, lost, erased = row
+    key, session_id, started_at, ended_at, parts, current, summarised_at, lost, erased, restricted = row
     subjects = [(kind, value) for kind, value, _ in declared if kind not in ("session", "agent", "agent_version")]
     return SessionFacts(
         key=key,
@@ -142,6 +147,7 @@ def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: 
         received_last=max((trace.received_last for trace in traces), default=None),
         lost=list(lost),
         erased=list(erased),
+        restricted=list(restricted),
     )
 
 

@@ -124,9 +124,12 @@ def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: in
             made, "content_disposed",
             f"A part of this session was deleted when its time was over, by a scheduled deletion: {_certificates(facts.lost)}.",
         )  # fmt: skip
-    for gap in made["completeness"]["gaps"] if facts.erased else ():
+    for gap in made["completeness"]["gaps"] if facts.erased or facts.restricted else ():
         if gap["code"] == "content_withheld":
-            gap["message"] += f" Values of this session were erased on request: {_certificates(facts.erased)}."
+            if facts.erased:
+                gap["message"] += f" Values of this session were erased on request: {_certificates(facts.erased)}."
+            if facts.restricted:
+                gap["message"] += f" Values of it are stored and restricted on request: certificate {', '.join(facts.restricted)}."
     return made
 
 

@@ -18,7 +18,7 @@ import psycopg
 from auditlog import verify
 from auditlog.errors import Problem
 from auditlog.export import certificates, papers
-from auditlog.export.choice import Choice, Leaf, Row, Wish, newest
+from auditlog.export.choice import Choice, Leaf, Row, Wish, Withheld, newest
 from auditlog.export.files import MANIFEST, Chunks, Draft, Files
 from auditlog.export.forms import write as forms
 from auditlog.export.forms.sessions import Renderer
@@ -29,7 +29,7 @@ from auditlog.proof import merkle
 from auditlog.store import unpack
 from auditlog.store.content import decode
 from auditlog.store.pack import content_key
-from auditlog.store.reader import Content, Reader, Secrets, public_id
+from auditlog.store.reader import Content, Reader, Secrets, public_id, restricted
 
 FORMAT: Final = "auditlog-export/1"
 VERIFIER: Final = Path(verify.__file__).with_name("standalone.py")
@@ -118,7 +118,9 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
     after = (-1, "") if chunks.at is None else (chunks.at[0], chunks.at[1])
     written = 0
     for leaves in choice.leaves(max(after[0], 0)):
-        portion = [(leaf, _hide(row, hidden, files)) for leaf, row in choice.events(leaves)]
+        found = choice.events(leaves)
+        held_back = restricted(conn, [row for _, row in found])
+        portion = [(leaf, _hide(row, hidden, held_back.get((row[4], row[0], row[1])), files)) for leaf, row in found]
         portion = [(leaf, row) for leaf, row in portion if (leaf, public_id(row[0], row[1])) > after]
         content: Content = {}
         loaded = reader.load([row for _, row in portion], known=content)
@@ -131,12 +133,15 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
     return written
 
 
-def _hide(row: Row, hidden: dict[str, list[int]], files: Files) -> Row:
-    """The row without what is withheld; what was erased before is written down."""
+def _hide(row: Row, hidden: dict[str, list[int]], request: int | None, files: Files) -> Row:
+    """The row without what is withheld; what was erased before, or is restricted by a request, is written down."""
     public, vals = public_id(row[0], row[1]), bytes(row[8])
     parsed = unpack.parse(bytes(row[7]), vals)
     gone = [(public, field) for field in parsed.commitments.keys() - parsed.values.keys()]
     files.db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?)", gone)
+    if request is not None:
+        files.db.executemany("INSERT OR IGNORE INTO restricted VALUES (?, ?, ?)", [(public, field, request) for field in parsed.values])
+        return (*row[:8], unpack.blank(vals), *row[9:])
     for field in hidden.get(public, ()):
         vals = unpack.erase(vals, field)
     return (*row[:8], vals, *row[9:])
@@ -225,6 +230,14 @@ def _part_line(choice: Choice, log: Paths, leaf: Leaf) -> dict[str, Any] | None:
     return line | {"whole": False, "events": events, "withheld": withheld}
 
 
+def _withheld(files: Files, wish: Wish) -> list[Withheld]:
+    """What was asked to be left out, and what is restricted besides; each field once."""
+    asked = {(one.id, one.field) for one in wish.withheld}
+    rows = files.db.execute("SELECT id, field, request FROM restricted ORDER BY id, field")
+    hidden = [Withheld(public, field, "restricted on request", f"request {n}") for public, field, n in rows if (public, field) not in asked]
+    return [*wish.withheld, *hidden]
+
+
 def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict[str, Any]) -> None:
     """Checkpoint, keys, what was left out, and what a person reads."""
     keys = conn.execute(
@@ -246,7 +259,8 @@ def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict
     files.write("checkpoint.txt", begun["note"].encode())
     files.write("keys.json", msgspec.json.format(_encode(listed)) + b"\n")
     files.write("rotations.txt", "".join(rotations).encode())
-    files.write("withheld.jsonl", b"".join(_encode(one) + b"\n" for one in wish.withheld), len(wish.withheld))
+    withheld = _withheld(files, wish)
+    files.write("withheld.jsonl", b"".join(_encode(one) + b"\n" for one in withheld), len(withheld))
     if disposed := [certificate for _, certificate in certificates.of(conn, wish)]:
         files.write("certificates/dispositions.jsonl", b"".join(_encode(one) + b"\n" for one in disposed), len(disposed))
     if erased:
@@ -262,7 +276,7 @@ def _manifest(files: Files, wish: Wish, begun: dict[str, Any]) -> Exported:
     listed = [one for one in files.all() if one.path != MANIFEST]
     counts = {
         "events": files.count("events/"), "contents": files.count("contents/"), "parts": files.count("parts.jsonl"),
-        "withheld": len(wish.withheld),
+        "withheld": len(_withheld(files, wish)),
     }  # fmt: skip
     manifest = {
         "format": FORMAT, "made_at": begun["made_at"], "project": {"id": wish.project_id, "name": wish.project},

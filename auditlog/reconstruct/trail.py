@@ -29,7 +29,7 @@ def of_items(readings: Sequence[Reading], tree: Tree) -> Iterator[Gap]:
     yield from _not_received(readings, tree)
     withheld = sum(r.condition.withheld for r in readings)
     if withheld:
-        message = f"{withheld} values that were recorded are not known any more: they were disposed of, erased or withheld."
+        message = f"{withheld} values that were recorded are not known any more: they were disposed of, erased, restricted or withheld."
         yield gap("content_withheld", f"{message} Their digests still prove that they were there.", count=withheld)
     foreign = sum(1 for r in readings if not r.understood and r.where.log)
     if foreign:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 from django.db import transaction
+from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from auditlog.derive.models import Quarantined, Trace
@@ -22,18 +23,21 @@ from auditlog.search.scope import Scope
 from auditlog.store import fields, unpack
 from auditlog.store.reader import split_id
 
-OUTCOMES: Final = ("erase", "redact", "refuse")
+OUTCOMES: Final = ("erase", "redact", "restrict", "refuse")
 # Filters that name whom it concerns, known of every event as soon as it is consumed, whatever its timeline.
 CONCERNS: Final = ("session_id", "trace_id", "subject", "user_id", "customer_id")
 GOVERNANCE: Final = 4  # event.item: what the service recorded itself; it says who looked at what, and stays
 _ROW: Final[LiteralString] = (
     "id, project_id, scope, reason, basis, asked_by, received_at, due_at, entered_by, entered_at, state, outcome, fields, outcome_reason, "
-    "decided_by, decided_at, certificate, recorded_at"
+    "decided_by, decided_at, certificate, recorded_at, until, lifted_by, lifted_at, lift_reason"
 )
 
 
 class Erasure(NamedTuple):
-    """One row. Who: {"kind", "id", "name"}; `scope`: {"events": [IDs]} or filters of sessions, and once it has ended only their names."""
+    """One row. Who: {"kind", "id", "name"}; `scope`: {"events": [IDs]} or filters of sessions, and once these were erased only their names.
+
+    until: when a restriction is to be looked at again; it does not end by itself (GDPR, Art. 18(3): whom it concerns is told before).
+    """
 
     id: int
     project_id: int
@@ -53,6 +57,19 @@ class Erasure(NamedTuple):
     decided_at: datetime | None
     certificate: dict[str, Any] | None
     recorded_at: datetime | None
+    until: datetime | None = None
+    lifted_by: dict[str, str] | None = None
+    lifted_at: datetime | None = None
+    lift_reason: str | None = None
+
+
+class Decision(NamedTuple):
+    """outcome: erase (every field), redact (these `fields`), restrict (nothing of them is shown, `until` it is looked at again), refuse."""
+
+    outcome: str
+    reason: str
+    fields: Sequence[int] = ()
+    until: datetime | None = None
 
 
 class Asked(NamedTuple):
@@ -139,37 +156,46 @@ def preview(conn: psycopg.Connection[Any], found: Erasure) -> dict[str, Any]:
     }
 
 
-def decide(
-    conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: int, outcome: str, reason: str, chosen: Iterable[int] = ()
-) -> Erasure:
-    """Decides a request, once; what goes is written down, and goes when it is carried out. Over the owner's connection.
+def decide(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: int, made: Decision) -> Erasure:
+    """Decides a request, once; what goes is written down, and goes when it is carried out, which only the owner can.
 
-    outcome: erase (every field), redact (the `chosen` fields), refuse. Raises Problem("not_found", "state_conflict", "parameter_invalid",
-    "held", "derive_behind", "overloaded"): then nothing is decided.
+    Raises Problem("not_found", "state_conflict", "parameter_invalid", "held", "derive_behind", "overloaded"): then nothing is decided.
     """
-    wanted = sorted(set(chosen))
-    if outcome not in OUTCOMES:
-        raise parameters.invalid("outcome", f"is none of {', '.join(OUTCOMES)}.", outcome)
-    if (outcome == "redact") != bool(wanted) or not set(wanted) <= fields.NAMES.keys():
-        raise parameters.invalid("fields", "are given with the outcome redact, and only then; each is one of the fields of an event.")
-    if not reason.strip() or "\0" in reason:
-        raise parameters.invalid("reason", "is empty; say why it is decided so.")
+    wanted = _checked(made)
     with conn.transaction():
         lock.take(conn)
         found = get(conn, project_id, number)
         if found.state != "open":
             raise Problem("state_conflict", f"Request {number} is {found.state}; it was decided before.")
-        if outcome != "refuse":
-            _plan(conn, found)
+        if made.outcome != "refuse":
+            _plan(conn, found, made.outcome)
         row = one(
             conn,
-            "UPDATE erasure SET state = 'decided', outcome = %s, fields = %s, outcome_reason = %s, decided_by = %s, decided_at = now() "
-            f"WHERE id = %s RETURNING {_ROW}",
-            (outcome, wanted or None, reason, Jsonb(recording.who(actor)), number),
+            "UPDATE erasure SET state = 'decided', outcome = %s, fields = %s, until = %s, outcome_reason = %s, decided_by = %s, "
+            f"decided_at = now() WHERE id = %s RETURNING {_ROW}",
+            (made.outcome, wanted or None, made.until, made.reason, Jsonb(recording.who(actor)), number),
         )
-        about = {"erasure": number, "outcome": outcome, "fields": [fields.NAMES[field] for field in wanted]}
+        about: dict[str, Any] = {"erasure": number, "outcome": made.outcome, "fields": [fields.NAMES[field] for field in wanted]}
+        if made.until is not None:
+            about["until"] = made.until.isoformat()
         recording.record(conn, [project_id], actor, "erasure.decide", about)
     return _made(row)
+
+
+def _checked(made: Decision) -> list[int]:
+    """The fields. Raises Problem("parameter_invalid")."""
+    wanted = sorted(set(made.fields))
+    if made.outcome not in OUTCOMES:
+        raise parameters.invalid("outcome", f"is none of {', '.join(OUTCOMES)}.", made.outcome)
+    if (made.outcome == "redact") != bool(wanted) or not set(wanted) <= fields.NAMES.keys():
+        raise parameters.invalid("fields", "are given with the outcome redact, and only then; each is one of the fields of an event.")
+    if (made.outcome == "restrict") != (made.until is not None):
+        raise parameters.invalid("until", "is given with the outcome restrict, and only then: when somebody is to look at it again.")
+    if made.until is not None and made.until <= timezone.now():
+        raise parameters.invalid("until", "is over already.")
+    if not made.reason.strip() or "\0" in made.reason:
+        raise parameters.invalid("reason", "is empty; say why it is decided so.")
+    return wanted
 
 
 def matching(conn: psycopg.Connection[Any], found: Erasure) -> dict[int, list[Place]]:
@@ -192,12 +218,13 @@ def matching(conn: psycopg.Connection[Any], found: Erasure) -> dict[int, list[Pl
     return of_bucket
 
 
-def _plan(conn: psycopg.Connection[Any], found: Erasure) -> None:
+def _plan(conn: psycopg.Connection[Any], found: Erasure, outcome: str) -> None:
     of_bucket = matching(conn, found)
     places = {place for each in of_bucket.values() for place in each}
     if not places:
         raise Problem("not_found", f"Request {found.id} concerns nothing that is stored; refuse it and say so.")
-    refuse_held(conn, found.project_id, places, sorted(of_bucket))
+    if outcome != "restrict":  # which destroys nothing
+        refuse_held(conn, found.project_id, places, sorted(of_bucket))
     with conn.cursor().copy("COPY erasure_item (erasure, trace_key, event_id) FROM STDIN") as copy:
         for place in sorted(places):
             copy.write_row((found.id, *place))

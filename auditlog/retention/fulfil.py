@@ -1,4 +1,5 @@
-"""Owns carrying out a decided request of erasure: a few sessions per transaction, each with what was derived of it, until all is gone.
+"""Owns carrying out a decided request of erasure: a few sessions per transaction, each with what was derived of it, until all is gone;
+and lifting a restriction, which is the same with nothing gone.
 
 1. In one transaction, under the lock that holding and disposing take, too: fields of some sessions' events are erased, what was derived of
    these sessions is made again of what is left, and the items are marked. Killed before its end: nothing of it has happened.
@@ -21,9 +22,10 @@ from auditlog.derive import withdraw
 from auditlog.errors import Problem
 from auditlog.governance import Actor
 from auditlog.retention import consumed, erasures, holds, lock, recording
-from auditlog.retention.erasure import Place, erase_fields
+from auditlog.retention.erasure import Erased, Place, erase_fields
 from auditlog.retention.erasures import Erasure
 from auditlog.retention.rows import one
+from auditlog.search import parameters
 from auditlog.store import fields
 from auditlog.store.reader import Reader, Secrets
 
@@ -48,10 +50,16 @@ _COUNTS: Final[LiteralString] = """
     SELECT count(*), count(*) FILTER (WHERE erased > 0), coalesce(sum(erased), 0), count(DISTINCT trace_key)
     FROM erasure_item WHERE erasure = %s"""
 _CONTENT: Final[LiteralString] = "SELECT coalesce(sum(destroyed), 0), coalesce(sum(kept), 0) FROM erasure_content WHERE erasure = %s"
+_HIDE: Final[LiteralString] = """
+    INSERT INTO restricted (project_id, trace_key, event_id, erasure)
+    SELECT %s, k, i, %s FROM unnest(%s::uuid[], %s::uuid[]) AS new (k, i) ON CONFLICT DO NOTHING"""
+_HIDDEN: Final[LiteralString] = "SELECT DISTINCT trace_key FROM restricted WHERE erasure = %s ORDER BY 1 LIMIT %s"
+_SHOW: Final[LiteralString] = "DELETE FROM restricted WHERE erasure = %s AND trace_key = ANY(%s)"
+_LIFT: Final[LiteralString] = "UPDATE erasure SET lifted_by = %s, lifted_at = now(), lift_reason = %s WHERE id = %s"
 # Of a scope only the names remain: {"customer_id": "…"} becomes {"customer_id": null}.
 _ENDED: Final[LiteralString] = """
     UPDATE erasure SET state = 'ended', certificate = %s,
-      scope = CASE WHEN outcome = 'refuse' OR scope ? 'events' THEN scope
+      scope = CASE WHEN outcome IN ('refuse', 'restrict') OR scope ? 'events' THEN scope
               ELSE (SELECT jsonb_object_agg(k, NULL) FROM jsonb_object_keys(scope) k) END
     WHERE id = %s"""
 
@@ -94,29 +102,69 @@ def _portion(conn: psycopg.Connection[Any], found: Erasure, secrets: Secrets, to
     beside = {"project": found.project_id, "keys": list(keys), "erasure": found.id}
     keys |= {row[0] for row in conn.execute(_BESIDE, beside).fetchall()}
     places: list[Place] = [(key, event_id) for key, event_id in conn.execute(_ITEMS, (found.id, list(keys))).fetchall()]
-    wanted = found.fields if found.fields is not None else list(fields.NAMES)
-    batches = conn.execute(
-        "SELECT DISTINCT batch_no FROM event WHERE trace_key = ANY(%s) AND project_id = %s", (list(keys), found.project_id)
-    ).fetchall()
     # Holds or not: the pass must not write what it read before.
-    consumed.require_batches(conn, found.project_id, [number for (number,) in batches])
-    erased = erase_fields(conn, found.project_id, secrets(found.project_id), dict.fromkeys(places, wanted))
+    _require_consumed(conn, found.project_id, keys)
+    erased = _hide(conn, found, places) if found.outcome == "restrict" else _erase(conn, found, places, secrets)
     counts = [len(erased.of_event.get(place, ())) for place in places]
     conn.execute(  # before what is derived is made again: it names the request
         _DONE, {"keys": [key for key, _ in places], "ids": [event_id for _, event_id in places], "counts": counts, "erasure": found.id}
     )
     told("erased")
-    try:
-        withdraw.make_again(conn, Reader(conn, secrets), found.project_id, sorted(keys))
-    except withdraw.Busy:
-        raise Problem(
-            "derive_behind", "The background pass has not finished with these sessions; nothing more was erased. Try again in a minute."
-        ) from None
-    except psycopg.errors.DeadlockDetected:
-        raise Problem("overloaded", "The background pass was at the same sessions; nothing more was erased. Try again.") from None
+    _make_again(conn, found.project_id, keys, secrets)
     conn.execute("INSERT INTO erasure_content (erasure, destroyed, kept) VALUES (%s, %s, %s)", (found.id, erased.destroyed, erased.kept))
     told("forgotten")
     return True
+
+
+def _erase(conn: psycopg.Connection[Any], found: Erasure, places: list[Place], secrets: Secrets) -> Erased:
+    wanted = found.fields if found.fields is not None else list(fields.NAMES)
+    return erase_fields(conn, found.project_id, secrets(found.project_id), dict.fromkeys(places, wanted))
+
+
+def _hide(conn: psycopg.Connection[Any], found: Erasure, places: list[Place]) -> Erased:
+    conn.execute(_HIDE, (found.project_id, found.id, [key for key, _ in places], [event_id for _, event_id in places]))
+    return Erased(len(places), 0, 0, {})
+
+
+def lift(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: int, reason: str, secrets: Secrets) -> Erasure:
+    """Ends a restriction: what it alone hides is shown and found again. Over the owner's connection in autocommit; repeated after a death
+    it goes on. Raises Problem("not_found", "state_conflict", "parameter_invalid", "derive_behind", "overloaded")."""
+    if not reason.strip() or "\0" in reason:
+        raise parameters.invalid("reason", "is empty; say why the restriction is lifted.")
+    with conn.transaction():
+        lock.take(conn)
+        found = erasures.get(conn, project_id, number)
+        if found.outcome != "restrict" or found.state != "ended":
+            raise Problem("state_conflict", f"Request {number} does not restrict anything. Only what was restricted can be lifted.")
+        if found.lifted_at is None:
+            conn.execute(_LIFT, (Jsonb(recording.who(actor)), reason, number))
+            recording.record(conn, [project_id], actor, "erasure.lift", {"erasure": number, "reason": reason})
+        elif not conn.execute(_HIDDEN, (number, 1)).fetchone():
+            raise Problem("state_conflict", f"The restriction of request {number} was lifted before.")
+    while keys := {row[0] for row in conn.execute(_HIDDEN, (number, AT_ONCE)).fetchall()}:
+        with conn.transaction():
+            lock.take(conn)
+            _require_consumed(conn, project_id, keys)
+            conn.execute(_SHOW, (number, list(keys)))
+            _make_again(conn, project_id, keys, secrets)
+        # Killed anywhere before: what is still hidden has its row, and the next lift finds it.
+    return erasures.get(conn, project_id, number)
+
+
+def _require_consumed(conn: psycopg.Connection[Any], project_id: int, keys: set[uuid.UUID]) -> None:
+    batches = conn.execute("SELECT DISTINCT batch_no FROM event WHERE trace_key = ANY(%s) AND project_id = %s", (list(keys), project_id))
+    consumed.require_batches(conn, project_id, [number for (number,) in batches.fetchall()])
+
+
+def _make_again(conn: psycopg.Connection[Any], project_id: int, keys: set[uuid.UUID], secrets: Secrets) -> None:
+    try:
+        withdraw.make_again(conn, Reader(conn, secrets), project_id, sorted(keys))
+    except withdraw.Busy:
+        raise Problem(
+            "derive_behind", "The background pass has not finished with these sessions; nothing more was changed. Try again in a minute."
+        ) from None
+    except psycopg.errors.DeadlockDetected:
+        raise Problem("overloaded", "The background pass was at the same sessions; nothing more was changed. Try again.") from None
 
 
 def _certificate(conn: psycopg.Connection[Any], found: Erasure) -> dict[str, Any]:
@@ -130,6 +178,7 @@ def _certificate(conn: psycopg.Connection[Any], found: Erasure) -> dict[str, Any
         "outcome": found.outcome,
         "outcome_reason": found.outcome_reason,
         "fields": [fields.NAMES[field] for field in found.fields or ([] if found.outcome == "refuse" else fields.NAMES)],
+        "until": found.until and found.until.isoformat(),
         "scope": sorted(found.scope),
         "reason": found.reason,
         "basis": found.basis,

@@ -145,8 +145,9 @@ def held(conn: psycopg.Connection[Any], bucket: int) -> Held:
         with transaction.atomic():
             traces = scope.of(Trace).filter(buckets__contains=[bucket], session_key__in=matching(hold))
             keys = set(traces.values_list("trace_key", flat=True))
-        # Of what could not be read nobody can say that it does not concern the case.
+        # Of what could not be read, or is hidden from the search, nobody can say that it does not concern the case.
         keys |= set(scope.of(Quarantined).filter(bucket=bucket).values_list("trace_key", flat=True))
+        keys |= {key for (key,) in rows(conn, "SELECT DISTINCT trace_key FROM restricted WHERE project_id = %s", (hold.project_id,))}
         for key in keys:
             found[hold.project_id, key].add(hold.id)
     return {place: frozenset(ids) for place, ids in found.items()}

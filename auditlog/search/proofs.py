@@ -34,7 +34,7 @@ FAULTS: Final = {
 
 
 class Record(NamedTuple):
-    """One stored event. `withheld`: names of the fields whose values were erased; its digest is none the worse for it."""
+    """One stored event. `withheld`: names of the fields whose values were erased or are restricted; its digest is none the worse for it."""
 
     id: str
     received_at: datetime
@@ -63,7 +63,8 @@ class Proofs(NamedTuple):
 
 def proofs(facts: SessionFacts) -> Proofs:
     """The records of a session and what their batches promised, computed again as far as the bounds allow."""
-    rows = evidence.reader().rows_of_traces(facts.project_id, facts.trace_keys, MOST_RECORDS + 1)
+    reader = evidence.reader()
+    rows = reader.shown(reader.rows_of_traces(facts.project_id, facts.trace_keys, MOST_RECORDS + 1))
     listed = [
         Record(public_id(row[0], row[1]), row[5], canonical.digest(bytes(row[7])).hex(), row[3], _withheld(bytes(row[7]), bytes(row[8])))
         for row in rows[:MOST_RECORDS]

@@ -24,6 +24,10 @@ _SIZE: Final = "octet_length(skeleton) + octet_length(vals)"  # known without re
 _PAGE: Final = 2_000  # events per round of content, so that memory follows the page and not the session
 MOST_AT_ONCE: Final = 64 * 1024 * 1024  # bytes of rows, or of content, that a page may bring; one event may be as large by itself
 _ANY: Final = 1 << 62
+_RESTRICTED: Final = (
+    "SELECT project_id, trace_key, event_id, max(erasure) FROM restricted WHERE project_id = ANY(%s) AND trace_key = ANY(%s) "
+    "GROUP BY 1, 2, 3"
+)
 _EVER: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
@@ -43,6 +47,7 @@ class Stored(NamedTuple):
 
 
 Row = tuple[Any, ...]
+"""trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at, skeleton, vals, and more."""
 Content = dict[tuple[int, int, bytes], dict[bytes, bytes]]
 """Content by (project, bucket, prefix) and SHA-256."""
 Wanted = defaultdict[tuple[int, int], dict[tuple[bytes, bytes], bool]]
@@ -61,6 +66,14 @@ def digests_of_part(conn: psycopg.Connection[Any], bucket: int, batch_no: int) -
     rows = [(trace_key, event_id, bytes(digest)) for trace_key, event_id, digest in there]
     gone = conn.execute(f"SELECT event_id, digest FROM tombstone {place}", (batch_no,))
     return sorted(rows + [(None, event_id, bytes(digest)) for event_id, digest in gone], key=lambda row: row[2])
+
+
+def restricted(conn: psycopg.Connection[Any], rows: Sequence[Row]) -> dict[tuple[int, uuid.UUID, uuid.UUID], int]:
+    """Of rows as Row says: (project, trace key, event ID) of each whose values may not be shown, and the request by which."""
+    if not rows:
+        return {}
+    found = conn.execute(_RESTRICTED, (list({row[4] for row in rows}), list({row[0] for row in rows}))).fetchall()
+    return {(project, trace_key, event_id): erasure for project, trace_key, event_id, erasure in found}
 
 
 def public_id(trace_key: uuid.UUID, event_id: uuid.UUID) -> str:
@@ -187,6 +200,13 @@ class Reader:
             return []
         return self._conn.execute(query.format(buckets=", ".join(buckets)), parameters).fetchall()
 
+    def shown(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """These rows without the values that are restricted."""
+        hidden = restricted(self._conn, rows)
+        if not hidden:
+            return rows
+        return [(*row[:8], unpack.blank(bytes(row[8])), *row[9:]) if (row[4], row[0], row[1]) in hidden else row for row in rows]
+
     def load(
         self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, most: int = _ANY
     ) -> list[Stored]:
@@ -198,7 +218,7 @@ class Reader:
         loaded: list[Stored] = []
         contexts: dict[bytes, Context] = {}
         for start in range(0, len(rows), _PAGE):
-            page = rows[start : start + _PAGE]
+            page = self.shown(rows[start : start + _PAGE])
             parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in page]
             content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known, most)
             for row, one in zip(page, parsed, strict=True):

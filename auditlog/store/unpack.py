@@ -119,6 +119,12 @@ def erase(vals: bytes, field: int) -> bytes:
     return msgspec.msgpack.encode(out)
 
 
+def blank(vals: bytes) -> bytes:
+    """The values without any field."""
+    raws = _raws(vals)
+    return msgspec.msgpack.encode([raws[0], raws[1], {}])
+
+
 class _Gone(Exception):
     """Content that a value refers to is not there: erased, or withheld from an export."""
 

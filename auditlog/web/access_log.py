@@ -40,7 +40,7 @@ WORDS: Final = {
     "class.approve": "approved a retention class", "class.choose": "chose a retention class", "agent.flag": "flagged an agent",
     "disposition.propose": "proposed a deletion", "disposition.approve": "approved a deletion", "disposition.refuse": "refused a deletion",
     "erasure.request": "entered a request of erasure", "erasure.decide": "decided a request of erasure",
-    "erasure.certificate": "erased, with a certificate",
+    "erasure.certificate": "carried out a request of erasure, with a certificate", "erasure.lift": "lifted a restriction",
     "disposition.cancel": "cancelled a deletion", "disposition.certificate": "deleted, with a certificate",
 }  # fmt: skip
 _PORTION: Final = "200"

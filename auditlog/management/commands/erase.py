@@ -14,7 +14,7 @@ from auditlog.management.given import OwnersCommand, moment
 from auditlog.management.people import person
 from auditlog.models import Project
 from auditlog.retention import erasures, fulfil
-from auditlog.retention.erasures import Asked
+from auditlog.retention.erasures import Asked, Decision, Erasure
 from auditlog.store import fields
 from auditlog.store.projects import project_secrets
 
@@ -31,9 +31,11 @@ class Command(OwnersCommand):
         what.add_argument("--preview", type=int, metavar="ID", help="What would go. Changes nothing.")
         what.add_argument("--decide", type=int, metavar="ID", help="Decide it, with --outcome and --reason.")
         what.add_argument("--carry-out", type=int, metavar="ID", help="Carry out what was decided, or finish it. Cannot be undone.")
-        parser.add_argument("--by", metavar="USERNAME", help="Who enters or decides: an account with the role compliance.")
+        what.add_argument("--lift", type=int, metavar="ID", help="End a restriction, with --reason: what it hides is shown again.")
+        parser.add_argument("--by", metavar="USERNAME", help="Who enters, decides or lifts: an account with the role compliance.")
         parser.add_argument("--outcome", choices=erasures.OUTCOMES)
         parser.add_argument("--field", nargs="+", default=[], choices=sorted(fields.NAMES.values()), help="Of the outcome redact.")
+        parser.add_argument("--until", help="Of the outcome restrict: when it is to be looked at again.")
         parser.add_argument("--reason", default="", help="Why it is asked for, or why it is decided so. Kept: name nobody.")
         parser.add_argument("--basis", default="", help="The law or contract it is asked under.")
         parser.add_argument("--asked-by", default="", help="Who asked, for instance the number of their letter. Kept: name nobody.")
@@ -51,24 +53,38 @@ class Command(OwnersCommand):
             self._print(erasures.preview(conn, erasures.get(conn, project.pk, given["preview"])))
         elif given["decide"] is not None:
             chosen = [number for number, name in fields.NAMES.items() if name in given["field"]]
-            made = erasures.decide(conn, person(given["by"]), project.pk, given["decide"], given["outcome"] or "", given["reason"], chosen)
+            until = moment(given["until"]) if given["until"] else None
+            decision = Decision(given["outcome"] or "", given["reason"], chosen, until)
+            made = erasures.decide(conn, person(given["by"]), project.pk, given["decide"], decision)
             self.stdout.write(f"Request {made.id} is decided: {made.outcome}. Carry it out: --carry-out {made.id}")
         elif given["carry_out"] is not None:
             told = lambda step: self.stdout.write(f"{step} ...")  # noqa: E731
             self._print(fulfil.carry_out(conn, project.pk, given["carry_out"], project_secrets(conn), told=told))
+        elif given["lift"] is not None:
+            fulfil.lift(conn, person(given["by"]), project.pk, given["lift"], given["reason"], project_secrets(conn))
+            self.stdout.write(f"The restriction of request {given['lift']} is lifted.")
         else:
             self._list(conn, project.pk)
 
     def _list(self, conn: psycopg.Connection[Any], project_id: int) -> None:
         for each in erasures.listed(conn, project_id):
-            ended = each.state == "ended" and each.recorded_at is None
-            unfinished = " (not finished: run --carry-out again)" if each.state == "decided" or ended else ""
-            self.stdout.write(
-                f"request {each.id}  {each.outcome or 'open'}{unfinished}  received {each.received_at:%Y-%m-%d}  due {each.due_at:%Y-%m-%d}"
-            )
+            self.stdout.write(f"request {each.id}  {_stands(each)}  received {each.received_at:%Y-%m-%d}  due {each.due_at:%Y-%m-%d}")
 
     def _print(self, what: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(what, indent=2))
+
+
+def _stands(each: Erasure) -> str:
+    """How a request stands, in a few words."""
+    if each.outcome is None:
+        return "open"
+    if each.lifted_at is not None:
+        return f"restrict, lifted {each.lifted_at:%Y-%m-%d}"
+    if each.recorded_at is None:
+        return f"{each.outcome} (not finished: run --carry-out again)"
+    if each.until is None:
+        return each.outcome
+    return f"restrict until {each.until:%Y-%m-%d}{' (to be looked at again)' if each.until <= timezone.now() else ''}"
 
 
 def _asked(given: dict[str, Any]) -> Asked:

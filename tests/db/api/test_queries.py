@@ -19,11 +19,11 @@ RANGE = 2  # + the newest session, where the address names no range and nobody; 
 AHEAD = 1  # + the times of those behind a full page
 MANY = 2  # + whether many sessions match, where that decides how those are looked for, and how far
 SET = 1  # + of each filter that means a set of sessions: which those are, where they are few
-DECISION = 15  # + its record and its project's class, three for the session's facts, buckets, events, secret, one for content
-EVENT = 14  # + its record and its project's class, buckets, event, secret, content, session, its line of the log
-SESSIONS, SESSION, TIMELINE, ACTIONS = 10, 9, 13, 15  # all but one session's facts with their record
+DECISION = 16  # + its record and its project's class, three for the session's facts, buckets, events, restricted, secret, content
+EVENT = 15  # + its record and its project's class, buckets, event, restricted, secret, content, session, its line of the log
+SESSIONS, SESSION, TIMELINE, ACTIONS = 10, 9, 14, 16  # all but one session's facts with their record
 NODES = 1  # a prompt of more than 16 messages refers to its earlier ones by a node, whose content comes second
-KEPT = -3  # more than one page of steps: two of its parts in place of buckets, events, secret and content
+KEPT = -4  # more than one page of steps: two of its parts in place of buckets, events, restricted, secret and content
 
 
 def count(ask: Any) -> int:

@@ -129,6 +129,7 @@ def plain(data: bytes) -> bytes:
 @pytest.fixture
 def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
     for table in (
+        "restricted",
         "erasure_content",
         "erasure_item",
         "erasure",

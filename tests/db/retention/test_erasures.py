@@ -11,12 +11,12 @@ import pytest
 from django.contrib.auth.models import User
 
 from auditlog import models
-from auditlog.derive import read
+from auditlog.derive import read, withdraw
 from auditlog.derive.timeline import build
 from auditlog.errors import Problem
-from auditlog.item import INT, STRING, Span
+from auditlog.item import INT, STRING, WITHHELD, Span
 from auditlog.retention import erasures, fulfil, holds
-from auditlog.retention.erasures import Asked, Erasure
+from auditlog.retention.erasures import Asked, Decision, Erasure
 from auditlog.store import fields, unpack
 from auditlog.store.reader import split_id
 from tests.db.api.talks import START, talk
@@ -25,13 +25,15 @@ from tests.db.retention.conftest import ANA, BOB, MARKER, Case
 from tests.db.retention.test_commands import run
 from tests.unit.store.test_pack import guesses_that_fit
 
+ERASE = Decision("erase", "founded")
+
 
 def asked(case: Case, **scope: Any) -> Erasure:
     return erasures.request(case.conn, ANA, case.id, Asked(scope, "Letter 12", "GDPR, Art. 17", "the customer", NOW, NOW + timedelta(30)))
 
 
 def decided(case: Case, outcome: str, *chosen: int, **scope: Any) -> int:
-    return erasures.decide(case.conn, BOB, case.id, asked(case, **scope).id, outcome, "founded", chosen).id
+    return erasures.decide(case.conn, BOB, case.id, asked(case, **scope).id, Decision(outcome, "founded", chosen)).id
 
 
 def carry_out(case: Case, number: int, **how: Any) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def test_nothing_of_an_erased_customer_is_found_in_any_table_and_all_proofs_hold
     told = erasures.preview(case.conn, request)
     assert (told["events"], told["traces"], told["holds"], told["unreadable"]) == (5, 1, [], 0)
     assert told["fields"]["input"] == 6 and told["fields"]["result"] == 4  # in two periods
-    number = erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded").id
+    number = erasures.decide(case.conn, BOB, case.id, request.id, ERASE).id
     certificate = carry_out(case, number)
     assert case.found_anywhere(said) == case.found_anywhere(name) == set()
     case.derive()
@@ -135,7 +137,7 @@ def test_an_erased_value_of_three_digits_is_not_found_by_trying_all_thousand(cas
 def decided_again(case: Case) -> int:
     request = asked(case, session_id="s-1")
     case.derive()
-    return erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded").id
+    return erasures.decide(case.conn, BOB, case.id, request.id, ERASE).id
 
 
 def test_what_is_held_is_neither_decided_nor_carried_out(case: Case) -> None:
@@ -159,9 +161,9 @@ def test_what_is_held_is_neither_decided_nor_carried_out(case: Case) -> None:
 def test_nothing_goes_before_the_pass_has_finished_with_it(case: Case) -> None:
     case.talk("s-1")
     request = asked(case, session_id="s-1")
-    refused("derive_behind", lambda: erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded"))
+    refused("derive_behind", lambda: erasures.decide(case.conn, BOB, case.id, request.id, ERASE))
     case.derive()
-    erasures.decide(case.conn, BOB, case.id, request.id, "erase", "founded")
+    erasures.decide(case.conn, BOB, case.id, request.id, ERASE)
     case.conn.execute("UPDATE session SET text_due = now() WHERE project_id = %s", (case.id,))
     before = case.events("s-1")
     refused("derive_behind", lambda: carry_out(case, request.id))
@@ -222,3 +224,116 @@ def test_from_the_request_to_the_certificate_by_command(case: Case) -> None:
     out = run("erase", slug, "--carry-out", number)
     assert json.loads(out[out.index("{") :])["fields"] == ["input", "output"]
     assert f"request {number}  redact  received" in run("erase", slug)
+
+
+# -- restricted: nothing is shown, everything is kept --------------------------------------------------------------------------
+
+
+def restrict(case: Case, until: datetime | None = None, **scope: Any) -> int:
+    decision = Decision("restrict", "the customer disputes it", (), until or datetime.now(UTC) + timedelta(90))
+    number = erasures.decide(case.conn, BOB, case.id, asked(case, **scope).id, decision).id
+    case.derive()
+    carry_out(case, number)
+    case.derive()
+    return number
+
+
+def found_beside_the_evidence(case: Case, text: str) -> set[str]:
+    return {place for place in case.found_anywhere(text) if not place.startswith("public.content")}
+
+
+def test_what_is_restricted_is_found_nowhere_but_in_the_evidence_and_comes_back_when_it_is_lifted(case: Case) -> None:
+    for session in ("s-hidden", "s-stays"):
+        case.talk(session)
+    case.derive()
+    before, shown = case.events("s-hidden"), case.found_anywhere(f"{MARKER} s-hidden")
+    rows = case.rows("SELECT trace_key, event_id, skeleton, vals FROM event WHERE project_id = %s AND item <> 4 ORDER BY 1, 2", case.id)
+    assert {"public.session.opening", "public.search_text.texts"} <= shown
+    number = restrict(case, customer_id="customer-s-hidden")
+    assert found_beside_the_evidence(case, f"{MARKER} s-hidden") == set()
+    assert "s-hidden" not in case.sessions() and "s-stays" in case.sessions()
+    hidden = case.events("s-hidden")
+    assert [one.digest for one in hidden] == [one.digest for one in before] and [one.item for one in hidden] != [one.item for one in before]
+    assert all(value is None for one in hidden if isinstance(one.item, Span) for _, kind, value in one.item.attributes if kind == WITHHELD)
+    assert (
+        case.rows("SELECT trace_key, event_id, skeleton, vals FROM event WHERE project_id = %s AND item <> 4 ORDER BY 1, 2", case.id)
+        == rows
+    )
+    assert case.faults() == []
+    fulfil.lift(case.conn, BOB, case.id, number, "settled", case.secrets)
+    case.derive()
+    assert case.events("s-hidden") == before and case.found_anywhere(f"{MARKER} s-hidden") == shown and "s-hidden" in case.sessions()
+    assert recorded(case, b"erasure.lift") == 1
+    refused("state_conflict", lambda: fulfil.lift(case.conn, BOB, case.id, number, "again", case.secrets))
+
+
+def test_a_restricted_session_says_by_which_request_and_until_when(case: Case) -> None:
+    case.talk("s-1")
+    case.derive()
+    trace = case.events("s-1")[0].trace_key
+    number = restrict(case, datetime(2099, 5, 4, tzinfo=UTC), session_id="s-1")
+    ((key,),) = case.rows("SELECT session_key FROM trace WHERE project_id = %s AND trace_key = %s", case.id, trace)
+    facts = read.session_facts(case.conn.cursor(), read.current_edition(case.conn.cursor()), case.id, key)
+    assert facts is not None
+    (said,) = [gap["message"] for gap in build(case.bench.reader, facts)["completeness"]["gaps"] if gap["code"] == "content_withheld"]
+    assert f"restricted on request: certificate {number} until 2099-05-04." in said and "erased on request" not in said
+
+
+def test_what_is_restricted_is_held_by_every_hold_because_no_search_can_say_that_it_is_not(case: Case) -> None:
+    case.talk("s-1")
+    case.derive()
+    event = case.events("s-1")[0]
+    restrict(case, session_id="s-1")
+    hold = case.hold(customer_id="somebody-else")
+    case.derive()
+    assert holds.held(case.conn, case.bucket)[case.id, event.trace_key] == {hold.id}
+    assert refused("held", lambda: decided(case, "erase", events=[event.id])).detail == {"holds": [hold.id]}
+
+
+def test_what_is_held_can_be_restricted_because_nothing_of_it_goes(case: Case) -> None:
+    case.talk("s-1")
+    case.hold(session_id="s-1")
+    case.derive()
+    restrict(case, session_id="s-1")
+    assert found_beside_the_evidence(case, f"{MARKER} s-1") == set() and case.found_anywhere(f"{MARKER} s-1")
+
+
+def test_a_lift_that_died_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fulfil, "AT_ONCE", 1)
+    for session in ("s-1", "s-2"):
+        case.talk(session)
+    case.derive()
+    ids = [one.id for session in ("s-1", "s-2") for one in case.events(session)]
+    number = restrict(case, events=ids)
+    again, calls = withdraw.make_again, []
+
+    def die_at_the_second(*given: Any) -> None:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        again(*given)
+
+    monkeypatch.setattr(withdraw, "make_again", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        fulfil.lift(case.conn, BOB, case.id, number, "settled", case.secrets)
+    assert len(case.rows("SELECT DISTINCT trace_key FROM restricted WHERE erasure = %s", number)) == 1
+    fulfil.lift(case.conn, BOB, case.id, number, "settled", case.secrets)
+    case.derive()
+    assert case.rows("SELECT FROM restricted") == [] and {"s-1", "s-2"} <= set(case.sessions()) and recorded(case, b"erasure.lift") == 1
+
+
+def test_the_same_event_of_another_project_is_not_restricted_with_it(case: Case) -> None:
+    case.talk("s-1")
+    case.derive()
+    number = restrict(case, session_id="s-1")
+    case.conn.execute("UPDATE restricted SET project_id = project_id + 1 WHERE erasure = %s", (number,))
+    assert all(isinstance(one.item, Span) and (WITHHELD, None) not in [at[1:] for at in one.item.attributes] for one in case.events("s-1"))
+
+
+@pytest.mark.parametrize("outcome, until", [("restrict", None), ("restrict", NOW - timedelta(400)), ("erase", NOW + timedelta(30))])
+def test_a_restriction_and_nothing_else_says_when_it_is_looked_at_again(case: Case, outcome: str, until: datetime | None) -> None:
+    case.talk("s-1")
+    case.derive()
+    request = asked(case, session_id="s-1")
+    refused("parameter_invalid", lambda: erasures.decide(case.conn, BOB, case.id, request.id, Decision(outcome, "r", (), until)))
+    assert erasures.get(case.conn, case.id, request.id).state == "open"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
@@ -18,13 +19,14 @@ from auditlog.export.choice import Wish, Withheld
 from auditlog.export.folder import export
 from auditlog.retention import dispositions
 from auditlog.seal.sealer import Sealer
-from auditlog.store import partitions
+from auditlog.store import fields, partitions
 from auditlog.store.connect import connect
 from auditlog.store.reader import public_id
 from auditlog.verify import standalone
 from tests.db.api.talks import talk
 from tests.db.derived import NOW
-from tests.db.retention.conftest import ANA, Case, seal
+from tests.db.retention.conftest import ANA, MARKER, Case, seal
+from tests.db.retention.test_erasures import restrict
 from tests.db.sealed.test_mutations import PARTS, Forger, Lines, judge
 
 CERTIFICATES = "certificates/dispositions.jsonl"
@@ -199,3 +201,21 @@ def test_an_export_during_which_something_of_it_is_disposed_of_ends_with_that(
     with pytest.raises(Problem, match="another folder"):
         export(case.conn, case.secrets, wish, tmp_path / "all")
     assert not (tmp_path / "all" / "manifest.json").exists()
+
+
+def test_what_is_restricted_is_left_out_of_an_export_with_the_number_of_its_request(case: Case, tmp_path: Path) -> None:
+    case.talk("s-1", days_ago=0)
+    case.talk("s-2", days_ago=0)
+    case.derive()
+    ids = [one.id for one in case.events("s-1")]
+    number = restrict(case, session_id="s-1")
+    seal(case, tmp_path / "log.key")
+    left_out = Withheld(ids[0], fields.INPUT, "third party", "none")
+    exported(case, tmp_path / "out", withheld=[left_out])
+    said = lines(tmp_path / "out", "withheld.jsonl")
+    by_request = [line for line in said if line["basis"] == f"request {number}"]
+    assert {line["id"] for line in by_request} == set(ids) and {line["reason"] for line in by_request} == {"restricted on request"}
+    assert [line["id"] for line in said if line["reason"] == "third party"] == [ids[0]]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    everything = b"".join(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in files)
+    assert f"{MARKER} s-2".encode() in everything and f"{MARKER} s-1".encode() not in everything
