@@ -32,6 +32,7 @@ _PATH: Final = {
     "key": "The session's `key`.",
     "public_id": "The event's `id`, 64 hexadecimal digits.",
     "hold": "The hold's `id`.",
+    "erasure": "The request's `id`.",
     "export": "The export's `id`.",
     "class_no": "The number of a retention class.",
 }

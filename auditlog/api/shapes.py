@@ -187,6 +187,25 @@ _HOLD: Final = {
 }  # fmt: skip
 HOLD: Final = of(**_HOLD)
 HOLD_COUNTED: Final = of(**_HOLD, sessions=COUNT, more_sessions=FLAG)
+_CONCERNS: Final[Shape] = {"type": "object", "additionalProperties": {"type": ["string", "array", "null"], "items": TEXT}}
+ERASURE_WANTED: Final[Shape] = {
+    "type": "object",
+    "required": ["scope", "reason", "basis", "asked_by"],
+    "properties": {
+        "scope": _CONCERNS, "reason": TEXT, "basis": TEXT, "asked_by": TEXT, "received_at": MOMENT_OR_NONE, "due_at": MOMENT_OR_NONE,
+    },
+}  # fmt: skip
+ERASURE: Final = of(
+    id=TEXT, state={"type": "string", "enum": ["open", "decided", "ended"]}, scope=_CONCERNS, reason=TEXT, basis=TEXT, asked_by=TEXT,
+    received_at=MOMENT, due_at=MOMENT, entered_at=MOMENT, entered_by=TEXT,
+    outcome={"type": ["string", "null"], "enum": ["erase", "redact", "restrict", "refuse", None]}, fields=or_none(some(TEXT)),
+    until=MOMENT_OR_NONE, outcome_reason=TEXT_OR_NONE, decided_at=MOMENT_OR_NONE, decided_by=TEXT_OR_NONE,
+    certificate={"type": ["object", "null"]}, lifted_at=MOMENT_OR_NONE, lifted_by=TEXT_OR_NONE, lift_reason=TEXT_OR_NONE,
+)  # fmt: skip
+ERASURE_PREVIEW: Final = of(
+    erasure=TEXT, events=COUNT, traces=COUNT, fields={"type": "object", "additionalProperties": COUNT},
+    holds=some(of(hold=TEXT, name=TEXT, traces=COUNT)), unreadable=COUNT,
+)  # fmt: skip
 _NUMBER_OR_NONE: Final[Shape] = {"type": ["number", "null"], "minimum": 0}
 _SCOPE: Final[Shape] = {
     "type": "object",

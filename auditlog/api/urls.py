@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from auditlog.api import access_log, actions, agents, docs, errors, events, exports, keeping, log, retention, sessions, status
+from auditlog.api import access_log, actions, agents, docs, erasures, errors, events, exports, keeping, log, retention, sessions, status
 
 urlpatterns = [
     path("sessions", sessions.SessionList.as_view(), name="api-sessions"),
@@ -21,6 +21,9 @@ urlpatterns = [
     path("retention-classes/<str:class_no>/preview", keeping.RetentionPreview.as_view(), name="api-retention-preview"),
     path("retention-rules", keeping.RetentionRules.as_view(), name="api-retention-rules"),
     path("clock-events", keeping.ClockEvents.as_view(), name="api-clock-events"),
+    path("erasures", erasures.ErasureList.as_view(), name="api-erasures"),
+    path("erasures/<str:erasure>", erasures.ErasureDetail.as_view(), name="api-erasure"),
+    path("erasures/<str:erasure>/preview", erasures.ErasurePreview.as_view(), name="api-erasure-preview"),
     path("access-log", access_log.AccessLogList.as_view(), name="api-access-log"),
     path("exports", exports.ExportList.as_view(), name="api-exports"),
     path("exports/<str:export>", exports.ExportDetail.as_view(), name="api-export"),

@@ -6,7 +6,7 @@ What the items themselves lack, whatever they say, is found by `trail`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from auditlog.reconstruct.calls import JoinedCall, fresh
@@ -24,12 +24,20 @@ CODES: Final = (  # every gap that there is; docs/reference/sources.md says what
     "clock_after_receipt", "identity_contradictory", "not_understood", "undated", "session_cut", "content_disposed",
 )  # fmt: skip
 CAPTURE = "Enable content capture in the instrumentation."
+WITHHELD = "It may be among the values that are not known any more."
 EARLY = 1_000_000_000  # nanoseconds by which two clocks may differ before it is worth a word
 AHEAD = 60_000_000_000  # the same of a sender's clock and ours: many are some seconds ahead, and nothing is told wrong by that
 
 
 def gap(code: str, message: str, step: int | None = None, **more: Any) -> Gap:
     return {"code": code, "step": step, "message": message, **more}
+
+
+def told(found: Iterable[Gap], withheld: int) -> Iterator[Gap]:
+    """Of a session of which values are gone nobody is told that they were never sent."""
+    for one in found:
+        before, hint, _ = one["message"].partition(CAPTURE[:-1])
+        yield one | {"message": before + WITHHELD} if hint and withheld else one
 
 
 def of_calls(calls: Sequence[JoinedCall], steps: Sequence[Step], systems: bool) -> Iterator[Gap]:

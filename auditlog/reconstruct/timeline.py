@@ -152,8 +152,8 @@ class Session:
 
     def find_gaps(self) -> list[gaps.Gap]:
         return [
-            *gaps.of_calls(self.calls, self.steps, bool(self.systems)),
-            *gaps.of_steps(self.steps, self.calls, self.tools_of),
+            *gaps.told(gaps.of_calls(self.calls, self.steps, bool(self.systems)), trail.withheld(self.readings)),
+            *gaps.told(gaps.of_steps(self.steps, self.calls, self.tools_of), trail.withheld(self.readings)),
             *trail.of_items(self.readings, self.tree),
             *trail.of_identity(self.said),
         ]

@@ -24,13 +24,18 @@ class Said(NamedTuple):
     identity: Identity
 
 
+def withheld(readings: Sequence[Reading]) -> int:
+    """How many values of these items are not known any more."""
+    return sum(r.condition.withheld for r in readings)
+
+
 def of_items(readings: Sequence[Reading], tree: Tree) -> Iterator[Gap]:
     yield from _dropped(readings)
     yield from _not_received(readings, tree)
-    withheld = sum(r.condition.withheld for r in readings)
-    if withheld:
-        message = f"{withheld} values that were recorded are not known any more: they were disposed of, erased, restricted or withheld."
-        yield gap("content_withheld", f"{message} Their digests still prove that they were there.", count=withheld)
+    gone = withheld(readings)
+    if gone:
+        message = f"{gone} values that were recorded are not known any more: they were disposed of, erased, restricted or withheld."
+        yield gap("content_withheld", f"{message} Their digests still prove that they were there.", count=gone)
     foreign = sum(1 for r in readings if not r.understood and r.where.log)
     if foreign:
         message = f"{foreign} log records are kept, but in no vocabulary that is understood here."

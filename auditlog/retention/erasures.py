@@ -23,6 +23,7 @@ from auditlog.search.scope import Scope
 from auditlog.store import fields, unpack
 from auditlog.store.reader import split_id
 
+DUE_DAYS: Final = 30  # to decide in, where nobody says: GDPR, Art. 12(3), gives a month
 OUTCOMES: Final = ("erase", "redact", "restrict", "refuse")
 # Filters that name whom it concerns, known of every event as soon as it is consumed, whatever its timeline.
 CONCERNS: Final = ("session_id", "trace_id", "subject", "user_id", "customer_id")
@@ -114,9 +115,37 @@ def get(conn: psycopg.Connection[Any], project_id: int, number: int) -> Erasure:
     return Erasure(*row)
 
 
-def listed(conn: psycopg.Connection[Any], project_id: int) -> list[Erasure]:
+def listed(conn: psycopg.Connection[Any], project_id: int, below: int | None = None, limit: int | None = None) -> list[Erasure]:
     """Newest first."""
-    return [Erasure(*row) for row in rows(conn, f"SELECT {_ROW} FROM erasure WHERE project_id = %s ORDER BY id DESC", (project_id,))]
+    query = f"SELECT {_ROW} FROM erasure WHERE project_id = %s AND (%s::bigint IS NULL OR id < %s) ORDER BY id DESC LIMIT %s"
+    return [Erasure(*row) for row in rows(conn, query, (project_id, below, below, limit))]
+
+
+class Waiting(NamedTuple):
+    """Requests that somebody has to do something about: to be decided, of these late, and to be carried out."""
+
+    open: int
+    late: int
+    decided: int
+
+
+def waiting(conn: psycopg.Connection[Any], project_id: int) -> Waiting:
+    query: LiteralString = (
+        "SELECT count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE state = 'open' AND due_at < now()), "
+        "count(*) FILTER (WHERE outcome IS NOT NULL AND recorded_at IS NULL) FROM erasure WHERE project_id = %s"
+    )
+    return Waiting(*(one(conn, query, (project_id,)) or (0, 0, 0)))
+
+
+def standing(found: Erasure) -> str:
+    """How a request stands, in a word."""
+    if found.outcome is None:
+        return "open"
+    if found.recorded_at is None:
+        return "to be carried out"
+    if found.lifted_at is not None:
+        return "lifted"
+    return {"erase": "erased", "redact": "redacted", "restrict": "restricted", "refuse": "refused"}[found.outcome]
 
 
 def preview(conn: psycopg.Connection[Any], found: Erasure) -> dict[str, Any]:

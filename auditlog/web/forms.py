@@ -17,7 +17,7 @@ SCOPES: Final = (
     ("ingest", "sends evidence, reads nothing"),
     ("read", "reads everything in this project through the API, content too"),
     ("export", "asks for exports of everything in this project, and downloads and releases them"),
-    ("admin", "with read: places and releases legal holds, changes retention rules and tells of events through the API"),
+    ("admin", "with read: places and releases holds, changes retention rules, tells of events, enters requests of erasure through the API"),
 )
 OVERLAPS: Final = (("0", "at once"), ("1", "in an hour"), ("24", "in a day"), ("168", "in a week"))  # hours
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from auditlog.errors import Problem
-from auditlog.retention import classes, clocks, dispositions, holds, rules
+from auditlog.retention import classes, clocks, dispositions, erasures, holds, rules
 from auditlog.search import evidence
 from auditlog.search.bounds import bounded
 from auditlog.web import zones
@@ -149,6 +149,7 @@ def shown(request: HttpRequest, access: Access, given: dict[str, forms.Form], st
         "class_no": access.project.class_no,
         "periods": dispositions.buckets(conn),
         "dispositions": [one for one in dispositions.listed(conn) if one.state in ("proposed", "approved", "executed")],
+        "requests": erasures.waiting(conn, access.project.pk),
         "zone": zone,
     }
     return show(request, access, "retention.html", context, status)

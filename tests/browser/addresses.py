@@ -158,6 +158,11 @@ def _preview(planted: Planted) -> Iterator[Place]:
     yield from (Place(asked("/retention/preview", **{"class": text, "days": text, "clock": text})) for text in _blends())
 
 
+def _erasures(planted: Planted) -> Iterator[Place]:
+    yield Place("/retention/erasures")
+    yield from (Place(asked("/retention/erasures", customer_id=text, subject=text)) for text in _blends())
+
+
 def _access(planted: Planted) -> Iterator[Place]:
     yield Place("/access")
     yield from (Place(asked("/access", actor=text, object=f"session:{text}", **{"from": text})) for text in _blends())
@@ -231,6 +236,9 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "retention/rules": _settings("/retention/rules"),
     "retention/rules/remove": _settings("/retention/rules/remove"),
     "retention/clocks": _settings("/retention/clocks"),
+    "retention/erasures": _erasures,
+    "retention/erasures/<int:number>": _settings("/retention/erasures/1"),
+    "retention/erasures/<int:number>/decide": _settings("/retention/erasures/1/decide"),
     "retention/holds/<int:number>/release": _settings("/retention/holds/1/release"),
     "exports": _exports,
     "exports/<int:number>/turn": _settings("/exports/1/turn"),
@@ -259,6 +267,9 @@ CONCRETE: Final[dict[str, Callable[[Planted], Iterator[Place]]]] = {
     "api/v1/exports/<str:export>/download": _api("/api/v1/exports/77/download"),
     "api/v1/retention-classes": _api("/api/v1/retention-classes"),
     "api/v1/retention-classes/<str:class_no>/preview": _api("/api/v1/retention-classes/1/preview?days=2557"),
+    "api/v1/erasures": _api("/api/v1/erasures"),
+    "api/v1/erasures/<str:erasure>": _api("/api/v1/erasures/1"),
+    "api/v1/erasures/<str:erasure>/preview": _api("/api/v1/erasures/1/preview"),
     "api/v1/retention-rules": _api("/api/v1/retention-rules"),
     "api/v1/clock-events": _api("/api/v1/clock-events"),
     "api/v1/sessions": _api("/api/v1/sessions"),

@@ -43,6 +43,9 @@ def places(service: Service) -> dict[str, str]:
         "quarantine": "/quarantine",
         "retention": "/retention?customer_id=ACME-2024",
         "retention-preview": "/retention/preview?class=1&days=90",
+        "erasures": "/retention/erasures?customer_id=ACME-2024",
+        "erasure": "/retention/erasures/1",
+        "erasure-decided": "/retention/erasures/2",
         "exports": "/exports?customer_id=ACME-2024",
         "access": "/access",
         "settings": "/settings",
@@ -56,10 +59,23 @@ def places(service: Service) -> dict[str, str]:
 def exported(service: Service, folder: Path) -> dict[str, str]:
     """Pages of an export, as whoever gets it opens them."""
     for_whom = ["--recipient", "Outside counsel", "--purpose", "Case 7", "--format", "html"]
-    command = [sys.executable, str(ROOT / "manage.py"), "export", "--to", str(folder), *for_whom]
-    subprocess.run(command, cwd=ROOT, env=service.env, check=True, capture_output=True)
+    manage(service, "export", "--to", str(folder), *for_whom)
     session = max((folder / "sessions").glob("*.html"), key=lambda page: page.stat().st_size)
     return {"export-index": (folder / "index.html").as_uri(), "export-session": session.as_uri()}
+
+
+def asked_to_erase(service: Service) -> None:
+    """A request that is open, and one that was carried out."""
+    said = ["--by", "operator", "--reason", "Letter 12"]
+    for scope in ("customer_id=ACME-2024", "session_id=sess-pydantic-ai-v5-refund"):
+        manage(service, "erase", "default", "--request", scope, *said, "--basis", "GDPR, Art. 17", "--asked-by", "letter 12")
+    service.settle()
+    manage(service, "erase", "default", "--decide", "2", "--outcome", "refuse", *said)
+    manage(service, "erase", "default", "--carry-out", "2")
+
+
+def manage(service: Service, *command: str) -> None:
+    subprocess.run([sys.executable, str(ROOT / "manage.py"), *command], cwd=ROOT, env=service.env, check=True, capture_output=True)
 
 
 def take(browser: Browser, service: Service, folder: Path, made: dict[str, str]) -> None:
@@ -98,6 +114,7 @@ def main() -> None:
         service.settle()
         while service.get("/api/v1/status")["stale_summaries"]:
             time.sleep(0.2)
+        asked_to_erase(service)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-gpu"])
             with tempfile.TemporaryDirectory() as export:

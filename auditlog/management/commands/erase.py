@@ -14,11 +14,9 @@ from auditlog.management.given import OwnersCommand, moment
 from auditlog.management.people import person
 from auditlog.models import Project
 from auditlog.retention import erasures, fulfil
-from auditlog.retention.erasures import Asked, Decision, Erasure
+from auditlog.retention.erasures import DUE_DAYS, Asked, Decision, Erasure
 from auditlog.store import fields
 from auditlog.store.projects import project_secrets
-
-DUE_DAYS = 30  # GDPR, Art. 12(3), says one month
 
 
 class Command(OwnersCommand):
@@ -75,16 +73,12 @@ class Command(OwnersCommand):
 
 
 def _stands(each: Erasure) -> str:
-    """How a request stands, in a few words."""
-    if each.outcome is None:
-        return "open"
-    if each.lifted_at is not None:
-        return f"restrict, lifted {each.lifted_at:%Y-%m-%d}"
-    if each.recorded_at is None:
+    """How a request stands, and what is left to do."""
+    if each.outcome is not None and each.recorded_at is None:
         return f"{each.outcome} (not finished: run --carry-out again)"
-    if each.until is None:
-        return each.outcome
-    return f"restrict until {each.until:%Y-%m-%d}{' (to be looked at again)' if each.until <= timezone.now() else ''}"
+    if each.until is not None and each.lifted_at is None:
+        return f"restricted until {each.until:%Y-%m-%d}{' (to be looked at again)' if each.until <= timezone.now() else ''}"
+    return erasures.standing(each)
 
 
 def _asked(given: dict[str, Any]) -> Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -13,14 +14,15 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from auditlog import models
 from auditlog.api.views import ReadView
 from auditlog.governance import Actor
-from auditlog.retention import holds
+from auditlog.retention import erasures, holds
+from auditlog.retention.erasures import Asked
 from auditlog.search import agents, evidence, locate, quarantine, sessions
 from auditlog.secrets import unwrap
 from auditlog.store.writer import Project
 from tests import corpus
 from tests.db.api import test_filters as filters
 from tests.db.api.conftest import PASSWORD, REFUND, Api, World
-from tests.db.derived import Bench
+from tests.db.derived import NOW, Bench
 
 SESSION = "sess-openinference-chat_refund"
 
@@ -53,6 +55,7 @@ CLASSES = {
     "api-retention-classes": COMMON,
     "api-retention-preview": API,
     **dict.fromkeys(("api-retention-rules", "api-clock-events"), API),
+    **dict.fromkeys(("api-erasures", "api-erasure", "api-erasure-preview"), API),
     **dict.fromkeys(("api-exports", "api-export", "api-export-releases", "api-export-download"), EXPORT),
     "api-status": API,
     "api-schema": COMMON,
@@ -74,6 +77,7 @@ CLASSES = {
     "dossier": PAGE,
     "dossier-pdf": PAGE,
     **dict.fromkeys(("retention", "retention-preview", "rules", "rule-remove", "clocks", "hold-release"), OWN),
+    **dict.fromkeys(("erasures", "erasure", "erasure-decide"), OWN),
     **dict.fromkeys(("access", "access-csv", "access-json"), OWN),
     **dict.fromkeys(("exports", "export-turn", "export-release", "export-download"), OWN),
     **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
@@ -104,16 +108,22 @@ def some_hold(project_id: int) -> int:
     return holds.place(conn, Actor("person", "1", "ana"), project_id, "Case 7", "Subpoena", {"session_id": SESSION}).id
 
 
+def some_erasure(project_id: int) -> int:
+    asked = Asked({"session_id": SESSION}, "Letter 12", "GDPR, Art. 17", "letter 12", NOW, NOW + timedelta(30))
+    return erasures.request(evidence.raw_connection(), Actor("person", "1", "ana"), project_id, asked).id
+
+
 def addresses(world: World, *kinds: str) -> list[str]:
     """Every address of these kinds, with objects of the project that has some."""
     key = world.key_of(SESSION)
     event = world.api.json("events", session=key)["results"][0]["id"]
-    hold = str(some_hold(world.project.pk))
+    hold, erasure = str(some_hold(world.project.pk)), str(some_erasure(world.project.pk))
+    world.bench.derive()  # a preview asks what has been seen of both
     found = []
     for route, pattern in patterns():
         if CLASSES.get(pattern.name or "") in kinds:
             address = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event).replace("<int:number>", "1")
-            address = address.replace("<str:hold>", hold).replace("<str:class_no>", "1")
+            address = address.replace("<str:hold>", hold).replace("<str:class_no>", "1").replace("<str:erasure>", erasure)
             assert "<" not in address, f"say what stands for the names in {route}"
             found.append(address + "?session_id=" + SESSION if pattern.name == "find" else address)
     assert found

@@ -15,7 +15,7 @@ from auditlog import conf
 from auditlog.api.schema import document
 from auditlog.errors import CODES
 from tests.db.api.conftest import Api, World
-from tests.db.api.test_addresses import API, CLASSES, COMMON, EXPORT, NO_SUCH_PATH, patterns, some_hold
+from tests.db.api.test_addresses import API, CLASSES, COMMON, EXPORT, NO_SUCH_PATH, patterns, some_erasure, some_hold
 from tests.db.api.test_filters import SESSION, calls
 
 PAGE = (conf.ROOT / "docs" / "reference" / "api.md").read_text()
@@ -73,11 +73,18 @@ def test_every_answer_has_the_shape_that_the_description_gives(refund: World) ->
     refund.bench.derive()
     key = refund.key_of(SESSION)
     event = refund.api.json("events", session=key)["results"][0]["id"]
-    hold = str(some_hold(refund.project.pk))
+    hold, erasure = str(some_hold(refund.project.pk)), str(some_erasure(refund.project.pk))
+    refund.bench.derive()
     for path, methods in document()["paths"].items():
         shape = methods["get"]["responses"]["200"]["content"].get("application/json", {}).get("schema")
         if shape is not None and not path.startswith("/api/v1/exports"):  # for another key: tests/db/disclosure
-            address = path.removeprefix("/api/v1/").replace("{key}", key).replace("{public_id}", event).replace("{hold}", hold)
+            address = (
+                path.removeprefix("/api/v1/")
+                .replace("{key}", key)
+                .replace("{public_id}", event)
+                .replace("{hold}", hold)
+                .replace("{erasure}", erasure)
+            )
             address = address.replace("{class_no}", "1")
             jsonschema.validate(refund.api.json(address), shape)
 
