@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any, Final, Literal
 
 import msgspec
@@ -30,7 +30,7 @@ Action = Literal[
     "search.save", "search.change", "search.remove", "passage.pin", "passage.unpin",
     "session.read", "sessions.read", "event.read", "event.download", "event.proof", "actions.read", "access.read",  # over the API
     "login", "login.failed", "logout", "password.change",
-    "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
+    "key.use", "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
     "log.restore", "log.rotate",  # by a command of the operator
     "export.request", "export.pause", "export.resume", "export.cancel", "export.download", "export.release",
     "export", "import", "import.origin", "import.end",  # from the command line
@@ -88,6 +88,15 @@ def event(actor: Actor, action: Action, about: Mapping[str, Any], now: datetime,
     raws = [(name, msgspec.json.encode(value)) for name, value in members.items()]
     gaps = [(b"," if n else b"{") + msgspec.json.encode(name) + b":" for n, (name, _) in enumerate(raws)] + [b"}"]
     return Rest(gaps, raws, time=int(now.timestamp() * 1_000_000) * 1000, governance=True)
+
+
+def used(project: Project, key: Actor, last: datetime | None, now: datetime) -> None:
+    """Commits that a key was used on this day (UTC), unless its last use says that it was known before: once a day, however often and in
+    however many processes. Raises Problem: then the use may not be noted as its last either, so that the next one tries again."""
+    day = now.astimezone(UTC).date()
+    if last is None or last.astimezone(UTC).date() < day:
+        at = datetime.combine(day, time(), UTC)
+        record(project, Actor(key.kind, key.id, key.name), "key.use", {"day": day.isoformat()}, identity=f"{key.id} on {day}", at=at)
 
 
 _recorder: Final = Recorder()

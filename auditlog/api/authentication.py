@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from auditlog import keys
 from auditlog.errors import Problem
-from auditlog.governance import Action, Actor, record
+from auditlog.governance import Action, Actor, record, used
 from auditlog.models import ApiKey, Project
 from auditlog.retention import recording
 from auditlog.search import evidence
@@ -69,9 +69,10 @@ class KeyAuthentication(BaseAuthentication):
             raise Problem("key_revoked", "The API key was revoked. Use another one, or make one under Settings.")
         if row.expired:
             raise Problem("key_expired", "The API key has expired. Use another one, or make one under Settings.")
-        if row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY:
-            ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
         actor = Actor("key", row.public_id, row.name, address=request.META.get("REMOTE_ADDR") or "")
+        if row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY:
+            used(recording.stored(evidence.raw_connection(), row.project_id), actor, row.last_used_at, now)
+            ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
         return None, Caller(row.project, frozenset(row.scopes), actor)
 
     def authenticate_header(self, request: Request) -> str:

@@ -13,8 +13,9 @@ from typing import Any, Final, LiteralString, NamedTuple, TypeVar
 
 import psycopg
 
-from auditlog import keys, metrics, secrets
+from auditlog import governance, keys, metrics, secrets
 from auditlog.errors import Problem
+from auditlog.governance import Actor
 from auditlog.store import kept
 from auditlog.store.connect import connect
 from auditlog.store.writer import Project
@@ -29,7 +30,7 @@ _MOST: Final = 10_000  # keys remembered at once
 _LOOK_UP: Final = f"""
 SELECT k.id, k.secret_digest, k.scopes, k.expires_at, k.revoked_at, p.id, p.secret_wrapped, coalesce(k.class_no, p.class_no), p.period,
        (SELECT max(c.version) FROM retention_class c WHERE c.class_no = coalesce(k.class_no, p.class_no) AND c.in_force_at IS NOT NULL),
-       {kept.RULES}
+       {kept.RULES}, k.name, k.last_used_at
 FROM api_key k JOIN project p ON p.id = k.project_id WHERE k.public_id = %s
 """
 _USED: Final = """
@@ -53,6 +54,8 @@ class _Known(NamedTuple):
     expires_at: datetime | None
     revoked_at: datetime | None
     until: float
+    name: str
+    last_used_at: datetime | None
 
 
 def key_text(get: Callable[[str], str | None]) -> str:
@@ -111,6 +114,7 @@ class Keys:
         self._known: dict[str, _Known] = {}
         self._missing: dict[str, float] = {}  # public IDs that are not there, and until when that is believed
         self._touched: dict[int, float] = {}
+        self._uses = ThreadPoolExecutor(1, thread_name_prefix="key-uses")
         self._master: bytes | None = None
 
     def check(self, text: str, scope: str) -> Caller:
@@ -157,7 +161,7 @@ class Keys:
         now = time.monotonic()
         if now - self._touched.get(caller.key_id, -_LAST_USED_SECONDS) >= _LAST_USED_SECONDS:
             self._touched[caller.key_id] = now
-            self._familiar.pool.submit(self._touch, caller.key_id)
+            self._uses.submit(self._used, keys.parse(text), known)
         return caller
 
     def _look_up(self, way: _Way, public_id: str, strange: bool) -> _Known | None:
@@ -168,13 +172,13 @@ class Keys:
                 self._known.pop(public_id, None)
                 _remember(self._missing, public_id, until)
                 return None
-            key_id, digest, scopes, expires_at, revoked_at, project_id, wrapped, class_no, period, version, rules = row
+            key_id, digest, scopes, expires_at, revoked_at, project_id, wrapped, class_no, period, version, rules, name, used_at = row
             if self._master is None:
                 self._master = secrets.master_key()
             secret = secrets.unwrap(bytes(wrapped), self._master)
             project = Project(project_id, secret, class_no, period, version or 0, kept.rules(rules))
             caller = Caller(project, key_id, frozenset(scopes))
-            known = _Known(bytes(digest), caller, expires_at, revoked_at, until)
+            known = _Known(bytes(digest), caller, expires_at, revoked_at, until, name, used_at)
             _remember(self._known, public_id, known)
             return known
         except psycopg.Error as error:
@@ -183,6 +187,15 @@ class Keys:
             with self._lock:
                 del self._asked[public_id]
                 self._strangers -= strange
+
+    def _used(self, public_id: str, known: _Known) -> None:
+        """In a thread of its own: senders wait neither for the record nor for the note."""
+        try:
+            governance.used(known.caller.project, Actor("key", public_id, known.name), known.last_used_at, datetime.now(UTC))
+        except Problem as problem:  # what is sent is stored all the same, and its batch names the key
+            logger.warning("ingest.key_use_not_recorded", extra={"key_id": known.caller.key_id, "code": problem.code})
+            return
+        self._familiar.pool.submit(self._touch, known.caller.key_id)
 
     def _touch(self, key_id: int) -> None:
         try:

@@ -28,6 +28,7 @@ WORDS: Final = {
     "event.read": "read a record over the API",
     "event.download": "downloaded a record as it was sent", "event.proof": "asked for a proof", "actions.read": "listed calls over the API",
     "login": "logged in", "login.failed": "tried to log in and failed", "logout": "logged out", "password.change": "changed the password",
+    "key.use": "used a key on this day",
     "key.create": "made a key", "key.change": "changed a key", "key.rotate": "rotated a key", "key.revoke": "revoked a key",
     "member.add": "added a member", "member.change": "changed a member", "member.remove": "removed a member",
     "member.link": "made a link for a member to log in",

@@ -250,7 +250,7 @@ def events() -> Iterator[Callable[[], int]]:
     with connect("owner", autocommit=True) as connection:
 
         def count() -> int:
-            row = connection.execute("SELECT count(*) FROM event").fetchone()
+            row = connection.execute("SELECT count(*) FROM event WHERE item <> 4").fetchone()  # but what the service records itself
             assert row
             return int(row[0])
 

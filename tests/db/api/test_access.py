@@ -31,12 +31,14 @@ def text(answer: Any) -> str:
     return str(answer.content.decode())
 
 
-def recorded(world: World) -> list[dict[str, Any]]:
-    """Every governance event of the project, in the order of commit, read back from the evidence."""
+def recorded(world: World, *actions: str) -> list[dict[str, Any]]:
+    """Every governance event of the project, in the order of commit, read back from the evidence: of these actions, else all but the use
+    of keys."""
     reader = world.bench.reader
     numbers = [row[0] for row in world.bench.rows("SELECT batch_no FROM batch WHERE protocol = 5 ORDER BY batch_no")]
     items = [stored.item for stored in reader.events_of_batches(numbers, lambda _: True)]
-    return [json.loads(item.raw()) for item in items if isinstance(item, Rest) and item.governance]
+    found = [json.loads(item.raw()) for item in items if isinstance(item, Rest) and item.governance]
+    return [event for event in found if (event["action"] in actions if actions else event["action"] != "key.use")]
 
 
 def said(world: World) -> list[str]:

@@ -12,6 +12,7 @@ from auditlog import models
 from auditlog.item import INT, STRING, Context, Item, Rest, Span, Unreadable
 from tests import corpus
 from tests.db.api.conftest import World
+from tests.db.api.test_access import recorded
 
 SESSION = "sess-openinference-chat_refund"
 TRACE = "3a27c8bdf49b571d7d2b1e50eea2bb86"
@@ -197,6 +198,15 @@ def test_the_last_use_of_a_key_is_kept(world: World) -> None:
     world.api.json("status")
     assert models.ApiKey.objects.get(project=world.project, name="read").last_used_at is not None
     assert models.ApiKey.objects.get(project=world.other).last_used_at is None
+
+
+def test_that_a_key_reads_is_recorded_once_a_day(world: World) -> None:
+    key = models.ApiKey.objects.get(project=world.project, name="read")
+    for last in (None, timezone.now() - timedelta(minutes=2), timezone.now() - timedelta(days=1)):  # the same day, however it is known
+        models.ApiKey.objects.filter(pk=key.pk).update(last_used_at=last)
+        world.api.json("status")
+    uses = [event for event in recorded(world, "key.use") if event["actor"]["id"] == key.public_id]
+    assert [event["about"] for event in uses] == [{"day": timezone.now().date().isoformat()}]
 
 
 def test_a_path_that_is_not_there_is_json_and_never_a_redirect(world: World) -> None:

@@ -152,7 +152,8 @@ class Database:
             return self
         self.asked.append(parameters[0])
         if parameters[0] == self.made.public_id and self.there:
-            return Row((1, self.made.digest, ["ingest"], None, None, 7, secrets.wrap(secrets.new_project_secret()), 1, "month", 1, None))
+            project = (7, secrets.wrap(secrets.new_project_secret()), 1, "month", 1, None)
+            return Row((1, self.made.digest, ["ingest"], None, None, *project, "a key", datetime.now(UTC)))
         self.answering.wait(30)
         return Row(None)
 
@@ -217,7 +218,7 @@ def test_a_key_whose_project_has_been_removed_ends(monkeypatch: pytest.MonkeyPat
 
 def test_a_known_key_that_ends_is_refused_after_the_look_up() -> None:
     made = keys.make()
-    ended = auth._Known(made.digest, auth.Caller(None, 1, frozenset({"ingest"})), None, datetime.now(UTC), 0)  # type: ignore[arg-type]
+    ended = auth._Known(made.digest, auth.Caller(None, 1, frozenset({"ingest"})), None, datetime.now(UTC), 0, "", None)  # type: ignore[arg-type]
     with pytest.raises(Problem) as caught:
         auth.Keys(lambda: Database(made)).judge(ended, made.text, "ingest")  # type: ignore[arg-type, return-value]
     assert caught.value.code == "key_revoked"
