@@ -30,7 +30,7 @@ AHEAD: Final = 300  # seconds that another clock may be ahead
 _ADD: Final[LiteralString] = """
     INSERT INTO anchor (size, kind, name, proof, anchored_at) VALUES (%s, %s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING"""
 _LAST: Final[LiteralString] = """
-    SELECT coalesce(max(size), 0), extract(epoch FROM now() - max(anchored_at))::float FROM anchor WHERE kind = %s AND name = %s"""
+    SELECT size, extract(epoch FROM now() - anchored_at)::float FROM anchor WHERE kind = %s AND name = %s ORDER BY size DESC LIMIT 1"""
 
 
 class NotAnchored(Exception):
