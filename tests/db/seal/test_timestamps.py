@@ -11,8 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from django.core.management import call_command
 
 from auditlog import conf
+from auditlog.management.commands import seal
 from auditlog.proof import timestamp
 from auditlog.seal import anchoring, keys
 from auditlog.seal.anchoring import NotAnchored
@@ -173,6 +175,32 @@ def test_an_authority_that_is_gone_or_slow_holds_nobody_and_another_is_asked_all
         time.sleep(0.05)
     stop.set()
     assert kept(seals) == [(3, "here")]
+    ended()
+
+
+def test_the_sealers_process_asks_the_authorities_of_the_setting(seals: Seals, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    seals.plant(3)
+    seals.start().round()
+
+    def run(self: seal.Loop) -> None:
+        for _ in range(200):
+            if kept(seals):
+                break
+            time.sleep(0.05)
+        self._stop.set()
+
+    monkeypatch.setattr(seal.Loop, "run", run)
+    for name in ("signal.signal", "logs.catch", "telemetry.start"):  # of this process of tests they stay as they are
+        monkeypatch.setattr(f"{seal.__name__}.{name}", lambda *_: None)
+    call_command("seal")
+    assert kept(seals) == [(3, "here")]
+    ended()
+    monkeypatch.setenv(SETTING, "here")
+    with pytest.raises(conf.SettingError, match=SETTING):
+        call_command("seal")
+
+
+def ended() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith("timestamps "):
             thread.join(10)
