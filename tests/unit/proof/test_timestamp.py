@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,35 @@ def test_one_changed_byte_is_found_or_changes_nothing_that_is_signed(answer: byt
         except TimestampError:
             tried += 1
     assert tried > 0.9 * len(answer)
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """In DER, with two bytes of length, as all here are long enough."""
+    return bytes([tag, 0x82]) + len(content).to_bytes(2) + content
+
+
+def with_another(answer: bytes, certificate: bytes) -> bytes:
+    """The answer with one more certificate in it, which nobody signs."""
+
+    def parts(data: bytes) -> list[bytes]:
+        (_, inside, end), *_ = timestamp._elements(data, 0, len(data))
+        return [data[start:end] for start, _, end in timestamp._elements(data, inside, end)]
+
+    status, token = parts(answer)
+    kind, content = parts(token)
+    version, digests, signed, certificates, *signers = parts(parts(content)[0])
+    more = element(0xA0, b"".join([*parts(certificates), certificate]))
+    return element(0x30, status + element(0x30, kind + element(0xA0, element(0x30, version + digests + signed + more + b"".join(signers)))))
+
+
+def test_a_certificate_that_is_slipped_in_is_ignored_or_refused(answer: bytes, folder: Path) -> None:
+    pem = (folder / "root.pem").read_bytes()
+    (root,) = roots = timestamp.read_roots(pem)
+    der = root.public_bytes(Encoding.DER)
+    assert timestamp.stamped(with_another(answer, der), NOTE, roots) == timestamp.imprinted(answer, NOTE)
+    version = bytes.fromhex("a003020102")
+    with pytest.raises(TimestampError, match="signature_wrong"):
+        timestamp.stamped(with_another(answer, der.replace(version, version[:-1] + b"\7")), NOTE, roots)
 
 
 @given(st.data())
