@@ -189,7 +189,7 @@ def _timestamps(stamps: Sequence[Stamp], size: int) -> str:
     if not stamps:
         return ""
     each = "".join(
-        f"  {one.name}, {one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {one.size} entries (-attime {one.at.timestamp():.0f}):\n"
+        f"  {one.name}, {one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {one.size} entries (-attime {int(one.at.timestamp())}):\n"
         f"    openssl ts -verify -in FOLDER/timestamps/{one.name}-{one.size}.tsr \\\n"
         f"      -data FOLDER/timestamps/checkpoint-{one.size}.txt -CAfile ROOT.pem\n"
         for one in stamps
