@@ -177,6 +177,21 @@ def test_of_each_authority_the_first_that_covers_the_scope_and_the_newest_are_he
     assert tree.consistent(first, sealing.mth(leaves[:first]), last, sealing.mth(leaves), [b64decode(one) for one in path])
 
 
+def test_an_export_that_was_interrupted_holds_what_was_chosen_when_it_began(
+    stamped: Stamped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stood, folder = stamped.stood, tmp_path / "one"
+    stood.owner.execute("DELETE FROM anchor WHERE size = %s", (stamped.first,))
+    with monkeypatch.context() as killed:
+        killed.setattr("auditlog.export.folder._papers", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stood.export(folder)
+    stamped.stamp(stamped.last, "later")
+    stood.export(folder)
+    there = {path.name for path in (folder / "timestamps").iterdir()}
+    assert there == {f"here-{stamped.last}.tsr", f"checkpoint-{stamped.last}.txt"} and verify(folder)[0] == 0
+
+
 def test_without_timestamps_there_is_nothing_of_them(folder: Path) -> None:
     assert not (folder / "timestamps").exists() and "OpenSSL" not in (folder / "README.txt").read_text()
     assert VERIFIER.read_bytes() == (folder / "verify.py").read_bytes()
