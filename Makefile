@@ -8,7 +8,7 @@ JS := tests/javascript
 JS_STAMP := $(JS)/node_modules/.stamp
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make requirements"
 
-.PHONY: help run test lint chromium node requirements bench bench-read conformance drill drill-unprotected faults pictures
+.PHONY: help run test lint chromium openssl node requirements bench bench-read conformance drill drill-unprotected faults pictures
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help: ## list the commands
 run: $(STAMP) ## start everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python manage.py serve
 
-test: $(STAMP) chromium $(JS_STAMP) lint ## the whole test suite, after the checks
+test: $(STAMP) chromium openssl $(JS_STAMP) lint ## the whole test suite, after the checks
 	@exec $(BIN)/python -m tests.halves
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
@@ -55,6 +55,13 @@ chromium: ## the browser that the tests use
 	  echo "Installing chromium for the browser tests ..."; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null; \
 	else echo "The browser tests need Chromium. Run: sudo apt-get install chromium" >&2; exit 1; fi
+
+openssl: ## what is a timestamp authority to the tests
+	@if command -v openssl >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing openssl for the tests of timestamps ..."; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssl; } >/dev/null; \
+	else echo "The tests of timestamps need OpenSSL. Run: sudo apt-get install openssl" >&2; exit 1; fi
 
 node: ## the Node.js that the tests use
 	@if node -e 'process.exit(+(parseInt(process.versions.node) < 18))' 2>/dev/null && command -v npm >/dev/null; then :; \

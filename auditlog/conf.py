@@ -7,6 +7,7 @@ Reading fails loudly: a value that cannot be understood names the variable, the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -99,6 +100,23 @@ def _witnesses(value: str) -> list[tuple[str, str]]:
     return found
 
 
+def _authorities(value: str) -> list[tuple[str, str, bytes]]:
+    """(name, address, what is in the file of certificates)."""
+    found = []
+    for one in _names(value):
+        name, url, file = [*one.split(" ", 2), "", ""][:3]
+        parts = urlsplit(url)
+        if not (re.fullmatch("[a-z0-9][a-z0-9.-]{0,62}", name) and parts.scheme in ("http", "https") and parts.hostname and file):
+            raise ValueError("must be `name https://address file.pem`, several with commas; a name has a-z, 0-9, `.` and `-`")
+        try:
+            found.append((name, url, _path(file).read_bytes()))
+        except OSError as error:
+            raise ValueError(f"the file of certificates of {name} cannot be read ({type(error).__name__})") from error
+    if len({name for name, *_ in found}) != len(found):
+        raise ValueError("names an authority twice")
+    return found
+
+
 def _names(value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
@@ -118,6 +136,12 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("AUDITLOG_ANCHOR_DIR", "", _path_or_none, "Folder into which checkpoints are copied, a file each. Empty: nowhere."),
         Setting(
             "AUDITLOG_WITNESSES", "", _witnesses, "Witnesses that cosign checkpoints: `name+id+key https://address`, several with commas."
+        ),
+        Setting(
+            "AUDITLOG_TIMESTAMP_AUTHORITIES",
+            "",
+            _authorities,
+            "Authorities that timestamp checkpoints (RFC 3161): `name https://address roots.pem`, several with commas.",
         ),
         Setting("AUDITLOG_UNSAFE_DATABASE", "0", _flag, "Store on a PostgreSQL whose settings lose data (docs/operate/postgresql.md)."),
         Setting("AUDITLOG_HTTP", "127.0.0.1:8000", _address, "Address of pages, read API and REST ingest."),

@@ -56,6 +56,8 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("auditlog.seal.lag", GAUGE, "s", (), "Age of the oldest batch that is not sealed."),
         Metric("auditlog.seal.witnessed", COUNTER, "{checkpoint}", ("outcome",),
                "Checkpoints sent to a witness: `cosigned`, or why not, as in the log."),
+        Metric("auditlog.seal.stamped", COUNTER, "{checkpoint}", ("outcome",),
+               "Checkpoints sent to a timestamp authority: `stamped`, or why not, as in the log."),
         Metric("auditlog.seal.refused", GAUGE, "1", (), "Whether the sealer refuses to sign: 1, until somebody has mended the reason."),
         Metric("auditlog.job.pending", GAUGE, "{job}", (), "Background jobs that are due and not done."),
         Metric("auditlog.verification.age", GAUGE, "s", (), "Time since the last verification of everything was finished."),
@@ -95,6 +97,7 @@ sender_dropped: Final = Counter("auditlog.ingest.sender.dropped")
 lookups: Final = Counter("auditlog.cache.lookups")
 batches_derived: Final = Counter("auditlog.derive.batches")
 witnessed: Final = Counter("auditlog.seal.witnessed")
+stamped: Final = Counter("auditlog.seal.stamped")
 leaves_sealed: Final = Counter("auditlog.seal.leaves")
 _commit: Final = _meter.create_histogram(
     "auditlog.ingest.commit.duration", "s", METRICS["auditlog.ingest.commit.duration"].doc,

@@ -18,6 +18,7 @@ from django.utils import timezone
 from auditlog import conf
 from auditlog.errors import Problem
 from auditlog.models import Verification
+from auditlog.seal import timestamps
 from auditlog.store.connect import connect
 from auditlog.store.projects import project_secrets
 from auditlog.verify.log import Pin
@@ -42,7 +43,10 @@ def begin(scope: Scope) -> Verification:
 def go_on(
     row: Verification, seconds: float | None = None, pause: float = 0.0, tell: Tell = lambda _: None, pins: list[Pin] | None = None
 ) -> bool:
-    """Works on it, for at most so long. Returns whether it is finished. Raises Problem("overloaded") where another process does already."""
+    """Works on it, for at most so long. Returns whether it is finished.
+
+    Raises Problem("overloaded") where another process does already, SettingError.
+    """
     until = None if seconds is None else time.monotonic() + seconds
     with connect("web", autocommit=True) as conn:
         conn.execute("SELECT set_config('default_transaction_read_only', 'on', false)")
@@ -51,7 +55,8 @@ def go_on(
             raise Problem("overloaded", f"Verification {row.pk} is being worked on by another process. Wait until it is finished.")
         row.refresh_from_db()
         known = None if row.progress is None else msgspec.convert(row.progress, Progress)
-        run = Run(conn, project_secrets(conn), msgspec.convert(row.scope, Scope), known, [*(pins or []), *_remembered(row)])
+        scope, trusted = msgspec.convert(row.scope, Scope), {one.name: one.roots for one in timestamps.configured()}
+        run = Run(conn, project_secrets(conn), scope, known, [*(pins or []), *_remembered(row)], trusted)
         while not run.done:
             run.step()
             _keep(row, run.progress)
@@ -77,7 +82,7 @@ def _keep(row: Verification, progress: Progress) -> None:
     row.progress = msgspec.to_builtins(progress)
     row.faults = [fault._asdict() for fault in progress.faults]
     row.fault_count = progress.fault_count
-    counted = ("leaves", "batches", "events", "contents", "withheld", "not_sealed")
+    counted = ("leaves", "batches", "events", "contents", "withheld", "timestamps", "signatures_unchecked", "not_sealed")
     row.counts = {name: getattr(progress, name) for name in counted}
     row.save(update_fields=["progress", "faults", "fault_count", "counts"])
 

@@ -119,6 +119,14 @@ class Choice:
         row = self._conn.execute(query, self._asked | {"batch": batch_no}).fetchone()
         return int(row[0]) if row else 0
 
+    def last(self) -> int:
+        """The last leaf of a part in the scope; -1: there is none."""
+        if self._wish.trace_keys is not None:
+            row = self._files.db.execute("SELECT max(leaf_index) FROM chosen").fetchone()
+        else:
+            row = self._conn.execute(f"SELECT max(leaf_index) FROM ({_FOUND}) f WHERE leaf_index < %(size)s", self._asked).fetchone()
+        return -1 if row is None or row[0] is None else int(row[0])
+
     def leaves(self, first: int = 0) -> Iterator[list[Leaf]]:
         """Parts in the order of the log from a leaf on, in portions of so many events."""
         while page := self._page(first):

@@ -17,7 +17,7 @@ import psycopg
 
 from auditlog import verify
 from auditlog.errors import Problem
-from auditlog.export import certificates, papers
+from auditlog.export import certificates, papers, timestamps
 from auditlog.export.choice import Choice, Leaf, Row, Wish, Withheld, newest
 from auditlog.export.files import MANIFEST, Chunks, Draft, Files
 from auditlog.export.forms import write as forms
@@ -69,12 +69,12 @@ def fill(
     """The same into a folder that the caller has opened, and may watch, of forms that there are (`forms.check`)."""
     begun = _begin(conn, files, wish)
     certificates.unchanged(conn, wish, begun["dispositions"])
-    choice = Choice(conn, files, wish, begun["size"])
     if begun["not_sealed"] is None:
-        begun["not_sealed"] = choice.begin()
+        begun |= _covered(conn, files, wish)
         forms.choose(conn, files, wish)
         files.put("begun", begun)
         files.commit()
+    choice = Choice(conn, files, wish, begun["size"])
     written = _events(conn, files, choice, secrets, wish, tell)
     _contents(conn, files)
     _parts(files, choice, Paths(conn, begun["size"]))
@@ -89,12 +89,24 @@ def _begin(conn: psycopg.Connection[Any], files: Files, wish: Wish) -> dict[str,
     """What was decided when the export began: the checkpoint and the moment. Raises Problem for a folder of another wish."""
     known = files.get("begun")
     if known is None:
-        size, root, note = newest(conn)
-        begun = {"size": size, "root": root.hex(), "note": note, "made_at": timestamp_now(), "not_sealed": None}
+        begun = {"made_at": timestamp_now(), "not_sealed": None}
         return begun | {"wish": msgspec.to_builtins(wish), "dispositions": [number for number, _ in certificates.of(conn, wish)]}
     if known["wish"] != msgspec.to_builtins(wish):
         raise Problem("parameter_invalid", f"{files.folder} was begun with another scope, recipient or purpose. Name another folder.")
     return dict(known)
+
+
+def _covered(conn: psycopg.Connection[Any], files: Files, wish: Wish) -> dict[str, Any]:
+    """The checkpoint that the export is of: the newest; or the newest that is timestamped, where nothing of the scope came after it."""
+    grows = wish.trace_keys is None and wish.until is None
+    heads = [newest(conn)] if grows else [*timestamps.newest(conn), newest(conn)]
+    for head in heads:
+        choice = Choice(conn, files, wish, head[0])
+        if not (not_sealed := choice.begin()):
+            break
+    size, root, note = head
+    begun = {"size": size, "root": root.hex(), "note": note, "not_sealed": not_sealed}
+    return begun | {"timestamps": timestamps.choose(conn, size, choice.last())}
 
 
 def timestamp(time: datetime) -> str:
@@ -266,8 +278,9 @@ def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict
     if erased:
         files.write("certificates/erasures.jsonl", b"".join(_encode(one) + b"\n" for one in erased), len(erased))
     files.write("verify.py", VERIFIER.read_bytes())
+    stamps = timestamps.write(conn, files, begun.get("timestamps", []), begun["size"], begun["note"])
     about = {"project": wish.project, "made_at": begun["made_at"], "size": begun["size"]}
-    readme = papers.readme(**about, recipient=wish.recipient, purpose=wish.purpose, formats=wish.formats)
+    readme = papers.readme(**about, recipient=wish.recipient, purpose=wish.purpose, formats=wish.formats, stamps=stamps)
     files.write("README.txt", readme.encode())
     files.write("certification.txt", papers.certification(**about, root=begun["root"]).encode())
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Final
+
+from auditlog.export.timestamps import Stamp
 
 _FORMS: Final = {
     "html": "  index.html          open it in a browser: a list of the conversations, each a page in sessions/ to read or print\n",
@@ -46,6 +49,7 @@ The evidence:
   withheld.jsonl      what was left out of this copy although it is still kept, with the reason
   certificates/       what is not kept any more: dispositions.jsonl, deleted when its time was over, by whom and under which policy;
                       erasures.jsonl, fields that were erased. A file is there only if there was something to say
+  timestamps/         what somebody else signed of the log, and when: see TIMESTAMPS. There only if it was asked
   manifest.json       what was asked for, for whom and why, and the SHA-256 of every other file
 
 {forms}For you:
@@ -68,7 +72,7 @@ verify.py prints with one that the organisation published or gave you earlier, o
     python3 FOLDER/verify.py FOLDER --key NAME+HASH+KEY
     python3 FOLDER/verify.py FOLDER --checkpoint FILE        (a checkpoint that you received independently, for instance months ago)
 
-WHAT IS PROVEN, IF NOTHING IS WRONG
+{timestamps}WHAT IS PROVEN, IF NOTHING IS WRONG
 -----------------------------------
   - Each record in events/ is, byte for byte, the one that was stored when the request was received; none was changed since it was sealed.
   - Of a request that is here whole, no record was removed.
@@ -86,6 +90,25 @@ WHAT IS NOT PROVEN
   - Who operated the service. A checkpoint that somebody else kept at the time is the better witness.
 
 A record that was received twice, in two periods of storage, is here twice, with the same ID.
+"""
+
+_TIMESTAMPS: Final = """\
+TIMESTAMPS
+----------
+An authority that is not the organisation signed that it saw a checkpoint of this log, and when, by its own clock (RFC 3161). If that is
+right, what stands in the log up to that checkpoint was there by then, whatever any clock of the organisation says. verify.py does NOT check
+it. You need OpenSSL, and the root certificate of the authority, which you take from the authority and not from here, as ROOT.pem:
+
+{each}
+"Verification: OK" at the end: it is that authority's timestamp of that checkpoint. The time stands in the timestamp itself, and is shown by
+"openssl ts -reply -text -in" and the name of the .tsr file. A record is covered if the "index" of its request in parts.jsonl is less than
+the number of entries. If the authority's certificate has expired since, add the option -attime with the number that stands there.
+{earlier}
+"""
+
+_EARLIER: Final = """
+Some of these are of an earlier checkpoint than checkpoint.txt. That the log only grew from there is shown by consistency-NUMBER.txt, in the
+form of the C2SP specification tlog-witness; verify.py does NOT check it, software for such logs does.
 """
 
 _CERTIFICATION: Final = """\
@@ -152,12 +175,26 @@ Signature: ______________________
 """
 
 
-def readme(*, project: str, made_at: str, recipient: str, purpose: str, size: int, formats: Sequence[str]) -> str:
+def readme(
+    *, project: str, made_at: str, recipient: str, purpose: str, size: int, formats: Sequence[str], stamps: Sequence[Stamp] = ()
+) -> str:
     """README.txt. What people entered stands on one line each."""
     listed = "".join(text for name, text in _FORMS.items() if name in formats)
     forms = f"The same records in other forms, for reading. They are no evidence:\n\n{listed}\n" if listed else ""
     named = {name: _line(text) for name, text in {"project": project, "recipient": recipient, "purpose": purpose}.items()}
-    return _README.format(**named, made_at=made_at, size=size, forms=forms)
+    return _README.format(**named, made_at=made_at, size=size, forms=forms, timestamps=_timestamps(stamps, size))
+
+
+def _timestamps(stamps: Sequence[Stamp], size: int) -> str:
+    if not stamps:
+        return ""
+    each = "".join(
+        f"  {one.name}, {one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {one.size} entries (-attime {int(one.at.timestamp())}):\n"
+        f"    openssl ts -verify -in FOLDER/timestamps/{one.name}-{one.size}.tsr \\\n"
+        f"      -data FOLDER/timestamps/checkpoint-{one.size}.txt -CAfile ROOT.pem\n"
+        for one in stamps
+    )
+    return _TIMESTAMPS.format(each=each, earlier=_EARLIER if any(one.size < size for one in stamps) else "")
 
 
 def certification(*, project: str, made_at: str, size: int, root: str) -> str:

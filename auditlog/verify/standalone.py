@@ -43,7 +43,7 @@ ENTRY = re.compile("auditlog part 1\n" + "".join(f"{name} (?P<{name}>{form})\n" 
 SIGNATURE = re.compile("— ([^ +\n]+) ([A-Za-z0-9+/]+={0,2})\n")
 CHECKED = ("parts.jsonl", "checkpoint.txt", "keys.json", "rotations.txt", "withheld.jsonl")
 TOLD = ("verify.py", "README.txt", "certification.txt")
-CHUNK = re.compile(r"(events|contents)/([0-9]{5,9})\.jsonl")
+CHUNK = re.compile(r"(events|contents)/([0-9]{5,9})\.jsonl|timestamps/[a-z0-9.-]{1,99}\.(tsr|txt)")
 CERTIFICATES = ("certificates/dispositions.jsonl", "certificates/erasures.jsonl")
 FORMS = {  # the same records in other forms, which are for reading and prove nothing
     "html": r"index\.html|sessions/[A-Za-z0-9_-]{1,64}\.html",
@@ -1199,7 +1199,7 @@ class Export:
 
 NOT_PROVEN = (
     "that what an agent did was sent, and what happened before it was received (the sender's own numbers and receipts show that)",
-    "that times of receipt are right: they are the service's clock. A timestamp or witness of the checkpoint bounds them from above",
+    "that times of receipt are right: they are the service's clock. timestamps/ bounds them: NOT checked here, README.txt says how",
     "that the scope was chosen well: what is here is proven, not what else there is. A part that is here whole has nothing left out",
     "what the manifest says of recipient, purpose, scope and time, and the reasons in withheld.jsonl: nobody signed them",
     "of an event without a trace ID, the first half of its ID",

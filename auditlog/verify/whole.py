@@ -16,9 +16,10 @@ import msgspec
 import psycopg
 
 from auditlog.store.reader import Secrets
-from auditlog.verify import log
+from auditlog.verify import log, timestamps
 from auditlog.verify.batches import Checker, Fault
 from auditlog.verify.log import Pin, Walk
+from auditlog.verify.timestamps import Trusted
 
 LEAVES: Final = 256 * 16
 BATCHES: Final = 500
@@ -56,6 +57,8 @@ class Progress(msgspec.Struct):
     events: int = 0
     contents: int = 0
     withheld: int = 0
+    timestamps: int = 0
+    signatures_unchecked: int = 0  # of them: the setting does not name their authorities
     not_sealed: int = 0  # parts that no leaf stands for yet
     faults: list[Fault] = []
     fault_count: int = 0
@@ -69,11 +72,18 @@ class Run:
     """One process' part of a verification. `conn` reads, in autocommit. Each `step` is a portion; the caller keeps `progress` after it."""
 
     def __init__(
-        self, conn: psycopg.Connection[Any], secrets: Secrets, scope: Scope, progress: Progress | None = None, pins: Sequence[Pin] = ()
+        self,
+        conn: psycopg.Connection[Any],
+        secrets: Secrets,
+        scope: Scope,
+        progress: Progress | None = None,
+        pins: Sequence[Pin] = (),
+        trusted: Trusted | None = None,
     ) -> None:
         self._conn = conn
         self._scope = scope
         self._pins = pins
+        self._trusted = trusted or {}
         self._checker = Checker(conn, secrets)
         self.progress = progress or Progress(stage="log" if scope.everything else "batches")
 
@@ -88,9 +98,13 @@ class Run:
         self.progress.stage, self.progress.after = stage, -1 if stage == "buckets" else 0
 
     def _log(self) -> None:
-        walk = self.progress.walk
+        walk, first = self.progress.walk, self.progress.walk.next
         more, faults = log.walk(self._conn, walk, LEAVES, self._pins)
         self.progress.leaves = walk.next
+        stamps = timestamps.check(self._conn, first, walk.next if more else 2**62, self._trusted)
+        faults += stamps.faults
+        self.progress.timestamps += stamps.total
+        self.progress.signatures_unchecked += stamps.unchecked
         if not more:
             faults += log.beyond(self._conn, walk, self._pins)
             newest = log.newest(self._conn, walk.next)

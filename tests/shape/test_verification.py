@@ -8,7 +8,7 @@ import re
 from tests.pages import ROOT
 
 ROW = re.compile(r"^\| `([a-z_]+)` \| (.*?) \| .+ \|$", re.M)
-DATABASE = [f"auditlog/verify/{name}.py" for name in ("batches", "log", "whole")]
+DATABASE = [f"auditlog/verify/{name}.py" for name in ("batches", "log", "timestamps", "whole")]
 PLACES = {"Fault": 0, "fault": 0, "Wrong": 0, "need": 1}  # where in a call the code stands
 
 

@@ -18,7 +18,7 @@ from auditlog.errors import Problem
 from auditlog.models import Project
 from auditlog.platform import logs, process, telemetry
 from auditlog.retention import recording
-from auditlog.seal import keys, restored, witnesses
+from auditlog.seal import keys, restored, timestamps, witnesses
 from auditlog.seal.copies import Copies, Differs
 from auditlog.seal.refusal import Flag, Refused
 from auditlog.seal.sealer import MOST, NotAlone, Sealer
@@ -52,10 +52,11 @@ class Command(BaseCommand):
             return
         logs.catch()
         telemetry.start("sealer")
-        stop, asked = threading.Event(), witnesses.configured()
+        stop, asked, authorities = threading.Event(), witnesses.configured(), timestamps.configured()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         witnesses.start(asked, stop)
+        timestamps.start(authorities, stop)
         Loop(stop).run()
 
     def _once(self) -> None:

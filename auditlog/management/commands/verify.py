@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from auditlog import verifications
+from auditlog import conf, verifications
 from auditlog.derive.read import current_edition
 from auditlog.errors import Problem
 from auditlog.export.origins import check
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             if row.progress is not None:
                 self.stdout.write(f"Going on with verification {row.pk} of {row.started_at:%Y-%m-%d %H:%M} UTC.")
             verifications.go_on(row, tell=self._progress(), pins=pins)
-        except (Problem, Wrong, OSError, psycopg.Error) as error:
+        except (Problem, Wrong, conf.SettingError, OSError, psycopg.Error) as error:
             raise CommandError(str(error).strip(), returncode=2) from error
         self._report(row)
         if row.fault_count:
@@ -77,6 +77,9 @@ class Command(BaseCommand):
         self.stdout.write(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in row.counts.items()))
         if row.counts["not_sealed"]:
             self.stdout.write(f"{row.counts['not_sealed']:,} parts are not sealed yet: whether one is missing cannot be said of them.")
+        if row.counts["signatures_unchecked"]:
+            said = f"Of {row.counts['signatures_unchecked']:,} timestamps the signature was NOT checked"
+            self.stdout.write(f"{said}: AUDITLOG_TIMESTAMP_AUTHORITIES does not name their authorities.")
         if row.log_size is None and not any(row.scope.values()):
             self.stdout.write("Nothing is sealed: only what batches say of themselves was compared.")
         for fault in row.faults:

@@ -34,11 +34,19 @@ def test_a_viewer_sees_the_last_checkpoint_every_other_and_the_keys(world: World
     for _ in range(3):
         world.bench.send([span()])
         world.seal()
-    world.bench.owner.execute("INSERT INTO anchor VALUES (2, 'copy', 'elsewhere', '', now())")
-    page = text(viewer.get("/log"))
+    world.bench.owner.execute(
+        "INSERT INTO anchor VALUES (2, 'copy', 'elsewhere', '', now()), (2, 'timestamp', 'authority', '', '2026-03-01T10:20:30Z')"
+    )
+    page = text(viewer.get("/log?tz=UTC"))
     rows = world.bench.rows("SELECT root, note FROM checkpoint ORDER BY size")
     assert all(root.hex() in page for root, _ in rows) and " ".join(rows[-1][1].split()) in page
-    assert "copy elsewhere" in page and page.count("nowhere") == 2 and "3 checkpoints shown, that is all" in page
+    assert (
+        "copy elsewhere" in page
+        and "timestamp authority" in page
+        and "10:20:30" in page
+        and page.count("nowhere") == 2
+        and "3 checkpoints shown, that is all" in page
+    )
     ((name,),) = world.bench.rows("SELECT name FROM log_key")
     assert f"{name}+" in page and "curl -H" in page and "http://testserver/log/v1/checkpoint" in page
 

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auditlog import conf
 from auditlog.proof import cosignature, note
+from auditlog.seal.anchoring import NotAnchored
 from auditlog.seal.log import Log
-from auditlog.seal.witnesses import Asking, NotCosigned, Witness, configured, start
+from auditlog.seal.witnesses import Asking, Witness, configured, start
 from tests.db.seal.conftest import Seals
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; these tests commit over connections of their own
@@ -168,13 +169,13 @@ def test_nothing_is_kept_of_a_witness_that_lies_or_refuses_and_it_is_asked_later
     for number, (reason, lie) in enumerate(lies):
         server.lie = lie
         mine = asking(seals, server)
-        with pytest.raises(NotCosigned) as error:
+        with pytest.raises(NotAnchored) as error:
             mine.turn()
         assert (number, error.value.reason) == (number, reason)
         assert not mine.turn() and mine._wait == 120  # later, and then later still
     gone = Witness(cosignature.read_key(server.vkey()), "http://127.0.0.1:1")
     assert seals.conn is not None
-    with pytest.raises(NotCosigned, match="unreachable"):
+    with pytest.raises(NotAnchored, match="unreachable"):
         Asking(seals.conn, gone).turn()
     assert kept(seals) == []
     server.lie, stop = None, threading.Event()

@@ -16,6 +16,7 @@ from auditlog.store import connect as connecting
 from auditlog.verify import log
 from auditlog.verify.batches import Fault
 from auditlog.verify.log import Pin, Walk
+from auditlog.verify.timestamps import Trusted
 from auditlog.verify.whole import Progress, Run, Scope
 from tests import sealing
 from tests.db.sealed.conftest import Stood
@@ -23,12 +24,12 @@ from tests.db.sealed.conftest import Stood
 pytestmark = pytest.mark.django_db
 
 
-def verified(stood: Stood, scope: Scope | None = None, pins: list[Pin] | None = None) -> Progress:
+def verified(stood: Stood, scope: Scope | None = None, pins: list[Pin] | None = None, trusted: Trusted | None = None) -> Progress:
     """To the end, each portion by another process: what is known between two is what JSON carries."""
     asked = scope or Scope()
     progress = None
     while progress is None or progress.stage != "done":
-        run = Run(stood.owner, stood.secret, asked, progress, pins or [])
+        run = Run(stood.owner, stood.secret, asked, progress, pins or [], trusted)
         run.step()
         progress = msgspec.convert(msgspec.to_builtins(run.progress), Progress)
     return progress
