@@ -59,7 +59,7 @@ def as_json(job: Export) -> dict[str, Any]:
         "started_at": instant(job.started_at), "finished_at": instant(job.finished_at), "expires_at": instant(job.expires_at),
         "removed_at": instant(job.removed_at), "counts": job.counts,
         "manifest_sha256": job.manifest_sha256 and bytes(job.manifest_sha256).hex(), "error": job.error or None,
-        "copied_to": job.copied_to or None,
+        "copied_to": job.copied_to or None, "withdrawn_by": None if job.withdrawn_by is None else str(job.withdrawn_by),
     }  # fmt: skip
 
 

@@ -231,7 +231,7 @@ EXPORT: Final = of(
     ),
     started_at=MOMENT_OR_NONE, finished_at=MOMENT_OR_NONE, expires_at=MOMENT_OR_NONE, removed_at=MOMENT_OR_NONE,
     counts={"type": ["object", "null"], "additionalProperties": COUNT_OR_NONE}, manifest_sha256=TEXT_OR_NONE, error=TEXT_OR_NONE,
-    copied_to=TEXT_OR_NONE,
+    copied_to=TEXT_OR_NONE, withdrawn_by=TEXT_OR_NONE,
 )  # fmt: skip
 RELEASE: Final = of(id=TEXT, recipient=TEXT, purpose=TEXT, description=TEXT, released_at=MOMENT, released_by=TEXT)
 RETENTION_CLASS: Final = of(

@@ -35,7 +35,7 @@ waiting: Final = Signal()
 COLUMNS: Final[LiteralString] = (  # as Export has them
     "id, project_id, project, client_key, scope, formats, withheld, recipient, purpose, requested_by, requested_at, state, chosen_at, "
     "attempts, expected, events, bytes AS size, rate, seconds_left, started_at, finished_at, counts, manifest_sha256, expires_at, "
-    "removed_at, error, copied_to"
+    "removed_at, error, copied_to, withdrawn_by"
 )
 
 
@@ -69,6 +69,7 @@ class Export(NamedTuple):
     removed_at: datetime | None
     error: str
     copied_to: str
+    withdrawn_by: int | None = None  # the request of erasure for which its files went
 
     @property
     def asked(self) -> Asked:

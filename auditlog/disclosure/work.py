@@ -15,14 +15,14 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import msgspec
 import psycopg
 
 from auditlog import conf
 from auditlog.disclosure import scope, store
-from auditlog.disclosure.exports import COLUMNS, Export, root
+from auditlog.disclosure.exports import COLUMNS, GOES_ON, Export, root
 from auditlog.disclosure.pace import SLICE, STATEMENT, Pace, Paced, SliceOver, Stopped
 from auditlog.disclosure.scope import Chosen
 from auditlog.errors import Problem
@@ -43,6 +43,10 @@ _FREE: Final = (  # that nobody works on
     "NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %(lock)s AND objid = (id %% 2147483648)::oid "
     "AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
+_ERASED: Final[LiteralString] = """
+    SELECT min(e.id) FROM erasure e WHERE e.project_id = %(project)s AND EXISTS (
+      SELECT FROM erasure_item i WHERE i.erasure = e.id AND i.done_at > %(since)s
+        AND (%(traces)s::uuid[] IS NULL OR i.trace_key = ANY(%(traces)s::uuid[])))"""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -191,10 +195,26 @@ def _fail(conn: psycopg.Connection[Any], job: Export, error: str) -> None:
     logger.error("export.failed", extra={"export": job.id})
 
 
+def _withdraw(conn: psycopg.Connection[Any]) -> None:
+    """Ends exports that may hold what was erased or restricted after they had begun. What was handed out is out of reach."""
+    query = (
+        f"SELECT {COLUMNS} FROM export_job WHERE started_at IS NOT NULL AND removed_at IS NULL AND state NOT IN ('cancelled', 'expired')"
+    )
+    for job in [Export(*row) for row in rows(conn, query)]:
+        known = one(conn, "SELECT chosen FROM export_job WHERE id = %s", (job.id,))
+        traces = msgspec.msgpack.decode(bytes(known[0]), type=Chosen).traces if known and known[0] is not None else None
+        found = one(conn, _ERASED, {"project": job.project_id, "since": job.started_at, "traces": traces})
+        if found is not None and found[0] is not None:
+            state = "cancelled" if job.state in GOES_ON else "expired"
+            conn.execute("UPDATE export_job SET state = %s, withdrawn_by = %s WHERE id = %s", (state, found[0], job.id))
+            logger.info("export.withdrawn", extra={"export": job.id, "erasure": found[0]})
+
+
 def tidy() -> list[int]:
-    """Removes the files of what was cancelled or has expired. Returns those exports."""
+    """Removes the files of what was cancelled, has expired, or holds what was erased since. Returns those exports."""
     done = []
     with connect("web", autocommit=True) as conn:
+        _withdraw(conn)
         conn.execute("UPDATE export_job SET state = 'expired' WHERE state IN ('done', 'failed', 'paused') AND expires_at < now()")
         query = f"SELECT {COLUMNS} FROM export_job WHERE state IN ('cancelled', 'expired') AND removed_at IS NULL ORDER BY id"
         for job in [Export(*row) for row in rows(conn, query)]:

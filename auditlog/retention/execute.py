@@ -113,6 +113,7 @@ def _go(conn: psycopg.Connection[Any], actor: Actor, found: Disposition, secrets
             told("busy")
             time.sleep(min(0.1 * 2**attempt, 3))
         else:
+            told("committed")
             return
     raise Problem(
         "overloaded", "The tables were in use, or what is held went on changing, whenever it was tried; nothing was disposed of. Try again."

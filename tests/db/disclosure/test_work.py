@@ -8,6 +8,7 @@ import os
 import signal
 import time
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from auditlog.export import files
 from auditlog.export import folder as folders
 from auditlog.export.choice import Withheld
 from auditlog.export.forms.write import FORMS
-from auditlog.retention import holds
+from auditlog.retention import erasures, fulfil, holds
 from auditlog.search import evidence
 from auditlog.store.connect import connect
+from auditlog.store.projects import project_secrets
 from auditlog.verify import standalone
 from auditlog.web.handed import Pages
 from tests.db.api.conftest import World
+from tests.db.api.talks import talk
 from tests.db.api.test_addresses import SESSION
 from tests.db.disclosure.conftest import CARLA, ask, now
 
@@ -294,3 +297,30 @@ def test_one_that_finds_nothing_sealed_says_so(refund: World) -> None:
     refund.bench.owner.execute("TRUNCATE leaf, checkpoint, tile CASCADE")
     work.work(job.id)
     assert now(job).state == "failed" and "not_found" in now(job).error
+
+
+@pytest.mark.parametrize("outcome", ["erase", "restrict"])
+def test_what_is_kept_of_exports_goes_where_it_may_hold_what_was_erased(refund: World, outcome: str) -> None:
+    refund.bench.send(talk("s-other", 2))
+    refund.bench.derive()
+    refund.seal()
+    key, other = refund.key_of(SESSION), refund.key_of("s-other")
+    everything, mine, others = ask(refund), ask(refund, Asked(sessions=[key])), ask(refund, Asked(sessions=[other]))
+    for job in (everything, mine, others):
+        while work.work(job.id):
+            pass
+    late, at = ask(refund, Asked(sessions=[key])), datetime.now(UTC)
+    asked = erasures.Asked({"session_id": SESSION}, "Letter 12", "GDPR", "letter 12", at, at + timedelta(30))
+    refund.bench.derive()
+    number = erasures.request(refund.bench.owner, CARLA, refund.project.pk, asked).id
+    until = at + timedelta(90) if outcome == "restrict" else None
+    refund.bench.derive()
+    erasures.decide(refund.bench.owner, CARLA, refund.project.pk, number, erasures.Decision(outcome, "founded", (), until))
+    assert work.tidy() == [], "decided is not carried out"
+    refund.bench.derive()
+    fulfil.carry_out(refund.bench.owner, refund.project.pk, number, project_secrets(refund.bench.owner))
+    assert work.tidy() == [everything.id, mine.id]
+    for job in (everything, mine):
+        assert (now(job).state, now(job).withdrawn_by) == ("expired", number) and not job.folder.exists()
+    assert now(others).state == "done" and others.folder.exists() and now(late).state == "waiting"
+    assert work.tidy() == []
