@@ -25,7 +25,7 @@ class Right(enum.Flag):
 
     FIND = enum.auto()  # that something happened: times, identifiers, names of tools, counts, verdicts
     CONTENT = enum.auto()  # what was said, asked, called and returned
-    MANAGE = enum.auto()  # keys and members
+    MANAGE = enum.auto()  # keys, members, and whether content is shown without a purpose
     PIN = enum.auto()  # marking what a person holds to matter
     GOVERN = enum.auto()  # holds, retention classes, scheduled deletion
     OVERSEE = enum.auto()  # who did what with evidence

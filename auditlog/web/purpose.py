@@ -17,7 +17,7 @@ LONGEST_CASE: Final = 60
 PURPOSE, CASE = "Auditlog-Purpose", "Auditlog-Case"  # headers
 REQUIRED: Final = (
     f"This project asks what content is read for. Send the header `{PURPOSE}` with the reason, and `{CASE}` with the number of a case "
-    "where there is one. Whoever is logged in can state both at /purpose instead."
+    "where there is one, all but ASCII percent-encoded as UTF-8. Whoever is logged in can state both at /purpose instead."
 )
 _KEY: Final = "purposes"  # of the login's session: project to [purpose, case, until]
 _PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")

@@ -321,8 +321,10 @@ def test_whoever_manages_the_project_turns_it_on_and_off_and_that_is_recorded(re
     assert asks(operator.get("/")) and "asks for a purpose" in text(operator.get("/settings"))
     operator.post("/settings/purpose", {"ask": "maybe"})
     assert asks(operator.get("/"))
+    say(operator)
     operator.post("/settings/purpose", {"ask": "0"})
-    assert last(refund)["about"] == {"ask_purpose": False} and operator.get("/").status_code == 200
+    assert last(refund)["about"] == {"ask_purpose": False}
+    assert "Purpose:" not in text(operator.get("/")) and "purpose" not in last(refund)["about"]  # said before, and of no use now
     assert operator.get("/settings/purpose").status_code == 405
 
 
