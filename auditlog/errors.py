@@ -21,6 +21,7 @@ CODES: Final[dict[str, Kind]] = {
     "key_revoked": Kind(401, UNAUTHENTICATED),
     "key_expired": Kind(401, UNAUTHENTICATED),
     "scope_missing": Kind(403, DENIED),
+    "purpose_required": Kind(403, DENIED),
     "own_telemetry": Kind(403, DENIED),
     "content_type_unsupported": Kind(415, INVALID),
     "content_encoding_unsupported": Kind(415, INVALID),

@@ -31,6 +31,7 @@ Action = Literal[
     "session.read", "sessions.read", "event.read", "event.download", "event.proof", "actions.read", "access.read",  # over the API
     "login", "login.failed", "logout", "password.change",
     "key.use", "key.create", "key.change", "key.rotate", "key.revoke", "member.add", "member.change", "member.remove", "member.link",
+    "project.change",
     "log.restore", "log.rotate",  # by a command of the operator
     "export.request", "export.pause", "export.resume", "export.cancel", "export.download", "export.release",
     "export", "import", "import.origin", "import.end",  # from the command line

@@ -30,6 +30,7 @@ class Project(models.Model):
     class_no = models.SmallIntegerField(default=1)
     period = models.CharField(max_length=5, default="month", choices=[("month", "month"), ("day", "day")])
     text_index = models.BooleanField(db_default=True, default=True)  # whether the words of its sessions are indexed (q)
+    ask_purpose = models.BooleanField(db_default=False, default=False)  # before content is shown (web/purpose.py)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -49,6 +49,7 @@ class ActionList(ReadView):
 
     parameters = actions.PARAMETERS | PAGED
     recorded = "actions.read"
+    content = True
     answers = {JSON: shapes.listed(shapes.ACTION)}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:

@@ -19,7 +19,9 @@ from auditlog.governance import Action, Actor, record, used
 from auditlog.models import ApiKey, Project
 from auditlog.retention import recording
 from auditlog.search import evidence
+from auditlog.web import purpose
 from auditlog.web.access import Access, Right, access_of
+from auditlog.web.purpose import Stated
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module: REST framework reads its settings there
@@ -34,15 +36,28 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     actor: Actor
     access: Access | None = None  # of a person; a key may what its scopes say
+    stated: Stated | None = None  # what this request reads for, where the project asks
 
     def need(self, right: Right) -> None:
         """Raises Problem("scope_missing") for a person who may not."""
         if self.access is not None:
             self.access.need(right)
 
+    def stating(self, headers: Mapping[str, str], *, content: bool) -> Caller:
+        """The same with what the request says that it reads for, where the project asks: for `content` it has to.
+
+        Raises Problem("purpose_required" or "parameter_invalid")."""
+        if not self.project.ask_purpose:
+            return self
+        said = purpose.sent(headers) or (self.access.stated if self.access else None)
+        if content and said is None:
+            raise Problem("purpose_required", purpose.REQUIRED)
+        return msgspec.structs.replace(self, stated=said)
+
     def record(self, action: Action, about: Mapping[str, Any]) -> None:
         """Commits that the caller reads this. Raises Problem: then it may not be answered."""
-        record(recording.stored(evidence.raw_connection(), self.project.pk), self.actor, action, about)
+        why = self.stated.about if self.stated else {}
+        record(recording.stored(evidence.raw_connection(), self.project.pk), self.actor, action, {**about, **why})
 
 
 def key_text(request: Request) -> str | None:

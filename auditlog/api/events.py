@@ -54,6 +54,7 @@ class EventDetail(ReadView):
     """One stored item, and what it says in the one vocabulary that all instrumentations are translated into."""
 
     recorded = "event.read"
+    content = True
     answers = {JSON: shapes.EVENT_DETAIL}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
@@ -69,6 +70,7 @@ class EventRaw(ReadView):
     """The original: the OTLP item as OTLP/JSON, the REST event as it was sent, or its bytes where JSON cannot carry it."""
 
     recorded = "event.download"
+    content = True
     answers = {JSON: shapes.ANYTHING, "application/octet-stream": shapes.ANYTHING}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> HttpResponse:

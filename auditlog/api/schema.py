@@ -10,6 +10,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
+from auditlog.web.purpose import CASE, PURPOSE
+
 JSON: Final = "application/json"
 
 _DESCRIPTION: Final = """\
@@ -20,7 +22,7 @@ filters given must be fulfilled. A parameter that is not listed, that is given t
 _FAILURES: Final = {
     "400": "`parameter_invalid`: a parameter is unknown, given twice, or cannot be read. `detail` names it.",
     "401": "`key_missing`, `key_unknown`, `key_revoked`, `key_expired`",
-    "403": "`scope_missing`: the key may not do this",
+    "403": "`scope_missing`: the key may not do this; `purpose_required`: the project asks what content is read for",
     "404": "`not_found`: there is no such object in the key's project",
     "409": "`not_sealed_yet`: stored, and sealed within seconds; `log_contradicted`: what is stored is not what was sealed",
     "503": "`store_unavailable`, `internal`: nothing was lost, ask again",
@@ -35,6 +37,10 @@ _PATH: Final = {
     "erasure": "The request's `id`.",
     "export": "The export's `id`.",
     "class_no": "The number of a retention class.",
+}
+_STATED: Final = {
+    PURPOSE: "What this is read for, where the project asks for it. All but ASCII percent-encoded as UTF-8, `%` as `%25`.",
+    CASE: "The number of a case, where there is one; likewise encoded.",
 }
 
 
@@ -62,7 +68,10 @@ class Described(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         path = {name: doc for name, doc in _PATH.items() if f"{{{name}}}" in self.path}
-        return [OpenApiParameter(name, str, OpenApiParameter.PATH, description=doc) for name, doc in path.items()] + [
+        stated = _STATED if self.view.content else {}
+        found = [OpenApiParameter(name, str, OpenApiParameter.PATH, description=doc) for name, doc in path.items()]
+        found += [OpenApiParameter(name, str, OpenApiParameter.HEADER, description=doc) for name, doc in stated.items()]
+        return found + [
             OpenApiParameter(
                 name,
                 {"type": parameter.type, **({"enum": list(parameter.values)} if parameter.values else {})},

@@ -42,6 +42,7 @@ class SessionList(ReadView):
 
     parameters = sessions.PARAMETERS | PAGED | facets.PARAMETERS
     recorded = "sessions.read"
+    content = sessions.CONTENT
     answers = {JSON: shapes.SESSIONS}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
@@ -73,6 +74,7 @@ class Timeline(ReadView):
     """The reconstructed decision: every step in the order in which it happened, each once, texts verbatim."""
 
     recorded = "session.read"
+    content = True
     answers = {JSON: shapes.TIMELINE}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:

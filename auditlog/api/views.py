@@ -46,6 +46,7 @@ class ReadView(APIView):
     parameters: ClassVar[Mapping[str, Parameter]] = {}
     right: ClassVar[Right | None] = None  # what a person needs besides content
     recorded: ClassVar[Action | None] = None  # what an answer with content is recorded as; an error shows none
+    content: ClassVar[bool | tuple[str, ...]] = False  # whether an answer says what was said: always, or with one of these parameters
     answers: ClassVar[Mapping[str, Any]] = {}  # media type to JSON schema, for the reference
     takes: ClassVar[Any] = None  # JSON schema of what a POST sends and, below, of its answer; for the reference too
     gives: ClassVar[Any] = None
@@ -57,6 +58,8 @@ class ReadView(APIView):
             caller.need(self.right)
         found = given(request)
         parameters.only(found, self.parameters)
+        content = self.content if isinstance(self.content, bool) else any(name in found for name in self.content)
+        caller = caller.stating(request.headers, content=content)
         with bounded():
             response = self.answer(request, Scope(caller.project.pk), found, **names)
         if self.recorded is not None:

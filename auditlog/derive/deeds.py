@@ -18,7 +18,7 @@ MEMBERS: Final = frozenset(("action", "actor", "about"))  # of the event: read w
 _KINDS: Final = {
     "session": "session", "sessions": "session", "event": "event", "events": "event", "hold": "hold", "export": "export",
     "disposition": "disposition", "erasure": "erasure", "key": "key", "new_key": "key", "member": "member", "search": "search",
-    "class": "class", "agent": "agent", "clock": "clock",
+    "class": "class", "agent": "agent", "clock": "clock", "case": "case",
 }  # fmt: skip
 _WHY: Final = ("purpose", "reason", "release_reason", "basis")
 # Over the API the address is what is recorded.

@@ -21,7 +21,7 @@ from auditlog.store.reader import public_id, split_id
 PARAMETERS: Final = {
     "actor": Parameter("Who did it: a person's name, a key's public ID or name."),
     "action": Parameter("What was done, for instance `session.view`; with a point at its end all that begin so, for instance `hold.`."),
-    "object": Parameter("To what, as `kind:name`, for instance `session:<key>` or `hold:7`."),
+    "object": Parameter("To what, as `kind:name`, for instance `session:<key>`, `hold:7` or `case:4711`."),
     "from": Parameter("At this time or later: `2026-03-01` or `2026-03-01T10:00:00Z`."),
     "to": Parameter("By this time; a day means its end."),
 }

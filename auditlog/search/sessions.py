@@ -26,6 +26,7 @@ from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope, trace_condition
 from auditlog.search.wording import LONGEST
 
+CONTENT: Final = ("q", "value", "amount_min", "amount_max", "system_prompt")  # parameters that tell, by what they find, what was said
 VERDICTS: Final = ("complete", "gaps", "unevaluable")
 _LONG: Final = timedelta(days=1)
 # Few sessions last longer than a day, and an index knows those (migration 0012). The condition is the index's own, word for word.

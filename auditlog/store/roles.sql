@@ -75,9 +75,12 @@ BEGIN
     END LOOP;
 
     -- Without its secret no content of a project can be found again: whoever could change or delete this row could as well delete the
-    -- evidence. What people may change of a project are its names.
+    -- evidence. What people may change of a project are its names, and whether it asks what content is read for.
     IF to_regclass('project') IS NOT NULL THEN
         REVOKE UPDATE, DELETE ON project FROM auditlog_web;
         GRANT UPDATE (name, slug) ON project TO auditlog_web;
+        IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'project'::regclass AND attname = 'ask_purpose' AND NOT attisdropped) THEN
+            GRANT UPDATE (ask_purpose) ON project TO auditlog_web;
+        END IF;
     END IF;
 END $$;

@@ -16,6 +16,8 @@ from auditlog.governance import Action, Actor, record
 from auditlog.models import Member, Project
 from auditlog.retention import recording
 from auditlog.search import evidence
+from auditlog.web import purpose
+from auditlog.web.purpose import Stated
 
 
 class Right(enum.Flag):
@@ -23,7 +25,7 @@ class Right(enum.Flag):
 
     FIND = enum.auto()  # that something happened: times, identifiers, names of tools, counts, verdicts
     CONTENT = enum.auto()  # what was said, asked, called and returned
-    MANAGE = enum.auto()  # keys and members
+    MANAGE = enum.auto()  # keys, members, and whether content is shown without a purpose
     PIN = enum.auto()  # marking what a person holds to matter
     GOVERN = enum.auto()  # holds, retention classes, scheduled deletion
     OVERSEE = enum.auto()  # who did what with evidence
@@ -59,6 +61,8 @@ class Access(NamedTuple):
     rights: Right
     expires_at: datetime | None
     address: str = ""
+    stated: Stated | None = None  # what they said, in this login, that they read content of this project for; if it asks
+    reads: bool = False  # whether what is answered shows content, so that its record says what for
 
     def need(self, right: Right) -> None:
         """Raises Problem("scope_missing")."""
@@ -66,13 +70,22 @@ class Access(NamedTuple):
             able = " or ".join(name for name, role in ROLES.items() if right in role.rights)
             raise Problem("scope_missing", f"Your role ({', '.join(self.roles) or 'none'}) does not allow this; it needs {able}.")
 
+    def reading(self) -> Access:
+        """The same who now reads content. Raises Problem("purpose_required")."""
+        if self.project.ask_purpose and self.stated is None:
+            raise Problem(
+                "purpose_required", "This project asks why somebody looks before it shows content, and you have not said so in this login."
+            )
+        return self._replace(reads=True)
+
     @property
     def actor(self) -> Actor:
         return Actor("person", str(self.user.pk), self.user.get_username(), self.roles, self.address)
 
     def record(self, action: Action, **about: Any) -> None:
         """Commits that this person does this. Raises Problem: then it may not be done."""
-        record(recording.stored(evidence.raw_connection(), self.project.pk), self.actor, action, about)
+        why = self.stated.about if self.reads and self.stated else {}
+        record(recording.stored(evidence.raw_connection(), self.project.pk), self.actor, action, about | why)
 
 
 def access_of(request: HttpRequest, user: Any = None) -> Access | None:
@@ -93,4 +106,5 @@ def access_of(request: HttpRequest, user: Any = None) -> Access | None:
     rights = Right(0)
     for name in roles:
         rights |= ROLES[name].rights
-    return Access(user, member.project, roles, rights, member.expires_at, request.META.get("REMOTE_ADDR") or "")
+    stated = purpose.stated_in(request.session, member.project_id) if member.project.ask_purpose else None
+    return Access(user, member.project, roles, rights, member.expires_at, request.META.get("REMOTE_ADDR") or "", stated)

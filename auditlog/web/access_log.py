@@ -31,7 +31,7 @@ WORDS: Final = {
     "key.use": "used a key on this day",
     "key.create": "made a key", "key.change": "changed a key", "key.rotate": "rotated a key", "key.revoke": "revoked a key",
     "member.add": "added a member", "member.change": "changed a member", "member.remove": "removed a member",
-    "member.link": "made a link for a member to log in",
+    "member.link": "made a link for a member to log in", "project.change": "changed a setting of the project",
     "log.restore": "accepted a restored backup", "log.rotate": "rotated the log's key", "export": "exported from the command line",
     "import": "began to bring in files", "import.end": "brought in files", "import.origin": "kept what an export's origin says of it",
     "export.request": "asked for an export", "export.pause": "paused an export", "export.resume": "let an export go on",
@@ -45,7 +45,8 @@ WORDS: Final = {
     "disposition.cancel": "cancelled a deletion", "disposition.certificate": "deleted, with a certificate",
 }  # fmt: skip
 _PORTION: Final = "200"
-COLUMNS: Final = ("time_utc", "who", "kind", "id", "action", "objects", "purpose", "record", "recorded")
+_CASE: Final = "case:"
+COLUMNS: Final = ("time_utc", "who", "kind", "id", "action", "objects", "purpose", "case", "record", "recorded")
 
 
 def _given(request: HttpRequest) -> dict[str, str]:
@@ -83,13 +84,20 @@ def access_log(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _row(one: deeds.Deed) -> dict[str, Any]:
+    objects = [each for each in one.row.objects if not each.startswith(_CASE)]
     return {
         "deed": one,
         "words": WORDS.get(one.row.action, one.row.action),
-        "objects": [_object(each) for each in one.row.objects[:3]],
-        "more": max(0, len(one.row.objects) - 3),
+        "objects": [_object(each) for each in objects[:3]],
+        "more": max(0, len(objects) - 3),
+        "case": _case(one),
         "recorded": json.dumps(one.recorded, indent=2, ensure_ascii=False) if one.recorded else "",
     }
+
+
+def _case(one: deeds.Deed) -> str:
+    """The case that somebody named as what they read for: it is found like an object, and stands beside the purpose."""
+    return next((each.removeprefix(_CASE) for each in one.row.objects if each.startswith(_CASE)), "")
 
 
 def _object(text: str) -> dict[str, str]:
@@ -129,5 +137,5 @@ def _cells(one: deeds.Deed, form: str) -> streams.Row:
     row = one.row
     at = row.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     recorded = json.dumps(one.recorded, ensure_ascii=False) if form == "csv" else one.recorded
-    values = (at, row.actor_name, row.actor_kind, row.actor_id, row.action, row.objects, row.purpose, one.id, recorded)
+    values = (at, row.actor_name, row.actor_kind, row.actor_id, row.action, row.objects, row.purpose, _case(one), one.id, recorded)
     return dict(zip(COLUMNS, values, strict=True))

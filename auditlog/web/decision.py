@@ -23,7 +23,7 @@ def wanted_page(text: str) -> int:
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1
 
 
-@page(Right.FIND)
+@page(Right.FIND, content=True)
 def session(request: HttpRequest, access: Access, key: str) -> HttpResponse:
     scope = Scope(access.project.pk)
     facts = evidence.session(scope, key)

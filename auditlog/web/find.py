@@ -16,7 +16,7 @@ from auditlog.web.guard import page
 from auditlog.web.links import step_address
 
 
-@page(Right.FIND)
+@page(Right.FIND, content=True)
 def find(request: HttpRequest, access: Access) -> HttpResponse:
     given = {name: parameters.once(name, values) for name, values in request.GET.lists() if name != "tz"}
     parameters.only(given, PARAMETERS)

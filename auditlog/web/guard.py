@@ -6,13 +6,15 @@ import functools
 import logging
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
 from auditlog.errors import Problem
@@ -26,8 +28,12 @@ View = Callable[..., HttpResponseBase]
 NO_MEMBER = "You are not a member of any project, or not any more. Ask an administrator to add you."
 
 
-def page(right: Right, *, writes: bool = False) -> Callable[[View], View]:
-    """The view is called with (request, access, ...). Unless it `writes`, it runs in a transaction that can only read."""
+def page(right: Right, *, content: bool = False, writes: bool = False) -> Callable[[View], View]:
+    """The view is called with (request, access, ...). Unless it `writes`, it runs in a transaction that can only read.
+
+    `content`: it shows content to whoever may read that, and something to others; a view whose right is CONTENT does so anyway.
+    """
+    content = content or Right.CONTENT in right
 
     def around(view: View) -> View:
         @functools.wraps(view)
@@ -35,7 +41,7 @@ def page(right: Right, *, writes: bool = False) -> Callable[[View], View]:
             try:
                 if not request.user.is_authenticated:
                     return redirect_to_login(request.get_full_path())
-                response: HttpResponseBase = _answer(view, right, writes, request, *args, **kwargs)
+                response: HttpResponseBase = _answer(view, right, content, writes, request, *args, **kwargs)
             except Problem as problem:
                 response = failure(request, problem)
             except (OperationalError, InterfaceError) as error:
@@ -50,16 +56,34 @@ def page(right: Right, *, writes: bool = False) -> Callable[[View], View]:
     return around
 
 
-def _answer(view: View, right: Right, writes: bool, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+def _answer(view: View, right: Right, content: bool, writes: bool, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
     access = access_of(request)
     if access is None:
         raise Problem("scope_missing", NO_MEMBER)
     setattr(request, "access", access)  # noqa: B010 - the frame of every page asks for it; HttpRequest knows no such attribute
     access.need(right)
+    if content and Right.CONTENT in access.rights:
+        try:
+            access = access.reading()
+        except Problem as problem:
+            return _asked(request, problem)
     if writes:
         return view(request, access, *args, **kwargs)
     with bounded():
         return view(request, access, *args, **kwargs)
+
+
+def _asked(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Where a purpose is to be stated first: the form, which leads back. What was sent by a form is refused, and nothing done."""
+    form = f"{reverse('purpose')}?next="
+    if request.headers.get("HX-Request") == "true":  # a part of a page cannot be the form: the page that it is of goes there
+        shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+        response = failure(request, problem)
+        response["HX-Redirect"] = form + quote(f"{shown.path}?{shown.query}")
+        return response
+    if request.method in ("GET", "HEAD"):
+        return HttpResponseRedirect(form + quote(request.get_full_path()))
+    return failure(request, problem)
 
 
 def posted(request: HttpRequest) -> None:

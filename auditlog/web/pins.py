@@ -27,11 +27,10 @@ def pinned(access: Access, step: dict[str, Any]) -> list[Pin]:
     return list(Pin.objects.filter(project=access.project, **anchor(step)).order_by("start"))
 
 
-@page(Right.PIN, writes=True)
+@page(Right.PIN | Right.CONTENT, writes=True)
 def pin(request: HttpRequest, access: Access, key: str, number: int) -> HttpResponse:
     """`prompt`: version of the instruction; `passage`: the place at which the passage begins, as the page has it."""
     posted(request)
-    access.need(Right.CONTENT)
     scope = Scope(access.project.pk)
     timeline = explain.session_timeline(scope, evidence.session(scope, key))
     if not 1 <= number <= len(timeline["steps"]):
@@ -50,10 +49,9 @@ def pin(request: HttpRequest, access: Access, key: str, number: int) -> HttpResp
     return HttpResponseRedirect(reverse("why", args=[key, number]) + "#instruction")
 
 
-@page(Right.PIN, writes=True)
+@page(Right.PIN | Right.CONTENT, writes=True)
 def unpin(request: HttpRequest, access: Access, key: str, number: int, pk: int) -> HttpResponse:
     posted(request)
-    access.need(Right.CONTENT)
     evidence.session(Scope(access.project.pk), key)
     found = Pin.objects.filter(pk=pk, project=access.project).first()
     if found is None:

@@ -43,13 +43,14 @@ class Search(NamedTuple):
     host: str
 
 
-@page(Right.FIND, writes=True)  # writes nothing; each portion has a transaction of its own, so that a slow reader holds none open
+# Writes nothing; each portion has a transaction of its own, so that a slow reader holds none open.
+@page(Right.FIND, content=True, writes=True)
 def results_csv(request: HttpRequest, access: Access) -> StreamingHttpResponse:
     search = _search(request, access)
     return _answer(request, access, search, "csv", "text/csv; charset=utf-8")
 
 
-@page(Right.FIND, writes=True)  # likewise
+@page(Right.FIND, content=True, writes=True)  # likewise
 def results_json(request: HttpRequest, access: Access) -> StreamingHttpResponse:
     search = _search(request, access)
     return _answer(request, access, search, "json", "application/json")

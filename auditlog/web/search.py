@@ -49,7 +49,8 @@ class Found:
         self.reading = False  # whether something was received that no session shows yet
 
 
-@page(Right.FIND, writes=True)  # writes nothing; it ends its transaction itself, to say what it asked for when that took too long
+# Writes nothing; it ends its transaction itself, to say what it asked for when that took too long.
+@page(Right.FIND, content=True, writes=True)
 def search(request: HttpRequest, access: Access) -> HttpResponse:
     if sentence.untidy(request.GET):
         return HttpResponseRedirect(address(request.GET))

@@ -5,6 +5,7 @@ from django.urls import path
 from auditlog.web import (
     access_log,
     agents,
+    asking,
     decision,
     erasures,
     exports,
@@ -64,7 +65,9 @@ urlpatterns = [
     path("exports/<int:number>/turn", exports.turn, name="export-turn"),
     path("exports/<int:number>/release", exports.release, name="export-release"),
     path("exports/<int:number>/download", exports.download, name="export-download"),
+    path("purpose", asking.stated, name="purpose"),
     path("settings", settings.settings, name="settings"),
+    path("settings/purpose", asking.ask, name="ask"),
     path("settings/password", settings.password, name="password"),
     path("settings/keys", keys.create, name="keys"),
     path("settings/keys/<int:pk>", keys.detail, name="key"),

@@ -48,7 +48,7 @@ def event(request: HttpRequest, access: Access, public_id: str) -> HttpResponse:
     return show(request, access, "event.html", context)
 
 
-@page(Right.FIND)
+@page(Right.FIND, content=True)
 def unreadable(request: HttpRequest, access: Access) -> HttpResponse:
     """`/quarantine`: what arrived and could not be decoded, with the reason and what to do at the sender."""
     content = Right.CONTENT in access.rights

@@ -67,6 +67,15 @@ def test_no_process_that_serves_may_take_away_the_secret_by_which_evidence_is_fo
 
 
 @pytest.mark.django_db
+def test_of_a_project_people_may_change_its_names_and_whether_it_asks_for_a_purpose() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'project'::regclass AND attnum > 0 AND NOT attisdropped")
+        columns = [name for (name,) in cursor.fetchall()]
+        cursor.execute("SELECT c FROM unnest(%s::text[]) c WHERE has_column_privilege('auditlog_web', 'project', c, 'UPDATE')", [columns])
+        assert {name for (name,) in cursor.fetchall()} == {"name", "slug", "ask_purpose"}
+
+
+@pytest.mark.django_db
 def test_pages_may_not_create_schemas_once_the_broker_is_installed() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT has_database_privilege('auditlog_web', current_database(), 'CREATE')")

@@ -80,7 +80,7 @@ CLASSES = {
     **dict.fromkeys(("erasures", "erasure", "erasure-decide"), OWN),
     **dict.fromkeys(("access", "access-csv", "access-json"), OWN),
     **dict.fromkeys(("exports", "export-turn", "export-release", "export-download"), OWN),
-    **dict.fromkeys(("settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
+    **dict.fromkeys(("purpose", "ask", "settings", "password", "keys", "key", "key-rotate", "key-revoke"), OWN),
     **dict.fromkeys(("members", "member", "member-remove", "member-link", "welcome"), OWN),
 }
 NO_SUCH_PATH = "api/v1/^.*$"

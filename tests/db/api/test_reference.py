@@ -24,7 +24,8 @@ PAGE = (conf.ROOT / "docs" / "reference" / "api.md").read_text()
 def described() -> dict[str, dict[str, str]]:
     """Path to parameter to sentence, as the schema has them."""
     return {
-        path: {p["name"]: p["description"] for p in methods["get"].get("parameters", [])} for path, methods in document()["paths"].items()
+        path: {p["name"]: p["description"] for p in methods["get"].get("parameters", []) if p["in"] != "header"}
+        for path, methods in document()["paths"].items()
     }
 
 
