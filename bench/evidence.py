@@ -167,7 +167,8 @@ def disposed(bench: Bench) -> dict[str, Any]:
     at = dict(steps)
     counts = certificate["counts"]
     return {
-        "disposed": counts["disposed"], "held": counts["held"], "seconds": round(total, 1), "locked_seconds": round(at["committed"] - at["locked"], 2),
+        "disposed": counts["disposed"], "held": counts["held"], "seconds": round(total, 1),
+        "locked_seconds": round(at["committed"] - at["locked"], 2),
         "longest_write_seconds": round(beside.longest, 2), "steps": {step: round(then - began, 2) for step, then in steps},
     }  # fmt: skip
 

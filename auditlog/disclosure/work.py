@@ -197,13 +197,11 @@ def _fail(conn: psycopg.Connection[Any], job: Export, error: str) -> None:
 
 def _withdraw(conn: psycopg.Connection[Any]) -> None:
     """Ends exports that may hold what was erased or restricted after they had begun. What was handed out is out of reach."""
-    query = (
-        f"SELECT {COLUMNS} FROM export_job WHERE started_at IS NOT NULL AND removed_at IS NULL AND state NOT IN ('cancelled', 'expired')"
-    )
+    query = f"SELECT {COLUMNS} FROM export_job WHERE started_at IS NOT NULL AND state IN ('waiting', 'running', 'paused', 'done', 'failed')"
     for job in [Export(*row) for row in rows(conn, query)]:
         known = one(conn, "SELECT chosen FROM export_job WHERE id = %s", (job.id,))
         traces = msgspec.msgpack.decode(bytes(known[0]), type=Chosen).traces if known and known[0] is not None else None
-        found = one(conn, _ERASED, {"project": job.project_id, "since": job.started_at, "traces": traces})
+        found = conn.execute(_ERASED, {"project": job.project_id, "since": job.started_at, "traces": traces}).fetchone()
         if found is not None and found[0] is not None:
             state = "cancelled" if job.state in GOES_ON else "expired"
             conn.execute("UPDATE export_job SET state = %s, withdrawn_by = %s WHERE id = %s", (state, found[0], job.id))

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("auditlog", "0024_restricted"),
+        ("auditlog", "0025_export_withdrawn"),
     ]
     operations = [
         migrations.AddField("project", "ask_purpose", models.BooleanField(db_default=False, default=False)),
