@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,6 +26,8 @@ from auditlog.web.purpose import Stated
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module: REST framework reads its settings there
+
+log = logging.getLogger(__name__)
 
 LAST_USED_EVERY: Final = timedelta(minutes=1)  # a key's last use is written at most this often: reading must not become writing
 
@@ -86,12 +89,22 @@ class KeyAuthentication(BaseAuthentication):
             raise Problem("key_expired", "The API key has expired. Use another one, or make one under Settings.")
         actor = Actor("key", row.public_id, row.name, address=request.META.get("REMOTE_ADDR") or "")
         if row.last_used_at is None or row.last_used_at < now - LAST_USED_EVERY:
-            used(recording.stored(evidence.raw_connection(), row.project_id), actor, row.last_used_at, now)
-            ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
+            _note(row, actor, now)
         return None, Caller(row.project, frozenset(row.scopes), actor)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="auditlog"'
+
+
+def _note(row: ApiKey, actor: Actor, now: datetime) -> None:
+    """That the key was used. What may be read of a store that takes no records (its status) can be read all the same: what shows content
+    has a record of its own, without which nothing is shown."""
+    try:
+        used(recording.stored(evidence.raw_connection(), row.project_id), actor, row.last_used_at, now)
+    except Problem as problem:
+        log.warning("api.key_use_not_recorded", extra={"key_id": row.pk, "code": problem.code})
+    else:
+        ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
 
 
 class BrowserAuthentication(SessionAuthentication):

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from auditlog import keys
-from auditlog.store import unpack
 from auditlog.store.reader import public_id
+from auditlog.verify import standalone
 from auditlog.verify.batches import check_batch
 from tests.drills.invariants import hold
 from tests.drills.stand import Stand, batch
@@ -59,7 +59,8 @@ def changes(conn: psycopg.Connection[Any], batch_no: int, chance: random.Random)
 def test_whatever_a_superuser_changes_is_found_and_the_event_is_named(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each change in a transaction that is rolled back: afterwards the trail is as it was."""
     if stand.without == "digests":
-        monkeypatch.setattr(unpack, "check", lambda parsed: {})
+        read = standalone.read_event
+        monkeypatch.setattr(standalone, "read_event", lambda skeleton, vals: read(skeleton, vals)._replace(changed=[]))
     stand.deliver(batch(20))
     batch_no = stand.ledger.receipts[-1].batch
     with psycopg.connect(stand.url) as conn:

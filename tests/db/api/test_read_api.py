@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from auditlog import models
+from auditlog import governance, models
+from auditlog.errors import Problem
 from auditlog.item import INT, STRING, Context, Item, Rest, Span, Unreadable
 from tests import corpus
 from tests.db.api.conftest import World
@@ -221,3 +222,14 @@ def test_a_list_of_sessions_asks_the_database_a_fixed_number_of_times(world: Wor
     world.api.json("status")
     with django_assert_max_num_queries(9):  # type: ignore[operator]
         assert len(world.api.json("sessions", limit=30)["results"]) == 30
+
+
+def test_where_the_use_of_a_key_cannot_be_recorded_what_needs_no_record_is_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Problem("store_unavailable", "no space left")
+
+    monkeypatch.setattr(governance._recorder._writer, "write", away)
+    key = models.ApiKey.objects.get(project=world.project, name="read")
+    assert world.api.get("status").status_code == 200 and world.api.get("sessions").status_code == 503
+    key.refresh_from_db()
+    assert key.last_used_at is None, "the next use tries again"
