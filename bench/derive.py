@@ -52,6 +52,8 @@ class Lag(threading.Thread):
     QUERIES = {
         "batch": "SELECT b.batch_no::text, b.received_at FROM batch b WHERE b.batch_no > %s "
         "AND NOT EXISTS (SELECT FROM derived d WHERE d.batch_no = b.batch_no)",
+        "sealed": "SELECT b.batch_no::text, b.received_at FROM batch b JOIN part p USING (batch_no) WHERE b.batch_no > %s AND p.count > 0 "
+        "AND NOT EXISTS (SELECT FROM leaf l WHERE l.batch_no = b.batch_no)",
         "summary": "SELECT key || stale_since, stale_since FROM session WHERE stale_since IS NOT NULL AND %s::bigint IS NOT NULL",
         "words": "SELECT key || text_due, text_due FROM session WHERE text_due IS NOT NULL AND %s::bigint IS NOT NULL",
     }
@@ -161,6 +163,7 @@ def tables(found: dict[str, Any]) -> str:
         ("batch", "a batch, until its traces are bound and its sessions can be found by identity"),
         ("summary", "a session's summary, until it is written again"),
         ("words", "its words, after its summary"),
+        ("sealed", "a batch, until a signed checkpoint covers it"),
     ):
         one = found["lag_seconds"].get(name, {"p50": "not seen waiting", "p95": ""})
         lines.append(f"| {what} | {one['p50']} | {one['p95']} | 2 |")

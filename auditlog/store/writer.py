@@ -41,16 +41,16 @@ _INSERT_CONTENT: Final = (
     "INSERT INTO content (bucket, content_key, codec, bytes) "
     "SELECT %b, k, c, b FROM unnest(%b::bytea[], %b::smallint[], %b::bytea[]) AS t (k, c, b) ON CONFLICT DO NOTHING"
 )
-_OPEN: Final = (  # one number more than is needed for each bucket beyond the first: gaps mean nothing
-    f"SELECT nextval('batch_no_seq'), bucket, generation, state, {durability.SAFE}, {durability.FLUSH} FROM bucket "
-    "WHERE bucket = ANY(%b) ORDER BY bucket FOR SHARE"
-)
+_BUCKETS: Final = f"SELECT nextval('batch_no_seq'), bucket, generation, state, {durability.SAFE}, {durability.FLUSH} FROM bucket WHERE "
+_OPEN: Final = f"{_BUCKETS} bucket = ANY(%b) ORDER BY bucket FOR SHARE"  # a number more than is needed for each bucket but the first
 _INSERT_BATCH: Final = (
     "WITH b AS (INSERT INTO batch (batch_no, project_id, key_id, protocol, received_at, system_id, acknowledged, duplicates, receipt_root) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)) "
-    "INSERT INTO part (batch_no, bucket, count, root, class_version) "
-    "SELECT %s, b, n, r, v FROM unnest(%b::int[], %b::int[], %b::bytea[], %b::int[]) AS t (b, n, r, v)"
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)) INSERT INTO part (batch_no, bucket, count, root, class_version) "
 )
+_INSERT_PARTS: Final = f"{_INSERT_BATCH}SELECT %s, b, n, r, v FROM unnest(%b::int[], %b::int[], %b::bytea[], %b::int[]) AS t (b, n, r, v)"
+# Nearly every request goes into one bucket: the same without arrays saves 85 of 530 µs of CPU (docs/bench).
+_OPEN_ONE: Final = f"{_BUCKETS} bucket = %b FOR SHARE"
+_INSERT_PART: Final = f"{_INSERT_BATCH}VALUES (%s, %b, %b, %b, %b)"
 _ALIVE: Final = f"SELECT nextval('batch_no_seq'), {durability.SAFE}"
 _LOOK_EVERY: Final = 60.0  # seconds; what each transaction asks itself (durability.SAFE) is what may change in between
 _STORED: Final = (
@@ -239,11 +239,8 @@ class Writer:
         everything = [digest for digests in stored for digest in digests] + list(duplicates.values())
         root = merkle.batch_root(everything) if duplicates or len(parts) > 1 else roots[0]
         new_ones = len(everything) - len(duplicates)
-        conn.execute(_INSERT_BATCH, (
-            batch_no, project.project_id, key_id, protocol, received_at, self._system_id, len(everything), len(duplicates), root,
-            batch_no, Integers([part.bucket.number for part in parts]), Integers([len(digests) for digests in stored]), Byteas(roots),
-            Integers([part.class_version for part in parts]),
-        ))  # fmt: skip
+        named = (batch_no, project.project_id, key_id, protocol, received_at, self._system_id, len(everything), len(duplicates), root)
+        self._name(conn, named, parts, [len(digests) for digests in stored], roots)
         self._warned = False
         conn.commit()
         if self._warned:
@@ -255,6 +252,16 @@ class Writer:
             self._learn(new)
         metrics.looked_up("content", referred - missing, missing)
         return Written(batch_no, root, len(everything), new_ones, len(duplicates))
+
+    def _name(
+        self, conn: psycopg.Connection[Any], batch: tuple[Any, ...], parts: list[_Part], counts: list[int], roots: list[bytes]
+    ) -> None:
+        """The rows of the batch and of its parts."""
+        if len(parts) == 1:
+            conn.execute(_INSERT_PART, (*batch, batch[0], parts[0].bucket.number, counts[0], roots[0], parts[0].class_version))
+            return
+        numbers, versions = Integers([part.bucket.number for part in parts]), Integers([part.class_version for part in parts])
+        conn.execute(_INSERT_PARTS, (*batch, batch[0], numbers, Integers(counts), Byteas(roots), versions))
 
     def _put(
         self, conn: psycopg.Connection[Any], project: Project, part: _Part, content: dict[bytes, bytes], batch_no: int,
@@ -271,8 +278,8 @@ class Writer:
     def _open(self, conn: psycopg.Connection[Any], buckets: list[partitions.Bucket]) -> int:
         """The batch's number. Holds the buckets' generations until the end of the transaction, so that known content stays."""
         numbers = [bucket.number for bucket in buckets]
-        wanted = Integers(numbers)
-        found = conn.execute(_OPEN, (wanted,)).fetchall()
+        ask, wanted = (_OPEN_ONE, numbers[0]) if len(numbers) == 1 else (_OPEN, Integers(numbers))
+        found = conn.execute(ask, (wanted,)).fetchall()
         if len(found) < len(numbers):
             conn.rollback()
             there = {row[1] for row in found}
@@ -282,7 +289,7 @@ class Writer:
                     partitions.ensure(conn, bucket)
                     seconds = round(time.monotonic() - started, 3)
                     log.error("ingest.bucket_was_missing", extra={"bucket": bucket.number, "seconds": seconds})
-            found = conn.execute(_OPEN, (wanted,)).fetchall()
+            found = conn.execute(ask, (wanted,)).fetchall()
             if len(found) < len(numbers):
                 raise Problem("store_unavailable", f"The partitions of the buckets {numbers} could not be made.")
         for _, number, generation, state, safe, _ in found:

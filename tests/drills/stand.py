@@ -180,6 +180,15 @@ class Stand:
                 time.sleep(0.1)
             return examine(conn, self.secrets(conn), self.ledger)
 
+    def derived(self) -> None:
+        """Waits until all of every project is bound, summarised and indexed."""
+        query = "SELECT EXISTS (SELECT FROM session WHERE stale_since IS NOT NULL OR text_due IS NOT NULL)"
+        deadline = time.monotonic() + 120
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            while unseen(conn) or conn.execute(query).fetchone() != (False,):
+                hold(time.monotonic() < deadline, "the background pass has not finished")
+                time.sleep(0.2)
+
     def sealed(self) -> None:
         """Waits until every part has its leaf, of all projects."""
         query = "SELECT count(*) FROM part p WHERE NOT EXISTS (SELECT FROM leaf l WHERE l.batch_no = p.batch_no AND l.bucket = p.bucket)"

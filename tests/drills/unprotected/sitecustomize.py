@@ -13,7 +13,9 @@ def flush() -> None:
     """COMMIT returns before anything is on disk."""
     from auditlog.store import durability, writer
 
-    writer._OPEN = writer._OPEN.replace(durability.FLUSH, "set_config('synchronous_commit', 'off', true)")  # type: ignore[misc]
+    off = "set_config('synchronous_commit', 'off', true)"
+    writer._OPEN = writer._OPEN.replace(durability.FLUSH, off)  # type: ignore[misc]
+    writer._OPEN_ONE = writer._OPEN_ONE.replace(durability.FLUSH, off)  # type: ignore[misc]
 
 
 def commit_first() -> None:
@@ -154,10 +156,18 @@ def signed() -> None:
     Sealer._owed = lambda self, head: None  # type: ignore[method-assign]
 
 
+def hold_lock() -> None:
+    """Holding and deleting do not wait for each other."""
+    from auditlog.retention import lock
+
+    lock.take = lambda conn: None
+
+
 PROTECTIONS = {
     "flush": flush, "commit first": commit_first, "503": unavailable, "retry": retry, "time-out": time_out, "horizon": horizon,
     "partition": partition, "limit": limit, "revocation": revocation, "restart": restart,
     "warning": warning, "one transaction": one_transaction, "seal horizon": seal_horizon, "signed": signed,
+    "hold lock": hold_lock,
 }  # fmt: skip
 
 if os.environ.get("DRILL_WITHOUT") in PROTECTIONS:
