@@ -21,6 +21,7 @@ from auditlog.search import cursor, evidence, parameters
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
 from auditlog.store import fields
+from auditlog.web.access import Right
 
 
 class Entered(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,12 +37,17 @@ class Entered(msgspec.Struct, forbid_unknown_fields=True):
 
 class ErasureList(WritingView):
     """Requests of erasure, newest first: whom each concerns, how it was decided, and its certificate. Of one that erased something `scope`
-    has the names of its filters and no values any more."""
+    has the names of its filters and no values any more. A key with the scope `admin`."""
 
+    right = Right.GOVERN
     parameters = PAGED
     answers = {JSON: shapes.listed(shapes.ERASURE)}
     takes = shapes.ERASURE_WANTED
     gives = shapes.ERASURE
+
+    @property
+    def required_scope(self) -> str:
+        return "admin"
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
         count = parameters.limit(given.get("limit"))
@@ -63,8 +69,9 @@ class ErasureList(WritingView):
 
 
 class ErasureDetail(ReadView):
-    """One request."""
+    """One request. A key with the scope `admin`."""
 
+    right, required_scope = Right.GOVERN, "admin"
     answers = {JSON: shapes.ERASURE}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
@@ -74,8 +81,9 @@ class ErasureDetail(ReadView):
 class ErasurePreview(ReadView):
     """What an open request would be about at this moment: how many records, which of their fields, and which holds stand in the way.
     Changes nothing. `unreadable`: items of the project that could not be read, of which nobody can say whom they concern. Codes:
-    `derive_behind` while something is not understood yet, `state_conflict` where it is decided."""
+    `derive_behind` while something is not understood yet, `state_conflict` where it is decided. A key with the scope `admin`."""
 
+    right, required_scope = Right.GOVERN, "admin"
     answers = {JSON: shapes.ERASURE_PREVIEW}
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:

@@ -67,6 +67,9 @@ class Refused(Exception):
     """The new edition may not take the place of the current one."""
 
 
+_ERASING: Final = 7220  # of auditlog/retention/lock.py, which lies above this layer
+
+
 class Difference(NamedTuple):
     table: str
     only_current: int
@@ -74,8 +77,13 @@ class Difference(NamedTuple):
 
 
 def begin(conn: Connection) -> int:
-    """The edition to fill: the one that an earlier run left, or a new one."""
-    row = conn.execute(_FILLING).fetchone() or conn.execute(_OPEN).fetchone()
+    """The edition to fill: the one that an earlier run left, or a new one.
+
+    Not while something is erased or restricted: that makes the rows of the editions that it knows again, and this one read what goes.
+    """
+    with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", (_ERASING,))
+        row = conn.execute(_FILLING).fetchone() or conn.execute(_OPEN).fetchone()
     assert row is not None  # there is always an edition (migration 0003)
     return int(row[0])
 

@@ -44,8 +44,8 @@ _FREE: Final = (  # that nobody works on
     "AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
 _ERASED: Final[LiteralString] = """
-    SELECT min(e.id) FROM erasure e WHERE e.project_id = %(project)s AND EXISTS (
-      SELECT FROM erasure_item i WHERE i.erasure = e.id AND i.done_at > %(since)s
+    SELECT min(e.id) FROM erasure e WHERE e.project_id = %(project)s AND coalesce(e.recorded_at, 'infinity') > %(since)s AND EXISTS (
+      SELECT FROM erasure_item i WHERE i.erasure = e.id AND i.done_at IS NOT NULL
         AND (%(traces)s::uuid[] IS NULL OR i.trace_key = ANY(%(traces)s::uuid[])))"""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 

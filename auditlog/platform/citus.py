@@ -63,7 +63,7 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     "retention_class": _PEOPLE, "retention_rules": _PEOPLE, "clock_event": _PEOPLE,
     "agent_flag": _PEOPLE, "hold": _PEOPLE, "disposition": _PEOPLE,
     "export_job": _PEOPLE, "export_release": _PEOPLE,
-    "erasure": _PEOPLE, "erasure_item": _PEOPLE, "erasure_content": _PEOPLE, "restricted": _PEOPLE,
+    "erasure": _PEOPLE, "erasure_item": _PEOPLE, "erasure_content": _PEOPLE, "restricted": _PEOPLE, "restricted_session": _PEOPLE,
     "session_loss": Local("few rows: sessions that lost a part of theirs and still have another"),
     "auth_user": _DJANGO, "auth_group": _DJANGO, "auth_permission": _DJANGO, "auth_group_permissions": _DJANGO,
     "auth_user_groups": _DJANGO, "auth_user_user_permissions": _DJANGO, "django_session": _DJANGO, "django_content_type": _DJANGO,

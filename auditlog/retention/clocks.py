@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from auditlog.derive.keys import session_key, to_bytes, trace_session_key, value_digest
 from auditlog.governance import Actor
-from auditlog.retention import classes, holds, lock, recording
+from auditlog.retention import classes, hidden, holds, lock, recording
 from auditlog.retention.rows import one, rows
 from auditlog.search import parameters
 
@@ -102,8 +102,9 @@ def waiting(conn: psycopg.Connection[Any], bucket: int) -> set[tuple[int, uuid.U
 
 
 def still(conn: psycopg.Connection[Any], bucket: int, kind: str, days: int) -> set[tuple[int, uuid.UUID]]:
-    """What would wait under a clock of this kind and length."""
-    return {(row[0], row[1]) for row in conn.execute(_WAITING, {"bucket": bucket, "kind": kind, "days": days}).fetchall()}
+    """What would wait under a clock of this kind and length; and what lies beside restricted values, which it may ask for."""
+    found = {(row[0], row[1]) for row in conn.execute(_WAITING, {"bucket": bucket, "kind": kind, "days": days}).fetchall()}
+    return found | hidden.beside(conn, bucket)
 
 
 def keep(conn: psycopg.Connection[Any], bucket: int) -> holds.Held:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from auditlog.errors import Problem
+from auditlog.item import GOVERNANCE
 from auditlog.retention import consumed, holds, lock, references
 from auditlog.store import fields, unpack
 from auditlog.store.pack import SHARED_PREFIX, content_key
@@ -94,7 +95,8 @@ def _places(conn: psycopg.Connection[Any], project_id: int, wanted: Iterable[Pla
     asked = set(wanted)
     found: dict[int, list[Place]] = {}
     rows = conn.execute(
-        "SELECT bucket, trace_key, event_id FROM event WHERE trace_key = ANY(%s) AND event_id = ANY(%s) AND project_id = %s",
+        "SELECT bucket, trace_key, event_id FROM event WHERE trace_key = ANY(%s) AND event_id = ANY(%s) AND project_id = %s "
+        f"AND item <> {GOVERNANCE}",
         (list({key for key, _ in asked}), [event_id for _, event_id in asked], project_id),
     ).fetchall()
     for bucket, *ids in rows:

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from auditlog.derive.models import Quarantined, Trace
 from auditlog.errors import Problem
 from auditlog.governance import Actor
+from auditlog.item import GOVERNANCE  # what the service recorded itself: it says who looked at what, and stays
 from auditlog.retention import consumed, holds, lock, recording
 from auditlog.retention.erasure import Place, refuse_held
 from auditlog.retention.rows import one, rows
@@ -27,7 +28,6 @@ DUE_DAYS: Final = 30  # to decide in, where nobody says: GDPR, Art. 12(3), gives
 OUTCOMES: Final = ("erase", "redact", "restrict", "refuse")
 # Filters that name whom it concerns, known of every event as soon as it is consumed, whatever its timeline.
 CONCERNS: Final = ("session_id", "trace_id", "subject", "user_id", "customer_id")
-GOVERNANCE: Final = 4  # event.item: what the service recorded itself; it says who looked at what, and stays
 _ROW: Final[LiteralString] = (
     "id, project_id, scope, reason, basis, asked_by, received_at, due_at, entered_by, entered_at, state, outcome, fields, outcome_reason, "
     "decided_by, decided_at, certificate, recorded_at, until, lifted_by, lifted_at, lift_reason"

@@ -53,6 +53,10 @@ _CONTENT: Final[LiteralString] = "SELECT coalesce(sum(destroyed), 0), coalesce(s
 _HIDE: Final[LiteralString] = """
     INSERT INTO restricted (project_id, trace_key, event_id, erasure)
     SELECT %s, k, i, %s FROM unnest(%s::uuid[], %s::uuid[]) AS new (k, i) ON CONFLICT DO NOTHING"""
+_HIDE_SESSIONS: Final[LiteralString] = """
+    INSERT INTO restricted_session (project_id, session_key, erasure)
+    SELECT DISTINCT t.project_id, t.session_key, %s::bigint FROM trace t JOIN edition n ON n.number = t.edition AND n.state = 'current'
+    WHERE t.project_id = %s AND t.trace_key = ANY(%s) ON CONFLICT DO NOTHING"""
 _HIDDEN: Final[LiteralString] = "SELECT DISTINCT trace_key FROM restricted WHERE erasure = %s ORDER BY 1 LIMIT %s"
 _SHOW: Final[LiteralString] = "DELETE FROM restricted WHERE erasure = %s AND trace_key = ANY(%s)"
 _LIFT: Final[LiteralString] = "UPDATE erasure SET lifted_by = %s, lifted_at = now(), lift_reason = %s WHERE id = %s"
@@ -122,6 +126,7 @@ def _erase(conn: psycopg.Connection[Any], found: Erasure, places: list[Place], s
 
 
 def _hide(conn: psycopg.Connection[Any], found: Erasure, places: list[Place]) -> Erased:
+    conn.execute(_HIDE_SESSIONS, (found.id, found.project_id, [key for key, _ in places]))  # before they are bound without what named them
     conn.execute(_HIDE, (found.project_id, found.id, [key for key, _ in places], [event_id for _, event_id in places]))
     return Erased(len(places), 0, 0, {})
 
@@ -146,6 +151,8 @@ def lift(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: i
             lock.take(conn)
             _require_consumed(conn, project_id, keys)
             conn.execute(_SHOW, (number, list(keys)))
+            if not conn.execute(_HIDDEN, (number, 1)).fetchone():
+                conn.execute("DELETE FROM restricted_session WHERE erasure = %s", (number,))
             _make_again(conn, project_id, keys, secrets)
         # Killed anywhere before: what is still hidden has its row, and the next lift finds it.
     return erasures.get(conn, project_id, number)

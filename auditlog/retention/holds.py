@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 from auditlog.derive.models import Quarantined, Session, Trace
 from auditlog.errors import Problem
 from auditlog.governance import Actor
-from auditlog.retention import lock, recording
+from auditlog.retention import hidden, lock, recording
 from auditlog.retention.rows import one, rows
 from auditlog.search import parameters, sessions
 from auditlog.search.scope import Scope
@@ -140,14 +140,15 @@ def count(hold: Hold) -> int:
 def held(conn: psycopg.Connection[Any], bucket: int) -> Held:
     """What of a bucket is held at this moment, by which holds. The search asks over Django's connection."""
     found: dict[tuple[int, uuid.UUID], set[int]] = defaultdict(set)
+    unsure = hidden.beside(conn, bucket)
     for hold in standing(conn):
         scope = Scope(hold.project_id)
         with transaction.atomic():
             traces = scope.of(Trace).filter(buckets__contains=[bucket], session_key__in=matching(hold))
             keys = set(traces.values_list("trace_key", flat=True))
-        # Of what could not be read, or is hidden from the search, nobody can say that it does not concern the case.
+        # Of what could not be read, or lies beside what is hidden, nobody can say that it does not concern the case.
         keys |= set(scope.of(Quarantined).filter(bucket=bucket).values_list("trace_key", flat=True))
-        keys |= {key for (key,) in rows(conn, "SELECT DISTINCT trace_key FROM restricted WHERE project_id = %s", (hold.project_id,))}
+        keys |= {key for project, key in unsure if project == hold.project_id}
         for key in keys:
             found[hold.project_id, key].add(hold.id)
     return {place: frozenset(ids) for place, ids in found.items()}

@@ -45,10 +45,11 @@ BEGIN
         -- What was exported and to whom it was given cannot be unsaid from a page.
         ('auditlog_web', 'SELECT, INSERT, UPDATE', 'export_job'), ('auditlog_web', 'SELECT, INSERT', 'export_release'),
         -- Erasure: people enter and decide on the page, once; only the owner carries out, hides and lifts.
-        ('auditlog_web', 'SELECT, INSERT', 'erasure'), ('auditlog_web', 'SELECT', 'erasure_content'),
+        ('auditlog_web', 'SELECT, INSERT (project_id, scope, reason, basis, asked_by, received_at, due_at, entered_by)', 'erasure'), ('auditlog_web', 'SELECT', 'erasure_content'),
         ('auditlog_web', 'UPDATE (state, outcome, fields, until, outcome_reason, decided_by, decided_at)', 'erasure'),
         ('auditlog_web', 'SELECT, INSERT (erasure, trace_key, event_id)', 'erasure_item'),
         ('auditlog_web', 'SELECT', 'restricted'), ('auditlog_derive', 'SELECT', 'restricted'),
+        ('auditlog_web', 'SELECT', 'restricted_session'),
         ('auditlog_derive', 'SELECT', 'erasure'), ('auditlog_derive', 'SELECT', 'erasure_item')
     ) AS rights(role, privilege, object) LOOP
         IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
@@ -62,7 +63,7 @@ BEGIN
                   AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations',
                                         'leaf', 'tile', 'checkpoint', 'log_key', 'anchor',
                                         'retention_class', 'retention_rules', 'clock_event', 'hold', 'disposition', 'tombstone', 'session_loss',
-                                        'export_job', 'export_release', 'erasure', 'erasure_item', 'erasure_content', 'restricted') LOOP
+                                        'export_job', 'export_release', 'erasure', 'erasure_item', 'erasure_content', 'restricted', 'restricted_session') LOOP
         IF line.kind = 'S' THEN
             EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);
         ELSE

@@ -41,6 +41,8 @@ def wrong(text: str, most: int) -> str:
         return f"has more than {most} characters."
     if any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text):
         return "has a character that controls and is not shown, such as an end of line."
+    if text and not any(one.isalnum() for one in text):
+        return "has neither a letter nor a digit."
     return ""
 
 

@@ -179,7 +179,9 @@ def _records(case: Case) -> tuple[Item, ...]:
         Item(
             f"Records of batch {number}",
             tuple(
-                Part("cells", rows=(("record", r.id), ("digest", r.digest), *((("erased", ", ".join(r.withheld)),) if r.withheld else ())))
+                Part(
+                    "cells", rows=(("record", r.id), ("digest", r.digest), *((("withheld", ", ".join(r.withheld)),) if r.withheld else ()))
+                )
                 for r in records
             ),
             kind="records",

@@ -261,8 +261,8 @@ def _withheld(case: Case) -> Iterator[Part]:
     fields = sorted({name for record in case.proofs.records for name in record.withheld})
     count = sum(1 for record in case.proofs.records if record.withheld)
     if count:
-        yield say(f"Erased from {count:,} record{'' if count == 1 else 's'}: {', '.join(fields)}. The digests still hold.", "open")
-        yield note("Why it was erased is not part of the session's records.")
+        yield say(f"Not shown of {count:,} record{'' if count == 1 else 's'}: {', '.join(fields)}. The digests still hold.", "open")
+        yield note("It was erased, or is restricted. By which request is said where the timeline lists what is missing.")
     else:
         yield say("Nothing was erased from the records, and nothing was left out for the reader's role.")
     sealed = [s["n"] + 1 for s in case.timeline["steps"] if s["kind"] == "reasoning" and s.get("form") in ("encrypted", "redacted")]

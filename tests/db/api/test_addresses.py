@@ -31,7 +31,9 @@ SESSION = "sess-openinference-chat_refund"
 # person's account, keys, members and saved searches, holds and records (test_access, test_settings, test_saved, test_access_log). LOG: the
 # sealed log as files, for keys and members, and where the operator says so for everybody (test_log).
 # EXPORT: one project's, for a key with that scope (tests/db/disclosure).
-API, COMMON, PAGE, OPEN, OWN, SERVICE, LOG, EXPORT = "api", "common", "page", "open", "own", "service", "log", "export"
+# ADMIN: one project's, for a key with that scope (tests/db/api/test_erasures).
+API, COMMON, PAGE, OPEN, OWN, SERVICE, LOG = "api", "common", "page", "open", "own", "service", "log"
+EXPORT, ADMIN = "export", "admin"
 CLASSES = {
     "healthz": OPEN,
     "readyz": OPEN,
@@ -55,7 +57,7 @@ CLASSES = {
     "api-retention-classes": COMMON,
     "api-retention-preview": API,
     **dict.fromkeys(("api-retention-rules", "api-clock-events"), API),
-    **dict.fromkeys(("api-erasures", "api-erasure", "api-erasure-preview"), API),
+    **dict.fromkeys(("api-erasures", "api-erasure", "api-erasure-preview"), ADMIN),
     **dict.fromkeys(("api-exports", "api-export", "api-export-releases", "api-export-download"), EXPORT),
     "api-status": API,
     "api-schema": COMMON,
@@ -99,7 +101,7 @@ def test_every_address_has_a_class() -> None:
     assert {route: name for route, name in named.items() if name not in CLASSES} == {}, "say in CLASSES what this address is"
     assert set(named.values()) == set(CLASSES)
     for route, pattern in patterns():
-        if CLASSES.get(pattern.name or "") in (API, COMMON, EXPORT):
+        if CLASSES.get(pattern.name or "") in (API, COMMON, EXPORT, ADMIN):
             assert issubclass(getattr(pattern.callback, "cls", object), ReadView), f"{route} does not start from the caller's project"
 
 

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from django.utils import timezone
 
+from auditlog import models
 from auditlog.api.schema import document
 from auditlog.governance import Actor
 from auditlog.retention import erasures, fulfil, holds
@@ -47,12 +48,12 @@ def test_a_request_is_entered_previewed_and_listed_by_keys_and_nothing_goes(refu
     status, made = admin.post("erasures", ASKED)
     assert (status, made["state"], made["scope"], made["entered_by"], made["outcome"]) == (200, "open", ASKED["scope"], "admin", None)
     refund.bench.derive()
-    seen = refund.api.json(f"erasures/{made['id']}/preview")
+    seen = admin.json(f"erasures/{made['id']}/preview")
     assert seen["events"] > 5 and seen["fields"]["input"] and seen["holds"] == []
-    again = refund.api.json(f"erasures/{made['id']}")
+    again = admin.json(f"erasures/{made['id']}")
     assert again == made
     _, other = admin.post("erasures", ASKED | {"received_at": "2026-03-01", "due_at": "2026-03-09"})
-    first = refund.api.json("erasures", limit=1)
+    first = admin.json("erasures", limit=1)
     assert [row["id"] for row in first["results"]] == [other["id"]] and other["due_at"].startswith("2026-03-09")
     following = json.loads(admin.client.get(first["next"], headers=admin.headers).content)
     assert [row["id"] for row in following["results"]] == [made["id"]] and following["next"] is None
@@ -60,8 +61,9 @@ def test_a_request_is_entered_previewed_and_listed_by_keys_and_nothing_goes(refu
     for answer, path in ((first, "erasures"), (again, "erasures/{erasure}"), (seen, "erasures/{erasure}/preview")):
         fits(answer, path)
     assert [event["action"] for event in recorded(refund) if event["action"].startswith("erasure.")] == ["erasure.request"] * 2
-    assert Api(refund.other_key).json("erasures")["results"] == []
-    assert Api(refund.other_key).get(f"erasures/{made['id']}").status_code == 404
+    other_key = Api(models.ApiKey.issue(refund.other, "admin", ["read", "admin"])[1])
+    assert other_key.json("erasures")["results"] == [] and other_key.get(f"erasures/{made['id']}").status_code == 404
+    assert other_key.get(f"erasures/{made['id']}/preview").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,13 @@ def test_a_request_is_entered_previewed_and_listed_by_keys_and_nothing_goes(refu
 def test_what_is_wrong_with_a_request_is_said_and_nothing_is_entered(refund: World, body: Any, code: str) -> None:
     status, problem = Admin(refund).post("erasures", body)
     assert (status, problem["error"]["code"]) == (400, code) and entered(refund) == []
+
+
+def test_a_key_or_a_person_that_only_reads_sees_no_request(refund: World) -> None:
+    _, made = Admin(refund).post("erasures", ASKED)
+    olga = person(refund.project, "olga", "investigator")
+    for path in ("erasures", f"erasures/{made['id']}", f"erasures/{made['id']}/preview"):
+        assert refund.api.get(path).status_code == 403 and olga.get(f"/api/v1/{path}").status_code == 403
 
 
 def test_a_key_that_only_reads_enters_nothing(refund: World) -> None:

@@ -130,6 +130,7 @@ def plain(data: bytes) -> bytes:
 def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
     for table in (
         "restricted",
+        "restricted_session",
         "erasure_content",
         "erasure_item",
         "erasure",

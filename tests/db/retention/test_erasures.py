@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 
@@ -15,9 +17,11 @@ from auditlog.derive import read, withdraw
 from auditlog.derive.timeline import build
 from auditlog.errors import Problem
 from auditlog.item import INT, STRING, WITHHELD, Span
-from auditlog.retention import erasures, fulfil, holds
+from auditlog.retention import clocks, erasures, fulfil, hidden, holds
+from auditlog.retention.erasure import erase_fields
 from auditlog.retention.erasures import Asked, Decision, Erasure
 from auditlog.store import fields, unpack
+from auditlog.store.connect import connect
 from auditlog.store.reader import split_id
 from tests.db.api.talks import START, talk
 from tests.db.derived import NOW
@@ -339,3 +343,58 @@ def test_a_restriction_and_nothing_else_says_when_it_is_looked_at_again(case: Ca
     request = asked(case, session_id="s-1")
     refused("parameter_invalid", lambda: erasures.decide(case.conn, BOB, case.id, request.id, Decision(outcome, "r", (), until)))
     assert erasures.get(case.conn, case.id, request.id).state == "open"
+
+
+def other_trace(case: Case, name: str, session: str, days_ago: int = 4) -> uuid.UUID:
+    """A trace of a session, in which nobody is named but the session."""
+    items = talk(name, 1, f"{MARKER} {name}")
+    for item in items:
+        assert isinstance(item, Span)
+        kept = [one for one in item.attributes if "customer" not in one[0]]
+        item.attributes = [(key, kind, session if key == "session.id" else value) for key, kind, value in kept]
+    case.send(items, days_ago)
+    case.derive()
+    return uuid.UUID(bytes=items[0].trace_id)  # type: ignore[union-attr]
+
+
+def test_what_lies_beside_restricted_values_is_held_and_waits_as_before_and_so_does_what_comes_later(case: Case) -> None:
+    case.talk("s-1")
+    beside = other_trace(case, "t-2", "s-1")
+    stranger = other_trace(case, "t-3", "s-3")
+    hold = case.hold(customer_id="customer-s-1")
+    case.derive()
+    named = case.events("s-1")[0].trace_key
+    assert {key for _, key in holds.held(case.conn, case.bucket)} == {named, beside}
+    number = restrict(case, events=[one.id for one in case.events("s-1")])
+    late = other_trace(case, "t-4", "s-1")
+    assert {key for _, key in holds.held(case.conn, case.bucket)} == {named, beside, late}
+    assert {key for _, key in hidden.beside(case.conn, case.bucket)} == {named, beside, late}
+    waiting = {key for _, key in clocks.still(case.conn, case.bucket, "customer", 1)}
+    assert {named, beside, late} <= waiting
+    other = [one.id for one in case.bench.reader.events_of_traces(case.id, [beside])]
+    assert refused("held", lambda: decided(case, "erase", events=other)).detail == {"holds": [hold.id]}
+    fulfil.lift(case.conn, BOB, case.id, number, "settled", case.secrets)
+    case.derive()
+    assert case.rows("SELECT FROM restricted_session") == [] and hidden.beside(case.conn, case.bucket) == set()
+    assert stranger not in {key for _, key in holds.held(case.conn, case.bucket)}
+
+
+def test_the_pages_can_neither_change_what_was_decided_nor_name_more_of_it_nor_what_was_recorded(case: Case) -> None:
+    case.talk("s-1")
+    case.derive()
+    asked(case, session_id="s-1")
+    case.derive()
+    ((trace, event),) = case.rows("SELECT trace_key, event_id FROM event WHERE project_id = %s AND item = 4 LIMIT 1", case.id)
+    number = decided(case, "refuse", session_id="s-1")
+    with connect("web", autocommit=True) as web:
+        for statement, values in (
+            ("UPDATE erasure SET outcome = 'erase' WHERE id = %s", (number,)),
+            ("UPDATE erasure SET state = 'open', outcome = NULL, decided_by = NULL, decided_at = NULL WHERE id = %s", (number,)),
+            ("INSERT INTO erasure_item (erasure, trace_key, event_id) VALUES (%s, %s, %s)", (number, trace, event)),
+            ("INSERT INTO erasure (project_id, state) VALUES (%s, 'ended')", (case.id,)),
+            ("DELETE FROM restricted WHERE erasure = %s", (number,)),
+        ):  # fmt: skip
+            with pytest.raises((psycopg.errors.RaiseException, psycopg.errors.InsufficientPrivilege)):
+                web.execute(statement, values)
+    wanted = {(trace, event): list(fields.NAMES)}
+    assert erase_fields(case.conn, case.id, case.secrets(case.id), wanted).events == 0, "the record of who did what stays"
