@@ -36,7 +36,7 @@ Action = Literal[
     "export.request", "export.pause", "export.resume", "export.cancel", "export.download", "export.release",
     "export", "import", "import.origin", "import.end",  # from the command line
     "hold.place", "hold.release", "class.make", "class.revise", "class.approve", "class.choose", "class.rules",
-    "clock.tell", "agent.flag",  # retention
+    "class.extend", "class.unextend", "clock.tell", "agent.flag",  # retention
     "disposition.propose", "disposition.approve", "disposition.refuse", "disposition.cancel", "disposition.certificate",
     "erasure.request", "erasure.decide", "erasure.certificate", "erasure.lift",
 ]  # fmt: skip

@@ -35,6 +35,7 @@ _PATH: Final = {
     "public_id": "The event's `id`, 64 hexadecimal digits.",
     "hold": "The hold's `id`.",
     "erasure": "The request's `id`.",
+    "reclassification": "The row's `id`.",
     "export": "The export's `id`.",
     "class_no": "The number of a retention class.",
 }

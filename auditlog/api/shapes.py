@@ -241,6 +241,13 @@ RETENTION_CLASS: Final = of(
 RETENTION_RULE: Final = of(attribute=TEXT, value=TEXT, **{"class": COUNT})
 RETENTION_RULES: Final = of(version=COUNT, rules=some(RETENTION_RULE), created_at=MOMENT_OR_NONE, created_by=TEXT_OR_NONE)
 CLOCK_EVENT: Final = of(id=TEXT, kind=TEXT, value=TEXT, event=TEXT, at=MOMENT_OR_NONE, told_at=MOMENT, told_by=TEXT)
+RECLASSIFICATION_WANTED: Final = of(
+    **{"class": COUNT}, reason=TEXT, scope={"type": "object", "additionalProperties": TEXT}
+)  # fmt: skip
+RECLASSIFICATION: Final = of(
+    id=TEXT, **{"class": COUNT}, reason=TEXT, scope={"type": "object", "additionalProperties": TEXT}, made_at=MOMENT, made_by=TEXT,
+    ended_at=MOMENT_OR_NONE, ended_by=TEXT_OR_NONE, end_reason=TEXT_OR_NONE,
+)  # fmt: skip
 _AMOUNT: Final = of(periods=COUNT, events=COUNT, sessions=COUNT)
 RETENTION_PREVIEW: Final = of(
     **{"class": COUNT}, version=COUNT, days=COUNT, clock_of=TEXT_OR_NONE, new_days=COUNT, new_clock_of=TEXT_OR_NONE, second_person=FLAG,

@@ -2,7 +2,22 @@
 
 from django.urls import path, re_path
 
-from auditlog.api import access_log, actions, agents, docs, erasures, errors, events, exports, keeping, log, retention, sessions, status
+from auditlog.api import (
+    access_log,
+    actions,
+    agents,
+    docs,
+    erasures,
+    errors,
+    events,
+    exports,
+    keeping,
+    log,
+    reclassifications,
+    retention,
+    sessions,
+    status,
+)
 
 urlpatterns = [
     path("sessions", sessions.SessionList.as_view(), name="api-sessions"),
@@ -20,6 +35,8 @@ urlpatterns = [
     path("retention-classes", retention.RetentionClasses.as_view(), name="api-retention-classes"),
     path("retention-classes/<str:class_no>/preview", keeping.RetentionPreview.as_view(), name="api-retention-preview"),
     path("retention-rules", keeping.RetentionRules.as_view(), name="api-retention-rules"),
+    path("reclassifications", reclassifications.ReclassificationList.as_view(), name="api-reclassifications"),
+    path("reclassifications/<str:reclassification>", reclassifications.ReclassificationDetail.as_view(), name="api-reclassification"),
     path("clock-events", keeping.ClockEvents.as_view(), name="api-clock-events"),
     path("erasures", erasures.ErasureList.as_view(), name="api-erasures"),
     path("erasures/<str:erasure>", erasures.ErasureDetail.as_view(), name="api-erasure"),

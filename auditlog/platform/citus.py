@@ -60,7 +60,7 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     # governance
     "api_key": _PEOPLE, "member": _PEOPLE, "member_group": _PEOPLE, "saved_search": _PEOPLE, "pin": _PEOPLE, "login_failure": _PEOPLE,
     "job": _PEOPLE, "verification": _PEOPLE,
-    "retention_class": _PEOPLE, "retention_rules": _PEOPLE, "clock_event": _PEOPLE,
+    "retention_class": _PEOPLE, "retention_rules": _PEOPLE, "clock_event": _PEOPLE, "reclassified": _PEOPLE,
     "agent_flag": _PEOPLE, "hold": _PEOPLE, "disposition": _PEOPLE,
     "export_job": _PEOPLE, "export_release": _PEOPLE,
     "erasure": _PEOPLE, "erasure_item": _PEOPLE, "erasure_content": _PEOPLE, "restricted": _PEOPLE, "restricted_session": _PEOPLE,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections import Counter
 from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
@@ -19,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from auditlog.derive.keys import session_key, to_bytes, trace_session_key, value_digest
 from auditlog.governance import Actor
-from auditlog.retention import classes, hidden, holds, lock, recording
+from auditlog.retention import classes, hidden, lock, recording
 from auditlog.retention.rows import one, rows
 from auditlog.search import parameters
 
@@ -105,16 +104,6 @@ def still(conn: psycopg.Connection[Any], bucket: int, kind: str, days: int) -> s
     """What would wait under a clock of this kind and length; and what lies beside restricted values, which it may ask for."""
     found = {(row[0], row[1]) for row in conn.execute(_WAITING, {"bucket": bucket, "kind": kind, "days": days}).fetchall()}
     return found | hidden.beside(conn, bucket)
-
-
-def keep(conn: psycopg.Connection[Any], bucket: int) -> holds.Held:
-    """What of a bucket stays at this moment: what is held, by which holds, and, by none, what waits for its event."""
-    return {place: frozenset[int]() for place in waiting(conn, bucket)} | holds.held(conn, bucket)
-
-
-def waits(found: holds.Held) -> dict[str, int]:
-    """Of what stays: project to how many traces stay for nothing but their clock. JSON."""
-    return dict(Counter(str(project) for (project, _), by in found.items() if not by))
 
 
 def _key(project_id: int, kind: str, value: str) -> str:

@@ -20,11 +20,13 @@ _BATCHES: Final[LiteralString] = """
     WHERE b.project_id = %(project)s AND (b.received_at <= %(until)s::timestamptz OR b.batch_no = ANY(%(batches)s))
       AND EXISTS (SELECT FROM part p WHERE p.batch_no = b.batch_no AND p.count > 0)
       AND NOT EXISTS (SELECT FROM derived d JOIN edition e ON e.number = d.edition AND e.state = 'current' WHERE d.batch_no = b.batch_no)"""
-# What a hold asks of may stand in summaries and words, which follow later.
+# What a hold, a reclassification or the flag of an agent asks of may stand in summaries and words, which follow later.
 _STALE: Final[LiteralString] = """
     SELECT count(*) FROM session s JOIN edition e ON e.number = s.edition AND e.state = 'current'
     WHERE (s.stale_since IS NOT NULL OR s.text_due IS NOT NULL) AND (%(project)s::int IS NULL OR s.project_id = %(project)s)
-      AND EXISTS (SELECT FROM hold h WHERE h.project_id = s.project_id AND h.released_at IS NULL)
+      AND (EXISTS (SELECT FROM hold h WHERE h.project_id = s.project_id AND h.released_at IS NULL)
+           OR EXISTS (SELECT FROM reclassified r WHERE r.project_id = s.project_id AND r.ended_at IS NULL)
+           OR EXISTS (SELECT FROM agent_flag f WHERE f.project_id = s.project_id AND f.high_risk))
       AND EXISTS (SELECT FROM trace t WHERE t.session_key = s.key AND t.edition = s.edition AND t.buckets @> ARRAY[%(bucket)s::int])"""
 
 

@@ -11,9 +11,10 @@ from psycopg.types.json import Jsonb
 
 from auditlog.errors import Problem
 from auditlog.governance import Action, Actor
-from auditlog.retention import classes, clocks, holds, lock, recording
+from auditlog.retention import classes, lock, recording
 from auditlog.retention.recording import IN_FORCE
 from auditlog.retention.rows import one, rows
+from auditlog.retention.staying import staying
 
 # What the names of a bucket's partitions end in (ensure_bucket in schema.sql makes them).
 SUFFIX: Final[LiteralString] = "b.class_no || '_' || to_char(b.starts AT TIME ZONE 'UTC', 'YYYYMMDD')"
@@ -109,7 +110,7 @@ def report(conn: psycopg.Connection[Any], number: int) -> dict[str, Any]:
     """The dry run: what a disposition of this bucket would be, now. Changes nothing. JSON."""
     found = bucket(conn, number)
     now = classes.in_force(conn, found.class_no)
-    held = clocks.keep(conn, number)
+    stays = staying(conn, number)
     return {
         "bucket": number,
         "period": [found.starts.isoformat(), found.ends.isoformat()],
@@ -118,12 +119,10 @@ def report(conn: psycopg.Connection[Any], number: int) -> dict[str, Any]:
         "due": found.due,
         "second_person": now.second_person,
         "counts": measure(conn, number),
-        "holds": [
-            {"hold": hold.id, "project": hold.project_id, "name": hold.name, "traces": sum(hold.id in ids for ids in held.values())}
-            for hold in holds.standing(conn)
-        ],
+        "holds": stays.holds,
+        "longer": stays.longer,
         "clock_of": now.clock_of,
-        "waiting": clocks.waits(held),
+        "waiting": stays.waiting,
     }
 
 

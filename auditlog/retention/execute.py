@@ -21,9 +21,10 @@ from auditlog import conf
 from auditlog.derive import withdraw
 from auditlog.errors import Problem
 from auditlog.governance import Actor
-from auditlog.retention import classes, clocks, consumed, dispositions, holds, lock, recording, rewrite
+from auditlog.retention import classes, consumed, dispositions, lock, reclassify, recording, rewrite
 from auditlog.retention.dispositions import Disposition
 from auditlog.retention.rewrite import Draft
+from auditlog.retention.staying import Staying, staying
 from auditlog.store.reader import Reader, Secrets
 from auditlog.verify import certificates
 
@@ -97,7 +98,7 @@ def _go(conn: psycopg.Connection[Any], actor: Actor, found: Disposition, secrets
     draft: Draft | None = None
     for attempt in range(ATTEMPTS):
         _consumed(conn, found)  # asked again under the lock; here, so that nothing is copied in vain
-        keep = clocks.keep(conn, found.bucket)
+        keep = staying(conn, found.bucket).places
         if draft is None or draft.keep != keep or draft.generation != _generation(conn, found.bucket):
             draft = rewrite.prepare(conn, found.bucket, keep, secrets)
             told("prepared")
@@ -135,7 +136,7 @@ def _refuse(conn: psycopg.Connection[Any], found: Disposition) -> None:
 def _consumed(conn: psycopg.Connection[Any], found: Disposition) -> None:
     """Whom a session names may stand in what came later, too: where that decides, all that had come by the proposal is read first."""
     consumed.require(conn, found.bucket)
-    if classes.in_force(conn, found.class_no).clock_of is not None:
+    if classes.in_force(conn, found.class_no).clock_of is not None or reclassify.any_waits(conn):
         for project_id in dispositions.projects(conn, found.bucket):
             consumed.require_batches(conn, project_id, until=found.proposed_at)
 
@@ -149,11 +150,11 @@ def _agree(found: Disposition, counts: dict[str, Any], draft: Draft) -> None:
             detail={"promised": counts["promised"], "events": counts["events"], "gone_before": counts["gone_before"]},
         )
     if draft.keep and not draft.left:
-        waiting = sum(clocks.waits(draft.keep).values())
+        waiting = sum(not by for by in draft.keep.values())
         raise Problem(
             "held",
-            f"Everything in bucket {found.bucket} is held or waits for an event that starts its clock ({waiting} traces wait); nothing was "
-            "disposed of.",
+            f"Everything in bucket {found.bucket} is held, waits for an event that starts its clock, or is kept as a longer class says "
+            f"({waiting} traces stay without a hold); nothing was disposed of.",
             detail={"holds": _ids(draft), "waiting": waiting},
         )
 
@@ -168,10 +169,11 @@ def _dispose(
     _refuse(conn, found)
     generation = conn.execute(_GENERATION, (found.bucket,)).fetchone()
     _consumed(conn, found)
-    if generation != (draft.generation, "closed") or clocks.keep(conn, found.bucket) != draft.keep:
+    stays = staying(conn, found.bucket)
+    if generation != (draft.generation, "closed") or stays.places != draft.keep:
         raise _Changed
     told("checked")
-    certificate = _certificate(conn, actor, found, draft, counts)
+    certificate = _certificate(conn, actor, found, draft, counts, stays)
     conn.execute(_DISPOSED, ("closed" if draft.keep else "disposed", found.bucket))
     conn.execute(_of(_LOSSES, draft), {"disposition": found.id})
     for project_id, count in leaving:
@@ -182,7 +184,9 @@ def _dispose(
     # Killed before this transaction's COMMIT: nothing has happened. After it: finish() does what is left.
 
 
-def _certificate(conn: psycopg.Connection[Any], actor: Actor, found: Disposition, draft: Draft, counts: dict[str, Any]) -> dict[str, Any]:
+def _certificate(
+    conn: psycopg.Connection[Any], actor: Actor, found: Disposition, draft: Draft, counts: dict[str, Any], stays: Staying
+) -> dict[str, Any]:
     due = dispositions.bucket(conn, found.bucket)
     now = classes.in_force(conn, found.class_no)
     at = conn.execute("SELECT now()").fetchone()
@@ -204,11 +208,9 @@ def _certificate(conn: psycopg.Connection[Any], actor: Actor, found: Disposition
         "disposed_by_project": {project: draft.going.get(int(project), 0) for project in counts["by_project"]},
         "batches": counts["batches"],
         "leaves": counts["leaves"],
-        "holds": [
-            {"hold": hold.id, "project": hold.project_id, "name": hold.name, "traces": sum(hold.id in ids for ids in draft.keep.values())}
-            for hold in holds.standing(conn)
-        ],
-        "waiting": clocks.waits(draft.keep),
+        "holds": stays.holds,
+        "longer": stays.longer,
+        "waiting": stays.waiting,
         "proposed": {"by": found.proposed_by, "at": found.proposed_at.isoformat()},
         "approved": found.approved_by and {"by": found.approved_by, "at": found.approved_at and found.approved_at.isoformat()},
         "executed": {"by": recording.who(actor), "at": at[0].isoformat()},

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple, Protocol
 
 import psycopg
 from django.db import transaction
@@ -43,6 +43,19 @@ Held = dict[tuple[int, uuid.UUID], frozenset[int]]
 """(project, trace key) to the holds that hold it."""
 
 
+class Asked(Protocol):
+    """A search that is kept and asked anew: of a hold, or of what is kept as a longer class says (reclassify.py)."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def project_id(self) -> int: ...
+    @property
+    def scope(self) -> dict[str, str]: ...
+    @property
+    def text_index(self) -> bool | None: ...
+
+
 class Hold(NamedTuple):
     """`scope`: filters of `GET /api/v1/sessions`. Who: {"kind", "id", "name"}."""
 
@@ -65,7 +78,7 @@ def place(
 ) -> Hold:  # fmt: skip
     """From its return on nothing that matches can go. Raises Problem("scope_empty", "parameter_invalid", "overloaded"), "scope_missing" for
     a filter of content where `content` says that the caller may not read it: how many sessions match would answer guesses."""
-    wanted = _filters(project_id, scope, content)
+    wanted = filters(project_id, scope, content)
     for what, text in (("name", name), ("reason", reason)):
         if not text.strip() or "\0" in text:
             raise parameters.invalid(what, "is empty; a hold has a name and a reason that others will read.")
@@ -116,11 +129,11 @@ def standing(conn: psycopg.Connection[Any], project_id: int | None = None) -> li
     return [Hold(*row) for row in rows(conn, query, (project_id, project_id))]
 
 
-def matching(hold: Hold) -> QuerySet[Any]:
+def matching(asked: Asked) -> QuerySet[Any]:
     """Keys of the sessions that a hold holds at this moment."""
-    scope = Scope(hold.project_id)
-    given = dict(hold.scope)
-    if "q" in given and not hold.text_index:
+    scope = Scope(asked.project_id)
+    given = dict(asked.scope)
+    if "q" in given and not asked.text_index:
         del given["q"]  # no words are indexed: whatever the other filters say is held
     found = Q(key__in=sessions.matching(scope, given).values("key"))
     if not given.keys() <= _CERTAIN:
@@ -131,41 +144,46 @@ def matching(hold: Hold) -> QuerySet[Any]:
     return keys
 
 
-def count(hold: Hold) -> int:
+def count(asked: Asked) -> int:
     """Sessions that it holds now, counted up to COUNTED."""
     with transaction.atomic():  # what the search tells the planner ends with it
-        return int(matching(hold)[:COUNTED].count())
+        return int(matching(asked)[:COUNTED].count())
 
 
 def held(conn: psycopg.Connection[Any], bucket: int) -> Held:
     """What of a bucket is held at this moment, by which holds. The search asks over Django's connection."""
+    return meant(conn, bucket, standing(conn))
+
+
+def meant(conn: psycopg.Connection[Any], bucket: int, searches: Iterable[Asked]) -> Held:
+    """What of a bucket any of these searches is about, or may be."""
     found: dict[tuple[int, uuid.UUID], set[int]] = defaultdict(set)
     unsure = hidden.beside(conn, bucket)
-    for hold in standing(conn):
-        scope = Scope(hold.project_id)
+    for asked in searches:
+        scope = Scope(asked.project_id)
         with transaction.atomic():
-            traces = scope.of(Trace).filter(buckets__contains=[bucket], session_key__in=matching(hold))
+            traces = scope.of(Trace).filter(buckets__contains=[bucket], session_key__in=matching(asked))
             keys = set(traces.values_list("trace_key", flat=True))
         # Of what could not be read, or lies beside what is hidden, nobody can say that it does not concern the case.
         keys |= set(scope.of(Quarantined).filter(bucket=bucket).values_list("trace_key", flat=True))
-        keys |= {key for project, key in unsure if project == hold.project_id}
+        keys |= {key for project, key in unsure if project == asked.project_id}
         for key in keys:
-            found[hold.project_id, key].add(hold.id)
+            found[asked.project_id, key].add(asked.id)
     return {place: frozenset(ids) for place, ids in found.items()}
 
 
-def _filters(project_id: int, given: Mapping[str, Any], content: bool) -> dict[str, str]:
-    """The scope as it is kept: filters that exist, with values that can be read."""
+def filters(project_id: int, given: Mapping[str, Any], content: bool = True) -> dict[str, str]:
+    """A scope as it is kept: filters that exist, with values that can be read. Raises Problem as `place` does."""
     if not given:
         raise Problem(
-            "scope_empty", "A hold says what it holds: give at least one filter of `GET /api/v1/sessions`, for instance customer_id."
+            "scope_empty", "A scope says what it is about: give at least one filter of `GET /api/v1/sessions`, for instance customer_id."
         )
     parameters.only(given, sessions.PARAMETERS)
     for name, value in given.items():
         if not isinstance(value, str) or not value:
-            raise parameters.invalid(name, "has no value; every filter of a hold is a text that is not empty.")
+            raise parameters.invalid(name, "has no value; every filter of a scope is a text that is not empty.")
         if "\0" in value:
-            raise parameters.invalid(name, "contains a NUL, which a hold cannot keep; name the session by its trace_id.")
+            raise parameters.invalid(name, "contains a NUL, which a scope cannot keep; name the session by its trace_id.")
     if "q" in given and not content:
         raise Problem("scope_missing", "The filter `q` asks for words, which your role may not read.", detail={"parameter": "q"})
     with transaction.atomic():

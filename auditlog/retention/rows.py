@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 from psycopg.types.json import JsonbLoader
 
 
-def rows(conn: psycopg.Connection[Any], query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def rows(conn: psycopg.Connection[Any], query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     with conn.cursor() as cursor:
         cursor.adapters.register_loader("jsonb", JsonbLoader)
         return cursor.execute(query.encode(), values).fetchall()

@@ -41,7 +41,8 @@ BEGIN
         ('auditlog_web', 'SELECT, INSERT', 'retention_class'), ('auditlog_web', 'UPDATE (in_force_at, approved_by)', 'retention_class'),
         ('auditlog_web', 'SELECT, INSERT', 'hold'), ('auditlog_web', 'UPDATE (released_by, released_at, release_reason)', 'hold'),
         ('auditlog_web', 'SELECT', 'disposition'), ('auditlog_web', 'SELECT, INSERT', 'retention_rules'),
-        ('auditlog_web', 'SELECT, INSERT', 'clock_event'),
+        ('auditlog_web', 'SELECT, INSERT', 'clock_event'), ('auditlog_web', 'SELECT, INSERT', 'reclassified'),
+        ('auditlog_web', 'UPDATE (ended_by, ended_at, end_reason)', 'reclassified'),
         -- What was exported and to whom it was given cannot be unsaid from a page.
         ('auditlog_web', 'SELECT, INSERT, UPDATE', 'export_job'), ('auditlog_web', 'SELECT, INSERT', 'export_release'),
         -- Erasure: people enter and decide on the page, once; only the owner carries out, hides and lifts.
@@ -62,7 +63,7 @@ BEGIN
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
                   AND c.relname NOT IN ('event', 'content', 'batch', 'part', 'bucket', 'batch_no_seq', 'django_migrations',
                                         'leaf', 'tile', 'checkpoint', 'log_key', 'anchor',
-                                        'retention_class', 'retention_rules', 'clock_event', 'hold', 'disposition', 'tombstone', 'session_loss',
+                                        'retention_class', 'retention_rules', 'clock_event', 'reclassified', 'hold', 'disposition', 'tombstone', 'session_loss',
                                         'export_job', 'export_release', 'erasure', 'erasure_item', 'erasure_content', 'restricted', 'restricted_session') LOOP
         IF line.kind = 'S' THEN
             EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %I TO auditlog_web, auditlog_derive', line.name);

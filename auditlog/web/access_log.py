@@ -38,6 +38,7 @@ WORDS: Final = {
     "export.cancel": "cancelled an export", "export.download": "downloaded an export", "export.release": "released an export",
     "hold.place": "placed a hold", "hold.release": "released a hold", "class.revise": "revised a retention class",
     "class.make": "made a retention class", "class.rules": "changed which classes evidence goes into", "clock.tell": "told of an event",
+    "class.extend": "had something kept as a longer class says", "class.unextend": "ended that something is kept as a longer class says",
     "class.approve": "approved a retention class", "class.choose": "chose a retention class", "agent.flag": "flagged an agent",
     "disposition.propose": "proposed a deletion", "disposition.approve": "approved a deletion", "disposition.refuse": "refused a deletion",
     "erasure.request": "entered a request of erasure", "erasure.decide": "decided a request of erasure",

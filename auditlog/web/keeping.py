@@ -1,4 +1,4 @@
-"""Owns what `/retention` does with rules and clocks, and `/retention/preview`: what a change of a class would do, before it is made."""
+"""Owns what `/retention` does with rules, clocks and longer classes, and `/retention/preview`: what a change of a class would do."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from auditlog.errors import Problem
-from auditlog.retention import classes, clocks, preview, rules
+from auditlog.retention import classes, clocks, preview, reclassify, rules
 from auditlog.search import evidence, parameters
 from auditlog.store.kept import Rule
 from auditlog.web import zones
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, posted, show
-from auditlog.web.retention import RuleForm, TellForm, refused, shown
+from auditlog.web.retention import EndForm, LongerForm, RuleForm, TellForm, refused, shown
 
 
 @page(Right.GOVERN, writes=True)
@@ -60,6 +60,45 @@ def tell(request: HttpRequest, access: Access) -> HttpResponse:
     does = "does not run" if at is None else f"runs from {at:%Y-%m-%d}"
     messages.success(request, f"The clock of {said['kind']} {said['value']} {does}.")
     return HttpResponseRedirect(reverse("retention") + "#clocks")
+
+
+@page(Right.GOVERN, writes=True)
+def lengthen(request: HttpRequest, access: Access) -> HttpResponse:
+    """What matches is kept as a longer class says."""
+    posted(request)
+    conn = evidence.raw_connection()
+    form = LongerForm(request.POST, versions=classes.versions(conn))
+    if form.is_valid():
+        said, may_read = form.cleaned_data, Right.CONTENT in access.rights
+        try:
+            reclassify.make(conn, access.actor, access.project.pk, said["class_no"], said["reason"], form.scope, content=may_read)
+        except Problem as problem:
+            refused(form, problem)
+    if form.errors:
+        return shown(request, access, {"longer": form}, 400)
+    messages.success(request, f"What matches is kept as class {said['class_no']} says, where its own says less.")
+    return HttpResponseRedirect(reverse("retention") + "#longer")
+
+
+@page(Right.GOVERN, writes=True)
+def shorten(request: HttpRequest, access: Access, number: int) -> HttpResponse:
+    """Ends that something is kept longer."""
+    posted(request)
+    form = EndForm(request.POST)
+    conn, number = evidence.raw_connection(), min(number, 2**63 - 1)
+    reclassify.get(conn, access.project.pk, number)
+    if not form.is_valid():
+        messages.error(request, str(next(iter(form.errors.values()))[0]))
+        return HttpResponseRedirect(reverse("retention") + "#longer")
+    try:
+        reclassify.end(conn, access.actor, access.project.pk, number, form.cleaned_data["reason"])
+    except Problem as problem:
+        if problem.kind.http not in (400, 409):
+            raise
+        messages.error(request, problem.message)
+    else:
+        messages.success(request, "It is ended: what matched goes by its own class again.")
+    return HttpResponseRedirect(reverse("retention") + "#longer")
 
 
 @page(Right.GOVERN)

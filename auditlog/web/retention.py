@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from auditlog.errors import Problem
-from auditlog.retention import classes, clocks, dispositions, erasures, holds, rules
+from auditlog.retention import classes, clocks, dispositions, erasures, holds, reclassify, rules
 from auditlog.search import evidence
 from auditlog.search.bounds import bounded
 from auditlog.web import zones
@@ -28,11 +28,8 @@ FILTERS: Final = {  # those of the search that people hold by, with the words of
 }  # fmt: skip
 
 
-class HoldForm(forms.Form):
-    """A name, a reason, and at least one filter; filters are read by the search itself."""
-
-    name = forms.CharField(max_length=120, label="Name of the hold")
-    reason = forms.CharField(max_length=1000, label="Reason")
+class ScopeForm(forms.Form):
+    """At least one filter; filters are read by the search itself."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,6 +43,32 @@ class HoldForm(forms.Form):
     @property
     def scope(self) -> dict[str, str]:
         return {name: self.cleaned_data[name] for name in FILTERS if self.cleaned_data.get(name)}
+
+
+class HoldForm(ScopeForm):
+    name = forms.CharField(max_length=120, label="Name of the hold")
+    reason = forms.CharField(max_length=1000, label="Reason")
+
+
+class LongerForm(ScopeForm):
+    """What is kept as a longer class says."""
+
+    prefix = "longer"
+    class_no = forms.TypedChoiceField(label="Kept as", coerce=int)
+    reason = forms.CharField(max_length=1000, label="Reason")
+
+    def __init__(self, *args: Any, versions: list[classes.Version], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        newest = {one.class_no: one for one in versions if one.in_force_at is not None}
+        choices = [(one.class_no, f"{one.class_no} {one.name}, {one.days} days") for one in newest.values()]
+        self.fields["class_no"].choices = choices  # type: ignore[attr-defined]
+
+
+class EndForm(WordForm):
+    reason = forms.CharField(max_length=1000, label="Why it is not kept longer any more")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, word="end", **kwargs)
 
 
 class ReleaseForm(WordForm):
@@ -124,17 +147,19 @@ def refused(form: forms.Form, problem: Problem) -> None:
 
 
 def shown(request: HttpRequest, access: Access, given: dict[str, forms.Form], status: int = 200) -> HttpResponse:
-    """given: forms with what was typed: `form` of a hold, `rule`, `tell`."""
+    """given: forms with what was typed: `form` of a hold, `longer`, `rule`, `tell`."""
     conn = evidence.raw_connection()
     zone = zones.context(request)["zone"]
     found = holds.listed(conn, access.project.pk, limit=SHOWN)
     versions = classes.versions(conn)
     in_force = {one.class_no: one.version for one in versions if one.in_force_at is not None}
     told = clocks.listed(conn, access.project.pk, limit=SHOWN + 1)
+    kept = reclassify.listed(conn, access.project.pk, limit=SHOWN + 1)
     with bounded():
         counts = {hold.id: holds.count(hold) for hold in found if hold.released_at is None}
     context = {
         "form": HoldForm(),
+        "longer": LongerForm(versions=versions),
         "rule": RuleForm(versions=versions),
         "tell": TellForm(),
         **given,
@@ -145,8 +170,11 @@ def shown(request: HttpRequest, access: Access, given: dict[str, forms.Form], st
         "standing": [(hold, _words(hold), counts[hold.id]) for hold in found if hold.released_at is None],
         "released": [(hold, _words(hold)) for hold in found if hold.released_at is not None],
         "counted": holds.COUNTED,
+        "longer_kept": [(one, _words(one)) for one in kept[:SHOWN]],
+        "more_longer": len(kept) > SHOWN,
         "versions": [(one, _state(one, in_force)) for one in versions],
         "class_no": access.project.class_no,
+        "high_risk_days": classes.HIGH_RISK_DAYS,
         "periods": dispositions.buckets(conn),
         "dispositions": [one for one in dispositions.listed(conn) if one.state in ("proposed", "approved", "executed")],
         "requests": erasures.waiting(conn, access.project.pk),
@@ -155,8 +183,8 @@ def shown(request: HttpRequest, access: Access, given: dict[str, forms.Form], st
     return show(request, access, "retention.html", context, status)
 
 
-def _words(hold: holds.Hold) -> list[tuple[str, str]]:
-    return [(FILTERS.get(name, name).partition(",")[0], value) for name, value in hold.scope.items()]
+def _words(one: holds.Hold | reclassify.Reclassified) -> list[tuple[str, str]]:
+    return [(FILTERS.get(name, name).partition(",")[0], value) for name, value in one.scope.items()]
 
 
 def _state(one: classes.Version, in_force: dict[int, int]) -> tuple[str, str]:

@@ -9,12 +9,15 @@ from django.core.management.base import CommandError, CommandParser
 
 from auditlog.management.given import OwnersCommand, moment
 from auditlog.management.people import person
-from auditlog.retention import classes, clocks, preview, rules
+from auditlog.retention import classes, clocks, preview, reclassify, rules
 from auditlog.store.kept import Rule
 
 
 class Command(OwnersCommand):
-    help = "List retention classes; make, revise, approve or choose one, by rules too; tell of an event; flag an agent. As the owner."
+    help = (
+        "List retention classes; make, revise, approve or choose one, by rules too; keep something longer; tell of an event; flag an "
+        "agent. As the owner."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
@@ -37,6 +40,14 @@ class Command(OwnersCommand):
             "--tell", nargs=3, metavar=("PROJECT", "KIND", "VALUE"),
             help="--event happened to this customer, user, session, ...: clocks begin --at this time, or never (--at none).",
         )  # fmt: skip
+        what.add_argument(
+            "--reclassify", nargs="+", metavar=("PROJECT", "FILTER=VALUE"),
+            help="Keep what matches these filters of a search as --class says, where its own class says less; with --reason.",
+        )  # fmt: skip
+        what.add_argument(
+            "--end", nargs=2, metavar=("PROJECT", "ID"), help="End a reclassification that somebody else made; with --reason."
+        )
+        what.add_argument("--reclassified", metavar="PROJECT", help="List the reclassifications of a project.")
         what.add_argument("--flag", nargs=2, metavar=("PROJECT", "AGENT"), help="This agent is a high-risk system.")
         what.add_argument("--unflag", nargs=2, metavar=("PROJECT", "AGENT"), help="This agent is not, or not any more.")
         parser.add_argument("--days", type=int, help="Days that evidence is kept after the end of the period in which it was received.")
@@ -50,6 +61,7 @@ class Command(OwnersCommand):
         parser.add_argument("--place", type=int, metavar="N", help="Of a rule, counted from 1; without it, it is the last.")
         parser.add_argument("--event", help="In words: account closed.")
         parser.add_argument("--at", metavar="TIME", help="When it happened, UTC where it names no zone; none: the clock does not run.")
+        parser.add_argument("--reason", help="Why it is kept longer, or is not any more.")
         parser.add_argument("--by", metavar="USERNAME", help="Who decides: an account with the role compliance.")
 
     def run(self, conn: psycopg.Connection[Any], given: dict[str, Any]) -> None:
@@ -57,6 +69,8 @@ class Command(OwnersCommand):
             self._preview(preview.preview(conn, given["preview"], _days(given), given["clock"]))
         elif (of := given["rules"] or (given["rule"] or given["unrule"] or [None])[0]) is not None:
             self._rules(conn, _project(conn, of), given)
+        elif (of := given["reclassified"] or (given["reclassify"] or given["end"] or [None])[0]) is not None:
+            self._reclassify(conn, _project(conn, of), given)
         else:
             self._do(conn, given)
             self._list(conn)
@@ -96,6 +110,23 @@ class Command(OwnersCommand):
             self.stdout.write(f"{place}  {rule.attribute}={rule.value}  class {rule.class_no}")
         self.stdout.write("otherwise the class of the key, else that of the project")
 
+    def _reclassify(self, conn: psycopg.Connection[Any], project: int, given: dict[str, Any]) -> None:
+        if given["reclassify"] is not None:
+            if given["class_no"] is None:
+                raise CommandError("Say as which class it is kept: --class N.")
+            scope = dict(_pair(each) for each in given["reclassify"][1:])
+            reclassify.make(conn, person(given["by"]), project, given["class_no"], given["reason"] or "", scope)
+        elif given["end"] is not None:
+            if not given["end"][1].isascii() or not given["end"][1].isdigit():
+                raise CommandError(f"{given['end'][1]!r} is no number of a reclassification; --reclassified PROJECT lists them.")
+            reclassify.end(conn, person(given["by"]), project, min(int(given["end"][1]), 2**63 - 1), given["reason"] or "")
+        for one in reclassify.listed(conn, project):
+            scope_told = " ".join(f"{name}={value}" for name, value in one.scope.items())
+            ended = f"  ended by {one.ended_by['name']}: {one.end_reason}" if one.ended_by else ""
+            self.stdout.write(
+                f"reclassification {one.id}  class {one.class_no}  {scope_told}  by {one.made_by['name']}: {one.reason}{ended}"
+            )
+
     def _preview(self, found: preview.Preview) -> None:
         for one in found.periods:
             waiting = f", of which {one.waiting} traces wait for an event" if one.waiting else ""
@@ -132,7 +163,7 @@ def _pair(text: str) -> tuple[str, str]:
     """An attribute has no =, a value may."""
     attribute, found, value = text.partition("=")
     if not found:
-        raise CommandError(f"{text!r} is no rule. Write ATTRIBUTE=VALUE, for instance deployment.environment.name=dev.")
+        raise CommandError(f"{text!r} is no name with a value. Write NAME=VALUE, for instance deployment.environment.name=dev.")
     return attribute, value
 
 

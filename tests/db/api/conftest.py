@@ -95,7 +95,7 @@ def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def world(db: None, owner: psycopg.Connection[Any]) -> Iterator[World]:
-    owner.execute("TRUNCATE hold, agent_flag, clock_event, retention_rules")
+    owner.execute("TRUNCATE hold, agent_flag, clock_event, reclassified, retention_rules")
     for model in (User, LoginFailure, models.ApiKey, models.Project):
         model._default_manager.all().delete()
     made = World(owner)

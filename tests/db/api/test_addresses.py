@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from auditlog import models
 from auditlog.api.views import ReadView
 from auditlog.governance import Actor
-from auditlog.retention import erasures, holds
+from auditlog.retention import erasures, holds, reclassify
 from auditlog.retention.erasures import Asked
 from auditlog.search import agents, evidence, locate, quarantine, sessions
 from auditlog.secrets import unwrap
@@ -56,7 +56,7 @@ CLASSES = {
     "api-hold": API,
     "api-retention-classes": COMMON,
     "api-retention-preview": API,
-    **dict.fromkeys(("api-retention-rules", "api-clock-events"), API),
+    **dict.fromkeys(("api-retention-rules", "api-clock-events", "api-reclassifications", "api-reclassification"), API),
     **dict.fromkeys(("api-erasures", "api-erasure", "api-erasure-preview"), ADMIN),
     **dict.fromkeys(("api-exports", "api-export", "api-export-releases", "api-export-download"), EXPORT),
     "api-status": API,
@@ -79,6 +79,7 @@ CLASSES = {
     "dossier": PAGE,
     "dossier-pdf": PAGE,
     **dict.fromkeys(("retention", "retention-preview", "rules", "rule-remove", "clocks", "hold-release"), OWN),
+    **dict.fromkeys(("longer", "longer-end"), OWN),
     **dict.fromkeys(("erasures", "erasure", "erasure-decide"), OWN),
     **dict.fromkeys(("access", "access-csv", "access-json"), OWN),
     **dict.fromkeys(("exports", "export-turn", "export-release", "export-download"), OWN),
@@ -110,6 +111,11 @@ def some_hold(project_id: int) -> int:
     return holds.place(conn, Actor("person", "1", "ana"), project_id, "Case 7", "Subpoena", {"session_id": SESSION}).id
 
 
+def some_reclassification(project_id: int) -> int:
+    conn = evidence.raw_connection()
+    return reclassify.make(conn, Actor("person", "1", "ana"), project_id, 1, "Contract", {"session_id": SESSION}).id
+
+
 def some_erasure(project_id: int) -> int:
     asked = Asked({"session_id": SESSION}, "Letter 12", "GDPR, Art. 17", "letter 12", NOW, NOW + timedelta(30))
     return erasures.request(evidence.raw_connection(), Actor("person", "1", "ana"), project_id, asked).id
@@ -120,12 +126,14 @@ def addresses(world: World, *kinds: str) -> list[str]:
     key = world.key_of(SESSION)
     event = world.api.json("events", session=key)["results"][0]["id"]
     hold, erasure = str(some_hold(world.project.pk)), str(some_erasure(world.project.pk))
+    longer = str(some_reclassification(world.project.pk))
     world.bench.derive()  # a preview asks what has been seen of both
     found = []
     for route, pattern in patterns():
         if CLASSES.get(pattern.name or "") in kinds:
             address = "/" + route.replace("<str:key>", key).replace("<str:public_id>", event).replace("<int:number>", "1")
             address = address.replace("<str:hold>", hold).replace("<str:class_no>", "1").replace("<str:erasure>", erasure)
+            address = address.replace("<str:reclassification>", longer)
             assert "<" not in address, f"say what stands for the names in {route}"
             found.append(address + "?session_id=" + SESSION if pattern.name == "find" else address)
     assert found

@@ -8,12 +8,13 @@ import jsonschema
 import pytest
 
 from auditlog.api.schema import document
-from auditlog.retention import clocks, rules
+from auditlog.retention import clocks, reclassify, rules
 from tests.db.api.conftest import Api, World, person
 from tests.db.api.test_access import recorded, text
 from tests.db.api.test_holds import Admin
 
 DEV = {"attribute": "deployment.environment.name", "value": "dev", "class": 4}
+LONGER = {"class": 1, "reason": "Contract", "scope": {"customer_id": "ACME-2024"}}
 TOLD = {"kind": "customer", "value": "ACME-2024", "event": "account closed", "at": "2026-03-01"}
 
 
@@ -54,12 +55,16 @@ def test_rules_are_read_and_replaced_by_a_key_for_it(refund: World) -> None:
         ("clock-events", TOLD | {"value": "a\0b"}, "NUL"),
         ("clock-events", TOLD | {"at": "yesterday"}, "at"),
         ("clock-events", {"kind": "customer"}, "cannot be read"),
+        ("reclassifications", {"class": 1, "reason": "x", "scope": {"nope": "x"}}, "nope"),
+        ("reclassifications", {"class": 1, "reason": "", "scope": {"customer_id": "x"}}, "reason"),
+        ("reclassifications", {"class": "1", "reason": "x", "scope": {"customer_id": "x"}}, "class"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_changed(refund: World, path: str, body: Any, words: str) -> None:
     status, problem = Admin(refund).post(path, body)
     assert (status, problem["error"]["code"]) == (400, "parameter_invalid") and words in problem["error"]["message"]
     assert rules.in_force(refund.bench.owner, refund.project.pk).version == 0 and clocks.listed(refund.bench.owner, refund.project.pk) == []
+    assert reclassify.listed(refund.bench.owner, refund.project.pk) == []
 
 
 def test_a_key_that_reads_changes_neither(refund: World) -> None:
@@ -81,6 +86,32 @@ def test_events_are_told_and_listed_page_by_page(refund: World) -> None:
     assert first["results"] == [stopped] and stopped["at"] is None
     assert refund.api.json("clock-events", cursor=first["next"].split("cursor=")[1].split("&")[0])["results"] == [made]
     assert [event["action"] for event in recorded(refund) if event["action"].startswith("clock.")] == ["clock.tell"] * 2
+
+
+def test_something_is_kept_longer_and_given_up_by_another_key(refund: World) -> None:
+    admin = Admin(refund)
+    status, made = admin.post("reclassifications", LONGER)
+    assert (status, made["class"], made["scope"], made["made_by"], made["ended_at"]) == (200, 1, LONGER["scope"], "admin", None)
+    fits(made, "reclassifications", "post")
+    admin.post("reclassifications", LONGER | {"class": 2})
+    first = refund.api.json("reclassifications", limit=1)
+    fits(first, "reclassifications")
+    following = refund.api.json("reclassifications", cursor=first["next"].split("cursor=")[1].split("&")[0])
+    assert [one["class"] for one in first["results"]] == [2] and following["results"] == [made]
+    path, why = f"reclassifications/{made['id']}", {"end_reason": "mistaken"}
+    assert refund.api.json(path) == made
+    status, problem = admin.post(path, why)
+    assert (status, problem["error"]["code"]) == (409, "second_person")
+    reader = Admin(refund)
+    reader.headers = {"Authorization": f"Bearer {refund.read_key}"}
+    assert reader.post("reclassifications", LONGER)[0] == reader.post(path, why)[0] == 403
+    status, ended = Admin(refund).post(path, why)  # another key
+    assert (status, ended["end_reason"]) == (200, "mistaken") and ended["ended_at"]
+    fits(ended, "reclassifications/{reclassification}", "post")
+    assert Admin(refund).post(path, why)[0] == 409
+    stranger = Api(refund.other_key)
+    assert stranger.json("reclassifications")["results"] == [] and stranger.get(path).status_code == 404
+    assert [event["action"] for event in recorded(refund) if "extend" in event["action"]] == ["class.extend"] * 2 + ["class.unextend"]
 
 
 def test_a_preview_counts_the_project_of_the_key(refund: World) -> None:
@@ -151,10 +182,40 @@ def test_the_preview_is_a_page_that_says_what_would_happen(refund: World) -> Non
     assert carla.get("/retention/preview").status_code == 200
 
 
+KEEP = {"longer-class_no": "2", "longer-reason": "<Contract>", "longer-customer_id": "<ACME>"}
+
+
+def test_something_is_kept_longer_on_the_page_and_given_up_by_somebody_else(refund: World) -> None:
+    carla, dora = person(refund.project, "carla", "compliance"), person(refund.project, "dora", "compliance")
+    assert carla.post("/retention/longer", KEEP).status_code == 302
+    page = text(carla.get("/retention"))
+    assert "&lt;Contract&gt;" in page and "&lt;ACME&gt;" in page and "<ACME>" not in page and "class 2" in page
+    (made,) = reclassify.listed(refund.bench.owner, refund.project.pk)
+    end, why = f"/retention/longer/{made.id}/end", {"reason": "mistaken", "word": "end"}
+    assert "by somebody else" in text(carla.post(end, why, follow=True))
+    assert "Type" in text(dora.post(end, why | {"word": "no"}, follow=True))
+    assert reclassify.get(refund.bench.owner, refund.project.pk, made.id).ended_at is None
+    assert "It is ended" in text(dora.post(end, why, follow=True)) and "mistaken" in text(dora.get("/retention"))
+    assert "ended before" in text(dora.post(end, why, follow=True))
+    assert dora.post(f"/retention/longer/{2**70}/end", why).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [({"longer-customer_id": ""}, "at least one filter"), ({"longer-reason": ""}, "This field is required"),
+     ({"longer-class_no": "8888"}, "Select a valid choice"), ({"longer-from": "yesterday"}, "yesterday")],
+)  # fmt: skip
+def test_what_is_wrong_about_keeping_longer_is_said_and_stays_typed(refund: World, sent: dict[str, str], words: str) -> None:
+    answer = person(refund.project, "carla", "compliance").post("/retention/longer", KEEP | sent)
+    assert answer.status_code == 400 and words in text(answer) and ("&lt;Contract&gt;" in text(answer) or "longer-reason" in sent)
+    assert reclassify.listed(refund.bench.owner, refund.project.pk) == []
+
+
 @pytest.mark.parametrize("role", ["viewer", "investigator", "admin", "examiner"])
 def test_nobody_else_sees_or_changes_any_of_it(refund: World, role: str) -> None:
     other = person(refund.project, "vera", role)
     answers = [other.post("/retention/rules", RULE), other.post("/retention/clocks", TELL), other.get("/retention/preview")]
+    answers += [other.post("/retention/longer", KEEP), other.post("/retention/longer/1/end", {"reason": "x", "word": "end"})]
     assert {answer.status_code for answer in answers} == {403}
     assert rules.in_force(refund.bench.owner, refund.project.pk).version == 0
 

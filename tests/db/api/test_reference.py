@@ -15,7 +15,18 @@ from auditlog import conf, models
 from auditlog.api.schema import document
 from auditlog.errors import CODES
 from tests.db.api.conftest import Api, World
-from tests.db.api.test_addresses import ADMIN, API, CLASSES, COMMON, EXPORT, NO_SUCH_PATH, patterns, some_erasure, some_hold
+from tests.db.api.test_addresses import (
+    ADMIN,
+    API,
+    CLASSES,
+    COMMON,
+    EXPORT,
+    NO_SUCH_PATH,
+    patterns,
+    some_erasure,
+    some_hold,
+    some_reclassification,
+)
 from tests.db.api.test_filters import SESSION, calls
 
 PAGE = (conf.ROOT / "docs" / "reference" / "api.md").read_text()
@@ -77,6 +88,7 @@ def test_every_answer_has_the_shape_that_the_description_gives(refund: World) ->
     key = refund.key_of(SESSION)
     event = refund.api.json("events", session=key)["results"][0]["id"]
     hold, erasure = str(some_hold(refund.project.pk)), str(some_erasure(refund.project.pk))
+    longer = str(some_reclassification(refund.project.pk))
     refund.bench.derive()
     admin = Api(models.ApiKey.issue(refund.project, "admin", ["read", "admin"])[1])
     for path, methods in document()["paths"].items():
@@ -88,8 +100,9 @@ def test_every_answer_has_the_shape_that_the_description_gives(refund: World) ->
                 .replace("{public_id}", event)
                 .replace("{hold}", hold)
                 .replace("{erasure}", erasure)
+                .replace("{reclassification}", longer)
+                .replace("{class_no}", "1")
             )
-            address = address.replace("{class_no}", "1")
             jsonschema.validate((admin if address.startswith("erasures") else refund.api).json(address), shape)
 
 

@@ -139,6 +139,7 @@ def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
         "hold",
         "agent_flag",
         "clock_event",
+        "reclassified",
         "retention_rules",
     ):
         owner.execute(f"DELETE FROM {table}")

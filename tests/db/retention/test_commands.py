@@ -108,7 +108,7 @@ def test_rules_are_listed_added_and_removed_by_command(people: Case) -> None:
     assert told.splitlines()[:2] == ["1  agent.risk=high  class 3", "2  env=a=b  class 4"]
     assert "env" not in run("retention", "--unrule", slug, "env=a=b", "--by", "ana")
     for given, words in (
-        (("--rule", slug, "env", "--class", 4), "is no rule"),
+        (("--rule", slug, "env", "--class", 4), "no name with a value"),
         (("--rule", slug, "env=dev"), "--class N"),
         (("--unrule", slug, "env=dev"), "not_found"),
         (("--rule", slug, "env=dev", "--class", 4, "--place", 9), "parameter_invalid"),
@@ -131,6 +131,28 @@ def test_a_class_with_a_clock_is_made_and_its_event_told_by_command(people: Case
         run("retention", "--tell", slug, "customer", "ACME", "--event", "account closed", "--by", "ana")
     with pytest.raises(CommandError, match="parameter_invalid"):
         run("retention", "--make", "Nothing", "--days", 9, "--by", "ana")  # without a basis
+
+
+def test_something_is_kept_longer_listed_and_given_up_by_command(people: Case) -> None:
+    slug, why = people.row.slug, ("--reason", "Contract")
+    run("retention", "--reclassify", slug, "customer_id=A=B", "agent=loans", "--class", 2, *why, "--by", "ana")
+    (told,) = run("retention", "--reclassified", slug).splitlines()
+    number = told.split()[1]
+    assert told == f"reclassification {number}  class 2  agent=loans customer_id=A=B  by ana: Contract"
+    for given, words in (
+        (("--reclassify", slug, "customer_id=A", *why, "--by", "ana"), "--class N"),
+        (("--reclassify", slug, "customer_id", "--class", 2, *why, "--by", "ana"), "no name with a value"),
+        (("--reclassify", slug, "--class", 2, *why, "--by", "ana"), "scope_empty"),
+        (("--reclassify", slug, "customer_id=A", "--class", 2, "--by", "ana"), "parameter_invalid"),
+        (("--reclassify", slug, "customer_id=A", "--class", 2, *why), "--by"),
+        (("--reclassify", "nope", "customer_id=A", "--class", 2, *why, "--by", "ana"), "no project"),
+        (("--end", slug, number, *why, "--by", "ana"), "second_person"),
+        (("--end", slug, "x", *why, "--by", "bob"), "no number"),
+        (("--end", slug, 2**70, *why, "--by", "bob"), "not_found"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            run("retention", *given)
+    assert run("retention", "--end", slug, number, "--reason", "mistaken", "--by", "bob") == f"{told}  ended by bob: mistaken\n"
 
 
 def test_a_preview_by_command_counts_and_changes_nothing(people: Case) -> None:

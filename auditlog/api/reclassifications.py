@@ -1,0 +1,92 @@
+"""Owns `/api/v1/reclassifications`: what is kept as a longer class says, made and ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from auditlog.api import shapes
+from auditlog.api.rendering import instant
+from auditlog.api.retention import WritingView, body
+from auditlog.api.schema import JSON
+from auditlog.api.views import listed, number
+from auditlog.retention import reclassify
+from auditlog.search import cursor, evidence, parameters
+from auditlog.search.parameters import PAGED
+from auditlog.search.scope import Scope
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/reclassifications`."""
+
+    reason: str
+    scope: dict[str, str]
+    class_no: int = msgspec.field(name="class")
+
+
+class Ended(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /api/v1/reclassifications/{reclassification}`."""
+
+    end_reason: str
+
+
+class ReclassificationList(WritingView):
+    """What is kept as a longer class says, wherever it lies: newest first, what was ended too."""
+
+    parameters = PAGED
+    answers = {JSON: shapes.listed(shapes.RECLASSIFICATION)}
+    takes = shapes.RECLASSIFICATION_WANTED
+    gives = shapes.RECLASSIFICATION
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        count = parameters.limit(given.get("limit"))
+        found = reclassify.listed(evidence.raw_connection(), scope.project_id, cursor.below(given), count + 1)
+        following = cursor.encode(found[count - 1].made_at, str(found[count - 1].id)) if len(found) > count else None
+        return listed(request, [_as_json(each) for each in found[:count]], following)
+
+    def post(self, request: Request) -> Response:
+        """Keep what matches as a class says, where its own says less. The body is `{"class", "reason", "scope"}`; `scope` has filters of
+        `GET /api/v1/sessions`, at least one. What comes later and matches is kept, too. A key with the scopes `read` and `admin`. Codes:
+        `scope_empty`, `parameter_invalid`, `not_found` for a class that is not in force; `overloaded` where something is being disposed of
+        at this moment: send it again."""
+        caller = self.caller(request)
+        sent = body(request, Wanted)
+        conn = evidence.raw_connection()
+        return Response(_as_json(reclassify.make(conn, caller.actor, caller.project.pk, sent.class_no, sent.reason, sent.scope)))
+
+
+class ReclassificationDetail(WritingView):
+    """One of them."""
+
+    answers = {JSON: shapes.RECLASSIFICATION}
+    takes = shapes.of(end_reason=shapes.TEXT)
+    gives = shapes.RECLASSIFICATION
+
+    def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
+        found = reclassify.get(evidence.raw_connection(), scope.project_id, number(names["reclassification"], "reclassification"))
+        return Response(_as_json(found))
+
+    def post(self, request: Request, reclassification: str) -> Response:
+        """End it. The body is `{"end_reason"}`. What matched goes by its own class again, so that somebody else ends it than who made it. A
+        key with the scopes `read` and `admin`. Codes: `second_person`; `state_conflict` where it was ended before."""
+        caller = self.caller(request)
+        sent = body(request, Ended)
+        which = number(reclassification, "reclassification")
+        return Response(_as_json(reclassify.end(evidence.raw_connection(), caller.actor, caller.project.pk, which, sent.end_reason)))
+
+
+def _as_json(found: reclassify.Reclassified) -> dict[str, Any]:
+    return {
+        "id": str(found.id),
+        "class": found.class_no,
+        "reason": found.reason,
+        "scope": found.scope,
+        "made_at": instant(found.made_at),
+        "made_by": found.made_by["name"] or found.made_by["id"],
+        "ended_at": instant(found.ended_at),
+        "ended_by": found.ended_by and (found.ended_by["name"] or found.ended_by["id"]),
+        "end_reason": found.end_reason,
+    }

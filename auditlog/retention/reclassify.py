@@ -1,0 +1,168 @@
+"""Owns what is kept longer than the class in which it was received says: by a search with a longer class, or as its agent is high-risk.
+
+Nothing is moved: what matches stays where it lies, with its keys and proofs, as what is held does, until the other class would let it go.
+It can only lengthen. As a hold it is asked anew whenever something is about to go, so that what came later and matches stays, too; unlike
+a hold it stands in no erasure's way, and ends by itself. Giving it up would let things go earlier: that takes a second person.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, LiteralString, NamedTuple
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from auditlog.errors import Problem
+from auditlog.governance import Actor
+from auditlog.retention import classes, clocks, holds, lock, recording
+from auditlog.retention.recording import IN_FORCE
+from auditlog.retention.rows import one, rows
+from auditlog.search import parameters
+
+_COLUMNS: Final[LiteralString] = (
+    "r.id, r.project_id, r.scope, r.class_no, r.reason, r.made_by, r.made_at, r.ended_by, r.ended_at, r.end_reason, p.text_index"
+)
+_FROM: Final[LiteralString] = "FROM reclassified r LEFT JOIN project p ON p.id = r.project_id"
+# Whose period of this bucket is not over by receipt, or whose class also waits for an event: {"id", ..., "days", "clock_of"}.
+_ASKING: Final[LiteralString] = f"""
+    SELECT r.project_id, r.scope, p.text_index, r.id, NULL, r.class_no, c.days, c.clock_of, b.ends + c.days * interval '24 hours' > now()
+    {_FROM} JOIN {IN_FORCE} c ON c.class_no = r.class_no JOIN bucket b ON b.bucket = %(bucket)s
+    WHERE r.ended_at IS NULL AND (b.ends + c.days * interval '24 hours' > now() OR c.clock_of IS NOT NULL)
+    UNION ALL
+    SELECT f.project_id, jsonb_build_object('agent', f.agent), p.text_index, NULL, f.agent, NULL, %(floor)s, NULL, true
+    FROM agent_flag f LEFT JOIN project p ON p.id = f.project_id JOIN bucket b ON b.bucket = %(bucket)s
+    WHERE f.high_risk AND f.agent <> '' AND b.ends + %(floor)s * interval '24 hours' > now()
+    ORDER BY 1, 4, 5"""
+
+Place = tuple[int, uuid.UUID]
+"""(project, trace key)"""
+
+
+class Reclassified(NamedTuple):
+    """`scope`: filters of `GET /api/v1/sessions`. Who: {"kind", "id", "name"}."""
+
+    id: int
+    project_id: int
+    scope: dict[str, str]
+    class_no: int
+    reason: str
+    made_by: dict[str, str]
+    made_at: datetime
+    ended_by: dict[str, str] | None
+    ended_at: datetime | None
+    end_reason: str | None
+    text_index: bool | None
+
+
+class Longer(NamedTuple):
+    """What asks that something of a bucket stays: a reclassification, or (agent) the flag of a high-risk system. id: its place in the list;
+    by_receipt: its days are not over; otherwise what matches stays that waits for the event of its class."""
+
+    id: int
+    project_id: int
+    scope: dict[str, str]
+    text_index: bool | None
+    reclassification: int | None
+    agent: str | None
+    class_no: int | None
+    days: int
+    clock_of: str | None
+    by_receipt: bool
+
+
+def make(
+    conn: psycopg.Connection[Any], actor: Actor, project_id: int, class_no: int, reason: str, scope: Mapping[str, Any], *,
+    content: bool = True,
+) -> Reclassified:  # fmt: skip
+    """From its return on, what matches is kept as this class says where its own says less. content: as of `holds.place`.
+
+    Raises Problem("scope_empty", "parameter_invalid", "scope_missing", "not_found", "overloaded").
+    """
+    wanted = holds.filters(project_id, scope, content)
+    _readable(reason, "say why it is kept longer.")
+    with conn.transaction():
+        lock.take(conn)
+        now = classes.in_force(conn, class_no)
+        row = one(
+            conn,
+            "INSERT INTO reclassified (project_id, scope, class_no, reason, made_by) VALUES (%s, %s, %s, %s, %s) RETURNING id",
+            (project_id, Jsonb(wanted), class_no, reason, Jsonb(recording.who(actor))),
+        )
+        assert row is not None
+        about = {"reclassification": row[0], "class": class_no, "version": now.version, "reason": reason, "scope": wanted}
+        recording.record(conn, [project_id], actor, "class.extend", about)
+    return get(conn, project_id, row[0])
+
+
+def end(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: int, reason: str) -> Reclassified:
+    """A second person ends it: what matched goes by its own class again.
+
+    Raises Problem("not_found", "parameter_invalid", "state_conflict", "second_person", "overloaded").
+    """
+    _readable(reason, "say why it is not kept longer any more.")
+    with conn.transaction():
+        lock.take(conn)
+        found = get(conn, project_id, number)
+        if found.ended_at is not None:
+            raise Problem("state_conflict", f"Reclassification {number} was ended before.")
+        if recording.same(found.made_by, actor):
+            raise Problem("second_person", "What somebody had kept longer is given up by somebody else, because it can go earlier then.")
+        conn.execute(
+            "UPDATE reclassified SET ended_by = %s, ended_at = now(), end_reason = %s WHERE id = %s",
+            (Jsonb(recording.who(actor)), reason, number),
+        )
+        recording.record(conn, [project_id], actor, "class.unextend", {"reclassification": number, "reason": reason})
+    return get(conn, project_id, number)
+
+
+def get(conn: psycopg.Connection[Any], project_id: int, number: int) -> Reclassified:
+    """Raises Problem("not_found")."""
+    row = one(conn, f"SELECT {_COLUMNS} {_FROM} WHERE r.project_id = %s AND r.id = %s", (project_id, number))
+    if row is None:
+        raise Problem("not_found", f"There is no reclassification {number} in this project.")
+    return Reclassified(*row)
+
+
+def listed(conn: psycopg.Connection[Any], project_id: int, below: int | None = None, limit: int | None = None) -> list[Reclassified]:
+    """All of a project, newest first, those that were ended included."""
+    query = f"SELECT {_COLUMNS} {_FROM} WHERE r.project_id = %s AND (%s::bigint IS NULL OR r.id < %s) ORDER BY r.id DESC LIMIT %s"
+    return [Reclassified(*row) for row in rows(conn, query, (project_id, below, below, limit))]
+
+
+def longer(conn: psycopg.Connection[Any], bucket: int) -> list[tuple[Longer, set[Place]]]:
+    """What of a bucket stays for more than its own class at this moment, by what asks for it. The search asks over Django's connection."""
+    found = rows(conn, _ASKING, {"bucket": bucket, "floor": classes.HIGH_RISK_DAYS})
+    asking = [Longer(number, *row) for number, row in enumerate(found)]
+    matching: list[set[Place]] = [set() for _ in asking]
+    for place, by in holds.meant(conn, bucket, asking).items():
+        for number in by:
+            matching[number].add(place)
+    return [
+        (each, places if each.by_receipt else places & _waiting(conn, bucket, each))
+        for each, places in zip(asking, matching, strict=True)
+    ]  # fmt: skip
+
+
+def any_waits(conn: psycopg.Connection[Any]) -> bool:
+    """Whether anything is kept by a class that waits for an event."""
+    query = f"SELECT FROM reclassified r JOIN {IN_FORCE} c USING (class_no) WHERE r.ended_at IS NULL AND c.clock_of IS NOT NULL LIMIT 1"
+    return one(conn, query) is not None
+
+
+def told(each: Longer, places: set[Place]) -> dict[str, Any]:
+    """As a report and a certificate list it. JSON."""
+    by = {"agent": each.agent} if each.agent else {"reclassification": each.reclassification, "class": each.class_no}
+    return {"project": each.project_id, **by, "days": each.days, "traces": len(places)}
+
+
+def _waiting(conn: psycopg.Connection[Any], bucket: int, each: Longer) -> set[Place]:
+    assert each.clock_of is not None  # else it asks for nothing any more
+    return clocks.still(conn, bucket, each.clock_of, each.days)
+
+
+def _readable(reason: str, what: str) -> None:
+    if not reason.strip() or "\0" in reason:
+        raise parameters.invalid("reason", f"is empty; {what}")
