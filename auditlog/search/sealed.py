@@ -15,7 +15,7 @@ from auditlog.seal.log import Contradiction, Head, Log, Roots, Sealed
 from auditlog.seal.standing import Sealers, Unsealed, sealers, unsealed
 from auditlog.search import cursor, evidence, parameters
 from auditlog.search.scope import Scope
-from auditlog.store.reader import split_id
+from auditlog.store.reader import leaves_of_part, split_id
 
 _roots: Final[Roots] = {}  # of complete tiles, for all requests: without them the first proof of a large log takes tens of milliseconds
 
@@ -69,7 +69,7 @@ def proof(scope: Scope, public: str) -> Proof:
     if found is None:
         message = "This event is stored and not sealed in the log yet; the sealer does so within seconds. Ask again."
         raise Problem("not_sealed_yet", message, retry_after=1, detail={"batch": str(batch_no)})
-    digests = _digests(bucket, batch_no)
+    digests = leaves_of_part(evidence.raw_connection(), bucket, batch_no)
     part = leaf.read(found.entry)
     index = digests.index(digest) if digest in digests else 0
     path = merkle.inclusion(digests, index) if digests else []
@@ -135,17 +135,6 @@ def _place(scope: Scope, public: str) -> tuple[int, int, bytes]:
     if row is None:
         raise Problem("not_found", "There is no event of this ID in this project.")
     return int(row[0]), int(row[1]), bytes(row[3])
-
-
-def _digests(bucket: int, batch_no: int) -> list[bytes]:
-    """Of every event that a part ever had, ascending: the leaves under its root. As one value: rows of them cost the client more."""
-    place = f"WHERE bucket = {int(bucket)} AND batch_no = %s"
-    row = evidence.raw_connection().execute(
-        f"SELECT (SELECT string_agg(sha256(skeleton), ''::bytea) FROM event {place}), "
-        f"(SELECT string_agg(digest, ''::bytea) FROM tombstone {place})", (batch_no, batch_no),
-    ).fetchone()  # fmt: skip
-    whole = b"".join(bytes(part) for part in row or () if part is not None)
-    return sorted(whole[start : start + 32] for start in range(0, len(whole), 32))
 
 
 def _anchors(sizes: Sequence[int]) -> dict[int, list[Anchor]]:

@@ -74,6 +74,11 @@ def asked_to_erase(service: Service) -> None:
     manage(service, "erase", "default", "--carry-out", "2")
 
 
+def kept_longer(service: Service) -> None:
+    why = ["--class", "2", "--reason", "Contract with Example Corp., section 9: six years.", "--by", "operator"]
+    manage(service, "retention", "--reclassify", "default", "agent=refund_agent", "customer_id=ACME-2024", *why)
+
+
 def manage(service: Service, *command: str) -> None:
     subprocess.run([sys.executable, str(ROOT / "manage.py"), *command], cwd=ROOT, env=service.env, check=True, capture_output=True)
 
@@ -115,6 +120,7 @@ def main() -> None:
         while service.get("/api/v1/status")["stale_summaries"]:
             time.sleep(0.2)
         asked_to_erase(service)
+        kept_longer(service)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-gpu"])
             with tempfile.TemporaryDirectory() as export:

@@ -69,9 +69,10 @@ def period(service: Service) -> str:
 def hold(page: Page, watched: Watched) -> None:
     watched.visit("/retention")
     page.get_by_text("Place a hold").click()
-    page.get_by_label("Name of the hold").fill("Matter 7")
-    page.get_by_label("Reason", exact=True).fill("Subpoena")
-    page.get_by_label("Session", exact=True).fill("matter-kept")
+    holds = page.get_by_role("region", name="Legal holds")
+    holds.get_by_label("Name of the hold").fill("Matter 7")
+    holds.get_by_label("Reason", exact=True).fill("Subpoena")
+    holds.get_by_label("Session", exact=True).fill("matter-kept")
     page.get_by_role("button", name="Place the hold").click()
     expect(page.get_by_text("The hold “Matter 7” stands.")).to_be_visible()
 
