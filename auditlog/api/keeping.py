@@ -138,6 +138,7 @@ def _preview(found: preview.Preview) -> dict[str, Any]:
         "new_clock_of": found.clock_of,
         "second_person": found.waits,
         "becomes_due": {"periods": found.becomes, "events": found.becomes_events, "sessions": found.becomes_sessions},
+        "reclassifications": found.longer,
         "no_longer_due": {"periods": found.postponed, "events": found.postponed_events, "sessions": found.postponed_sessions},
         "periods": [
             {

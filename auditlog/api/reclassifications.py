@@ -1,4 +1,4 @@
-"""Owns `/api/v1/reclassifications`: what is kept as a longer class says, made and ended."""
+"""Owns `/api/v1/reclassifications`: what is kept as a longer class says, made and listed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from auditlog.api import shapes
 from auditlog.api.rendering import instant
 from auditlog.api.retention import WritingView, body
 from auditlog.api.schema import JSON
-from auditlog.api.views import listed, number
+from auditlog.api.views import ReadView, listed, number
 from auditlog.retention import reclassify
 from auditlog.search import cursor, evidence, parameters
 from auditlog.search.parameters import PAGED
@@ -25,12 +25,6 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
     scope: dict[str, str]
     class_no: int = msgspec.field(name="class")
-
-
-class Ended(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /api/v1/reclassifications/{reclassification}`."""
-
-    end_reason: str
 
 
 class ReclassificationList(WritingView):
@@ -58,24 +52,14 @@ class ReclassificationList(WritingView):
         return Response(_as_json(reclassify.make(conn, caller.actor, caller.project.pk, sent.class_no, sent.reason, sent.scope)))
 
 
-class ReclassificationDetail(WritingView):
-    """One of them."""
+class ReclassificationDetail(ReadView):
+    """One of them. It is ended by a second person, on the page or by command."""
 
     answers = {JSON: shapes.RECLASSIFICATION}
-    takes = shapes.of(end_reason=shapes.TEXT)
-    gives = shapes.RECLASSIFICATION
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
         found = reclassify.get(evidence.raw_connection(), scope.project_id, number(names["reclassification"], "reclassification"))
         return Response(_as_json(found))
-
-    def post(self, request: Request, reclassification: str) -> Response:
-        """End it. The body is `{"end_reason"}`. What matched goes by its own class again, so that somebody else ends it than who made it. A
-        key with the scopes `read` and `admin`. Codes: `second_person`; `state_conflict` where it was ended before."""
-        caller = self.caller(request)
-        sent = body(request, Ended)
-        which = number(reclassification, "reclassification")
-        return Response(_as_json(reclassify.end(evidence.raw_connection(), caller.actor, caller.project.pk, which, sent.end_reason)))
 
 
 def _as_json(found: reclassify.Reclassified) -> dict[str, Any]:

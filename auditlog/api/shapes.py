@@ -251,7 +251,7 @@ RECLASSIFICATION: Final = of(
 _AMOUNT: Final = of(periods=COUNT, events=COUNT, sessions=COUNT)
 RETENTION_PREVIEW: Final = of(
     **{"class": COUNT}, version=COUNT, days=COUNT, clock_of=TEXT_OR_NONE, new_days=COUNT, new_clock_of=TEXT_OR_NONE, second_person=FLAG,
-    becomes_due=_AMOUNT, no_longer_due=_AMOUNT,
+    becomes_due=_AMOUNT, no_longer_due=_AMOUNT, reclassifications=COUNT,
     periods=some(of(
         bucket=COUNT, **{"from": MOMENT}, to=MOMENT, due_at=MOMENT, new_due_at=MOMENT, due=FLAG, new_due=FLAG, events=COUNT,
         sessions=COUNT, waiting_traces=COUNT_OR_NONE,

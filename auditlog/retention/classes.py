@@ -186,7 +186,10 @@ def choose(conn: psycopg.Connection[Any], actor: Actor, project_id: int, class_n
 
 
 def flag(conn: psycopg.Connection[Any], actor: Actor, project_id: int, agent: str, high_risk: bool) -> None:
-    """Says whether an agent is a high-risk system. Raises Problem("high_risk") where its project uses a class that is too short."""
+    """Says whether an agent is a high-risk system. To take it back needs somebody else: what it did may go earlier then (reclassify.py).
+
+    Raises Problem("high_risk") where its project uses a class that is too short, Problem("second_person").
+    """
     with conn.transaction():
         lock.take(conn)
         if high_risk:
@@ -200,9 +203,14 @@ def flag(conn: psycopg.Connection[Any], actor: Actor, project_id: int, agent: st
                     f"The project or one of its keys uses class {short[0]} ({short[1]}, {short[2]} days). Logs of a high-risk system are "
                     f"kept for {HIGH_RISK_DAYS} days at least: choose another class first.",
                 )
+        else:
+            before = one(conn, "SELECT set_by FROM agent_flag WHERE project_id = %s AND agent = %s AND high_risk", (project_id, agent))
+            if before is not None and same(before[0], actor):
+                raise Problem("second_person", "The flag of a high-risk system is taken back by somebody else than the person who set it.")
         conn.execute(
             "INSERT INTO agent_flag (project_id, agent, high_risk, set_by) VALUES (%s, %s, %s, %s) ON CONFLICT (project_id, agent) "
-            "DO UPDATE SET high_risk = EXCLUDED.high_risk, set_by = EXCLUDED.set_by, set_at = now()",
+            "DO UPDATE SET high_risk = EXCLUDED.high_risk, set_by = EXCLUDED.set_by, set_at = now() "
+            "WHERE agent_flag.high_risk <> EXCLUDED.high_risk",
             (project_id, agent, high_risk, Jsonb(recording.who(actor))),
         )
         recording.record(conn, [project_id], actor, "agent.flag", {"agent": agent, "high_risk": high_risk})
@@ -247,7 +255,12 @@ def _readable(**texts: str) -> None:
 
 
 def _projects(conn: psycopg.Connection[Any], class_no: int) -> list[int]:
-    return [row[0] for row in conn.execute(f"SELECT DISTINCT project_id FROM {USED} u WHERE class_no = %s", (class_no,)).fetchall()]
+    """Those that send into a class, or have something kept as it says."""
+    query = (
+        f"SELECT project_id FROM {USED} u WHERE class_no = %(class)s "
+        "UNION SELECT project_id FROM reclassified WHERE class_no = %(class)s AND ended_at IS NULL"
+    )
+    return [row[0] for row in conn.execute(query, {"class": class_no}).fetchall()]
 
 
 def _some(row: tuple[Any, ...] | None) -> tuple[Any, ...]:

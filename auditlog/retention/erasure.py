@@ -78,7 +78,7 @@ def refuse_held(conn: psycopg.Connection[Any], project_id: int, places: Iterable
     traces = {trace_key for trace_key, _ in places}
     found: dict[uuid.UUID, set[int]] = {}
     for bucket in buckets:
-        consumed.require(conn, bucket, project_id)
+        consumed.require(conn, bucket, [project_id], project_id)
         for (project, key), by in holds.held(conn, bucket).items():
             if project == project_id and key in traces:
                 found.setdefault(key, set()).update(by)

@@ -21,7 +21,7 @@ from auditlog import conf
 from auditlog.derive import withdraw
 from auditlog.errors import Problem
 from auditlog.governance import Actor
-from auditlog.retention import classes, consumed, dispositions, lock, reclassify, recording, rewrite
+from auditlog.retention import classes, consumed, dispositions, holds, lock, reclassify, recording, rewrite
 from auditlog.retention.dispositions import Disposition
 from auditlog.retention.rewrite import Draft
 from auditlog.retention.staying import Staying, staying
@@ -134,11 +134,14 @@ def _refuse(conn: psycopg.Connection[Any], found: Disposition) -> None:
 
 
 def _consumed(conn: psycopg.Connection[Any], found: Disposition) -> None:
-    """Whom a session names may stand in what came later, too: where that decides, all that had come by the proposal is read first."""
-    consumed.require(conn, found.bucket)
-    if classes.in_force(conn, found.class_no).clock_of is not None or reclassify.any_waits(conn):
-        for project_id in dispositions.projects(conn, found.bucket):
-            consumed.require_batches(conn, project_id, until=found.proposed_at)
+    """Whom and what a session names may stand in what came later, too: where that decides, all that had come by the proposal is read."""
+    concerned = set(dispositions.projects(conn, found.bucket))
+    searched = {hold.project_id for hold in holds.standing(conn)} | {each.project_id for each in reclassify.asking(conn, found.bucket)}
+    searched &= concerned
+    consumed.require(conn, found.bucket, searched)
+    by_event = classes.in_force(conn, found.class_no).clock_of is not None
+    for project_id in sorted(concerned if by_event else searched):
+        consumed.require_batches(conn, project_id, until=found.proposed_at)
 
 
 def _agree(found: Disposition, counts: dict[str, Any], draft: Draft) -> None:

@@ -48,7 +48,8 @@ class Period(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """waits: the change would wait for a second person. becomes_*: what is not due now and would be at once; postponed_*: the reverse."""
+    """waits: the change would wait for a second person. becomes_*: what is not due now and would be at once; postponed_*: the reverse.
+    longer: how many reclassifications keep something as this class says, in periods of other classes, which are not counted."""
 
     now: classes.Version
     days: int
@@ -59,6 +60,7 @@ class Preview(NamedTuple):
     becomes_sessions: int
     postponed_events: int
     postponed_sessions: int
+    longer: int
 
     @property
     def becomes(self) -> int:
@@ -91,7 +93,7 @@ def preview(conn: psycopg.Connection[Any], class_no: int, days: int, clock: str 
     return Preview(
         now, days, of, waits, periods,
         sum(one.events for one in becomes), _distinct(conn, becomes, project_id),
-        sum(one.events for one in postponed), _distinct(conn, postponed, project_id),
+        sum(one.events for one in postponed), _distinct(conn, postponed, project_id), _longer(conn, class_no, project_id),
     )  # fmt: skip
 
 
@@ -111,6 +113,12 @@ def _waiting(conn: psycopg.Connection[Any], bucket: int, of: str | None, days: i
     if of is None:
         return None
     return sum(project_id in (None, project) for project, _ in clocks.still(conn, bucket, of, days))
+
+
+def _longer(conn: psycopg.Connection[Any], class_no: int, project_id: int | None) -> int:
+    query = "SELECT count(*) FROM reclassified WHERE class_no = %s AND ended_at IS NULL AND (%s::int IS NULL OR project_id = %s)"
+    row = conn.execute(query, (class_no, project_id, project_id)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _distinct(conn: psycopg.Connection[Any], periods: list[Period], project_id: int | None) -> int:

@@ -8,7 +8,7 @@ a hold it stands in no erasure's way, and ends by itself. Giving it up would let
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
@@ -26,16 +26,24 @@ _COLUMNS: Final[LiteralString] = (
     "r.id, r.project_id, r.scope, r.class_no, r.reason, r.made_by, r.made_at, r.ended_by, r.ended_at, r.end_reason, p.text_index"
 )
 _FROM: Final[LiteralString] = "FROM reclassified r LEFT JOIN project p ON p.id = r.project_id"
-# Whose period of this bucket is not over by receipt, or whose class also waits for an event: {"id", ..., "days", "clock_of"}.
+# Of classes with more days than the bucket's, which are not over; or that wait for an event, whatever their days.
 _ASKING: Final[LiteralString] = f"""
-    SELECT r.project_id, r.scope, p.text_index, r.id, NULL, r.class_no, c.days, c.clock_of, b.ends + c.days * interval '24 hours' > now()
-    {_FROM} JOIN {IN_FORCE} c ON c.class_no = r.class_no JOIN bucket b ON b.bucket = %(bucket)s
-    WHERE r.ended_at IS NULL AND (b.ends + c.days * interval '24 hours' > now() OR c.clock_of IS NOT NULL)
+    WITH here AS (SELECT b.ends, own.days FROM bucket b JOIN {IN_FORCE} own USING (class_no) WHERE b.bucket = %(bucket)s)
+    SELECT r.project_id, r.scope, p.text_index, r.id, NULL, r.class_no, c.version, c.days, c.clock_of,
+      c.days > here.days AND here.ends + c.days * interval '24 hours' > now()
+    {_FROM} JOIN {IN_FORCE} c ON c.class_no = r.class_no, here
+    WHERE r.ended_at IS NULL AND (c.days > here.days AND here.ends + c.days * interval '24 hours' > now() OR c.clock_of IS NOT NULL)
     UNION ALL
-    SELECT f.project_id, jsonb_build_object('agent', f.agent), p.text_index, NULL, f.agent, NULL, %(floor)s, NULL, true
-    FROM agent_flag f LEFT JOIN project p ON p.id = f.project_id JOIN bucket b ON b.bucket = %(bucket)s
-    WHERE f.high_risk AND f.agent <> '' AND b.ends + %(floor)s * interval '24 hours' > now()
+    SELECT f.project_id, jsonb_build_object('agent', f.agent), p.text_index, NULL, f.agent, NULL, NULL, %(floor)s, NULL, true
+    FROM agent_flag f LEFT JOIN project p ON p.id = f.project_id, here
+    WHERE f.high_risk AND f.agent <> '' AND %(floor)s > here.days AND here.ends + %(floor)s * interval '24 hours' > now()
     ORDER BY 1, 4, 5"""
+_LOST: Final[LiteralString] = """
+    SELECT t.project_id, t.trace_key FROM trace t JOIN edition n ON n.number = t.edition AND n.state = 'current'
+    WHERE t.buckets @> ARRAY[%(bucket)s::int] AND t.project_id = ANY(%(projects)s) AND (
+      EXISTS (SELECT FROM session_loss l WHERE l.session_key IN (t.session_key, t.own_key) AND l.project_id = t.project_id)
+      OR EXISTS (SELECT FROM erasure_item i JOIN erasure e ON e.id = i.erasure AND e.project_id = t.project_id
+                 WHERE i.done_at IS NOT NULL AND i.trace_key = t.trace_key))"""
 
 Place = tuple[int, uuid.UUID]
 """(project, trace key)"""
@@ -68,6 +76,7 @@ class Longer(NamedTuple):
     reclassification: int | None
     agent: str | None
     class_no: int | None
+    version: int | None
     days: int
     clock_of: str | None
     by_receipt: bool
@@ -98,7 +107,7 @@ def make(
 
 
 def end(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: int, reason: str) -> Reclassified:
-    """A second person ends it: what matched goes by its own class again.
+    """A second person ends it: what matched goes by its own class again. No key does: nobody can say whose it is.
 
     Raises Problem("not_found", "parameter_invalid", "state_conflict", "second_person", "overloaded").
     """
@@ -108,7 +117,7 @@ def end(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: in
         found = get(conn, project_id, number)
         if found.ended_at is not None:
             raise Problem("state_conflict", f"Reclassification {number} was ended before.")
-        if recording.same(found.made_by, actor):
+        if actor.kind != "person" or recording.same(found.made_by, actor):
             raise Problem("second_person", "What somebody had kept longer is given up by somebody else, because it can go earlier then.")
         conn.execute(
             "UPDATE reclassified SET ended_by = %s, ended_at = now(), end_reason = %s WHERE id = %s",
@@ -134,33 +143,43 @@ def listed(conn: psycopg.Connection[Any], project_id: int, below: int | None = N
 
 def longer(conn: psycopg.Connection[Any], bucket: int) -> list[tuple[Longer, set[Place]]]:
     """What of a bucket stays for more than its own class at this moment, by what asks for it. The search asks over Django's connection."""
-    found = rows(conn, _ASKING, {"bucket": bucket, "floor": classes.HIGH_RISK_DAYS})
-    asking = [Longer(number, *row) for number, row in enumerate(found)]
-    matching: list[set[Place]] = [set() for _ in asking]
-    for place, by in holds.meant(conn, bucket, asking).items():
+    searches = asking(conn, bucket)
+    if not searches:  # as a rule
+        return []
+    unsure = _unsure(conn, bucket, {each.project_id for each in searches})
+    matching = [{place for place in unsure if place[0] == each.project_id} for each in searches]
+    for place, by in holds.meant(conn, bucket, searches).items():
         for number in by:
             matching[number].add(place)
+    clock_kinds = {(each.clock_of, each.days) for each in searches if not each.by_receipt and each.clock_of}
+    waiting = {(kind, days): clocks.still(conn, bucket, kind, days) for kind, days in clock_kinds if kind}
     return [
-        (each, places if each.by_receipt else places & _waiting(conn, bucket, each))
-        for each, places in zip(asking, matching, strict=True)
-    ]  # fmt: skip
+        (each, places if each.by_receipt else places & waiting[each.clock_of or "", each.days])
+        for each, places in zip(searches, matching, strict=True)
+    ]
 
 
-def any_waits(conn: psycopg.Connection[Any]) -> bool:
-    """Whether anything is kept by a class that waits for an event."""
-    query = f"SELECT FROM reclassified r JOIN {IN_FORCE} c USING (class_no) WHERE r.ended_at IS NULL AND c.clock_of IS NOT NULL LIMIT 1"
-    return one(conn, query) is not None
+def asking(conn: psycopg.Connection[Any], bucket: int) -> list[Longer]:
+    """What asks that something of a bucket stays for more than its own class, at this moment."""
+    found = rows(conn, _ASKING, {"bucket": bucket, "floor": classes.HIGH_RISK_DAYS})
+    return [Longer(number, *row) for number, row in enumerate(found)]
 
 
 def told(each: Longer, places: set[Place]) -> dict[str, Any]:
     """As a report and a certificate list it. JSON."""
-    by = {"agent": each.agent} if each.agent else {"reclassification": each.reclassification, "class": each.class_no}
+    by = (
+        {"agent": each.agent}
+        if each.agent
+        else {"reclassification": each.reclassification, "class": each.class_no, "version": each.version}
+    )
     return {"project": each.project_id, **by, "days": each.days, "traces": len(places)}
 
 
-def _waiting(conn: psycopg.Connection[Any], bucket: int, each: Longer) -> set[Place]:
-    assert each.clock_of is not None  # else it asks for nothing any more
-    return clocks.still(conn, bucket, each.clock_of, each.days)
+def _unsure(conn: psycopg.Connection[Any], bucket: int, projects: Collection[int]) -> set[Place]:
+    """What is left of sessions that lost something on schedule, and of traces that lost something by a request: it may be what was searched
+    for. Which session an erased trace was in nobody knows any more, and nobody should."""
+    found = rows(conn, _LOST, {"bucket": bucket, "projects": list(projects)})
+    return {(row[0], row[1]) for row in found}
 
 
 def _readable(reason: str, what: str) -> None:

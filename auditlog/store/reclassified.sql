@@ -11,5 +11,16 @@ CREATE TABLE reclassified (
     ended_at    timestamptz,
     end_reason  text CHECK (end_reason <> ''),
     CHECK ((ended_at IS NULL) = (ended_by IS NULL) AND (ended_at IS NULL) = (end_reason IS NULL)),
-    CHECK (ended_by ->> 'id' <> made_by ->> 'id' OR ended_by ->> 'kind' <> made_by ->> 'kind')  -- a second person
+    CHECK (ended_at IS NULL OR ended_by ->> 'kind' IS NOT DISTINCT FROM 'person' AND ended_by ? 'id'
+           AND (ended_by ->> 'kind', ended_by ->> 'id') IS DISTINCT FROM (made_by ->> 'kind', made_by ->> 'id'))  -- a second person
 );
+
+-- The pages end one, once (roles.sql gives them these columns).
+CREATE FUNCTION reclassified_ended() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.ended_at IS NOT NULL THEN
+        RAISE EXCEPTION 'reclassification % was ended before', OLD.id;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER reclassified_ended BEFORE UPDATE ON reclassified FOR EACH ROW EXECUTE FUNCTION reclassified_ended();

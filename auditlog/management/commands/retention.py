@@ -140,6 +140,8 @@ class Command(OwnersCommand):
         self.stdout.write(
             f"not due that is due now: {found.postponed} buckets, {found.postponed_events} events, {found.postponed_sessions} sessions"
         )
+        if found.longer:
+            self.stdout.write(f"{found.longer} reclassifications keep what is in other classes as this one says; that is not counted")
         self.stdout.write("It would wait for a second person." if found.waits else "It would be in force at once.")
 
     def _list(self, conn: psycopg.Connection[Any]) -> None:

@@ -81,7 +81,10 @@ def test_a_high_risk_agent_keeps_short_classes_away(case: Case) -> None:
     refused("high_risk", lambda: classes.choose(case.conn, ANA, case.id, 4))
     classes.choose(case.conn, ANA, case.id, 2)
     refused("high_risk", lambda: classes.revise(case.conn, ANA, 2, 100))
-    classes.flag(case.conn, ANA, case.id, "loans", False)
+    refused("second_person", lambda: classes.flag(case.conn, ANA, case.id, "loans", False))
+    classes.flag(case.conn, BOB, case.id, "loans", True)  # it is: nothing changes, nor who said so
+    refused("second_person", lambda: classes.flag(case.conn, ANA, case.id, "loans", False))
+    classes.flag(case.conn, BOB, case.id, "loans", False)
     classes.choose(case.conn, ANA, case.id, 4)
 
 

@@ -197,6 +197,7 @@ class Years:
     def dispose(self, now: datetime) -> None:
         """Whatever the product says is due, once."""
         self.clock(now)
+        self.case.derive()  # what came by now may say what a session is
         done = {"executed": 0, "held": 0}
         for one in dispositions.buckets(self.case.conn):
             if one.due and one.class_no in self.classes.values():
