@@ -3,7 +3,7 @@
 One day of receipt, forty days ago, in a class that keeps for a day. Its first events are derived as always and held; the others are said
 to be derived, because what is measured begins after that. Then, one after the other:
 
-1. sealing: CPU of the sealer until all of it is in the log, per 1,000 events.
+1. sealing: CPU of the sealer until all of it is in the log, per 1,000 events. Finding a batch before and after its index is summed up.
 2. the proof of one event, of random ones, as pages and API make it: milliseconds without the network.
 3. `manage.py verify` of everything: events a minute of its CPU, PostgreSQL's besides.
 4. the disposition of the day but for what is held, then, the hold released, of the rest: seconds in which it holds locks, and how long a
@@ -126,6 +126,19 @@ def proofs(bench: Bench, count: int = 300) -> dict[str, float]:
     return {"p50_ms": round(found[49], 2), "p95_ms": round(found[94], 2)}
 
 
+def looked_up(bench: Bench) -> float:
+    """Milliseconds in which the events of the middle batch are found, the median of five."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        bench.conn.execute(
+            "SELECT count(*) FROM event WHERE bucket = %s AND batch_no = (SELECT (min(batch_no) + max(batch_no)) / 2 FROM part WHERE bucket = %s)",
+            (bench.bucket(), bench.bucket()),
+        )  # fmt: skip
+        took.append((time.perf_counter() - began) * 1000)
+    return round(statistics.median(took), 2)
+
+
 def verified(bench: Bench, events: int) -> dict[str, Any]:
     database = family(bench.service.pid("postgres"))
     before, began = cpu(database), time.monotonic()
@@ -177,6 +190,7 @@ def measure(service: Service, events: int, kept: int, without: list[str]) -> dic
     service.wait_whole()
     bench, sealer = Bench(service), family(service.pid("sealer"))
     from auditlog.retention import holds
+    from auditlog.store.ranges import Ranges
 
     stored = bench.load(kept)
     service.settle(3600)
@@ -192,6 +206,10 @@ def measure(service: Service, events: int, kept: int, without: list[str]) -> dic
     bench.conn.execute(_CONSUMED)
     service.sealed(3600)
     found: dict[str, Any] = {"events": stored, "sealer_cpu_ms_per_1000": round(1e6 * (cpu(sealer) - before) / stored, 2)}
+    before = looked_up(bench)
+    Ranges(bench.conn).catch_up()  # as the pass does, which is suspended
+    found["look_for_a_batch_ms"] = {"index_not_summed_up": before, "summed_up": looked_up(bench)}
+    print(json.dumps(found), flush=True)
     bench.conn.execute("ANALYZE")
     for name, work in work_of(bench, stored):
         if name in without:

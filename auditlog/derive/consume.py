@@ -22,6 +22,7 @@ from auditlog.derive import sql
 from auditlog.derive.binding import Group, Stored, TraceFacts, gather, tells
 from auditlog.derive.keys import session_key, trace_session_key, value_digest
 from auditlog.derive.write import forget
+from auditlog.store.ranges import Ranges
 from auditlog.store.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Pass:
     def __init__(self, conn: Connection, read: ReadBatches, state: str = "current") -> None:
         self._conn = conn
         self._read = read
+        self._ranges = Ranges(conn)
         row = conn.execute(sql.EDITION, (state,)).fetchone()
         if row is None:
             raise LookupError(f"there is no edition that is {state!r}")
@@ -82,6 +84,7 @@ class Pass:
         if not pending:
             return 0
         group = _first_group(pending)
+        self._ranges.catch_up()
         try:
             self._consume(group)
         except psycopg.OperationalError:

@@ -46,10 +46,11 @@ def inclusion(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 def inclusions(leaves: Sequence[bytes], indexes: Iterable[int]) -> dict[int, list[bytes]]:
     """PATH of several leaves; the tree is computed once. Raises IndexError."""
-    levels = [[leaf_hash(leaf) for leaf in leaves]]
+    sha256 = hashlib.sha256
+    levels = [[sha256(b"\x00" + leaf).digest() for leaf in leaves]]
     while len(levels[-1]) > 1:
         below = levels[-1]
-        above = [node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
+        above = [sha256(b"\x01" + below[i] + below[i + 1]).digest() for i in range(0, len(below) - 1, 2)]
         levels.append(above + below[-1:] if len(below) % 2 else above)
     paths = {}
     for index in indexes:

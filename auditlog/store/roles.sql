@@ -26,7 +26,7 @@ BEGIN
         ('auditlog_web', 'SELECT', 'part'), ('auditlog_web', 'SELECT', 'bucket'),
         ('auditlog_web', 'EXECUTE', 'FUNCTION ensure_bucket'),
         ('auditlog_derive', 'SELECT', 'event'), ('auditlog_derive', 'SELECT', 'content'), ('auditlog_derive', 'SELECT', 'batch'),
-        ('auditlog_derive', 'SELECT', 'part'), ('auditlog_derive', 'SELECT', 'bucket'), ('auditlog_derive', 'SELECT', 'project'),
+        ('auditlog_derive', 'SELECT', 'part'), ('auditlog_derive', 'SELECT', 'bucket'), ('auditlog_derive', 'EXECUTE', 'FUNCTION summarize_ranges'), ('auditlog_derive', 'SELECT', 'project'),
         -- The log: the sealer appends, pages read. It sees of evidence what it seals: batches and parts, no event.
         ('auditlog_sealer', 'SELECT', 'batch'), ('auditlog_sealer', 'SELECT', 'part'),
         ('auditlog_sealer', 'SELECT, INSERT', 'leaf'), ('auditlog_sealer', 'SELECT, INSERT', 'tile'),
@@ -53,7 +53,7 @@ BEGIN
         ('auditlog_web', 'SELECT', 'restricted_session'),
         ('auditlog_derive', 'SELECT', 'erasure'), ('auditlog_derive', 'SELECT', 'erasure_item')
     ) AS rights(role, privilege, object) LOOP
-        IF line.object LIKE 'FUNCTION %' OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
+        IF line.object LIKE 'FUNCTION %' AND to_regproc(substr(line.object, 10)) IS NOT NULL OR line.object LIKE 'SEQUENCE %' OR to_regclass(line.object) IS NOT NULL THEN
             EXECUTE format('GRANT %s ON %s TO %I', line.privilege, line.object, line.role);
         END IF;
     END LOOP;

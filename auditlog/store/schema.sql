@@ -34,7 +34,7 @@ CREATE TABLE event (
     PRIMARY KEY (trace_key, bucket, event_id)
 ) PARTITION BY LIST (bucket);
 ALTER TABLE event ALTER COLUMN skeleton SET STORAGE EXTERNAL, ALTER COLUMN vals SET STORAGE EXTERNAL;
-CREATE INDEX event_batch_no ON event USING brin (batch_no) WITH (pages_per_range = 16, autosummarize = on);
+CREATE INDEX event_batch_no ON event USING brin (batch_no) WITH (pages_per_range = 16);  -- summed up by ranges.py
 
 CREATE TABLE content (
     bucket       integer NOT NULL,
