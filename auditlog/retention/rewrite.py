@@ -87,7 +87,7 @@ def _make(conn: psycopg.Connection[Any], bucket: int, suffix: str) -> None:
             f"CREATE TABLE draft.{table}_{suffix} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE, PRIMARY KEY ({key}), "
             f"CHECK (bucket = {bucket}))"
         )
-    conn.execute(f"CREATE INDEX ON draft.event_{suffix} USING brin (batch_no) WITH (pages_per_range = 16)")
+    conn.execute(f"CREATE INDEX ON draft.event_{suffix} USING brin (batch_no int8_minmax_multi_ops) WITH (pages_per_range = 32)")
 
 
 def _portions(conn: psycopg.Connection[Any], bucket: int) -> Iterator[list[int]]:

@@ -11,7 +11,7 @@ from tests.db.api.talks import talk
 from tests.db.derived import Bench
 
 pytestmark = pytest.mark.django_db
-PAGES = 16  # of a range
+PAGES = 32  # of a range
 
 
 class Table:
@@ -21,8 +21,8 @@ class Table:
         self.bench, self.conn = bench, bench.owner
         self.last = 0
 
-    def write(self, sessions: int = 60) -> None:
-        """Some 60 pages: several ranges, and a begun one."""
+    def write(self, sessions: int = 120) -> None:
+        """Some 260 pages: several ranges, and a begun one."""
         for number in range(sessions):
             self.last = self.bench.send(talk(f"s-{self.last}-{number}", 12)).batch_no
 
