@@ -28,10 +28,10 @@ HOSTILE = "<script>alert(1)</script> \u202eevil & \u00fcber"
 WITHOUT_CONTENT = {
     *("agents", "log", "api-sessions", "api-session", "api-events", "api-event-proof", "api-agents", "api-checkpoints"),
     *("api-access-log", "api-holds", "api-hold", "api-retention-classes", "api-retention-preview", "api-retention-rules"),
-    *("api-clock-events", "api-status", "api-schema", "api-docs"),
+    *("api-clock-events", "api-reclassifications", "api-reclassification", "api-status", "api-schema", "api-docs"),
     *("searches", "saved", "saved-remove", "purpose", "ask", "settings", "password", "access", "access-csv", "access-json"),
     *("keys", "key", "key-rotate", "key-revoke", "members", "member", "member-remove", "member-link", "welcome"),
-    *("retention", "retention-preview", "rules", "rule-remove", "clocks", "hold-release"),
+    *("retention", "retention-preview", "rules", "rule-remove", "clocks", "hold-release", "longer", "longer-end"),
     *("erasures", "erasure", "erasure-decide", "api-erasures", "api-erasure", "api-erasure-preview"),
     # What an export is for is said when it is asked for and when it is released.
     *("exports", "export-turn", "export-release", "export-download"),
