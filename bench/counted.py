@@ -147,7 +147,8 @@ def alone(service: Service, *roles: str) -> Iterator[None]:
     kept = {process.pid for role in ("postgres", *roles) for process in family(service.pid(role))}
     others = [process for process in everything if process.pid not in kept]
     for process in others:
-        process.suspend()
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker of autovacuum that has ended meanwhile
+            process.suspend()
     try:
         yield
     finally:
