@@ -344,3 +344,19 @@ def test_parallel_executions_make_one_certificate(case: Case) -> None:
         thread.join()
     close()
     assert certificates(case) == 1 and any(isinstance(one, dict) for one in found)
+
+
+def test_batches_of_what_stayed_are_found_without_reading_all_of_it(case: Case) -> None:
+    for number in range(40):
+        case.talk(f"s-{number}", 12)
+    case.derive()
+    case.hold(tool="look_up")
+    case.talk("s-gone", 1)
+    case.derive()
+    case.dispose()
+    ((table, index),) = case.rows(
+        "SELECT DISTINCT e.tableoid::regclass::text, i.indexrelid::regclass::text FROM event e JOIN pg_index i ON i.indrelid = e.tableoid "
+        "JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am a ON a.oid = x.relam AND a.amname = 'brin' WHERE e.bucket = %s", case.bucket
+    )  # fmt: skip
+    ((pages,),) = case.rows(f"SELECT pg_relation_size('{table}'::regclass) / 8192")
+    assert pages > 64 and case.rows(f"SELECT brin_summarize_new_values('{index}'::regclass)") == [(0,)], "its index knows all of them"
