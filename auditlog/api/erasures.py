@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,13 +12,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from auditlog.api import shapes
-from auditlog.api.rendering import instant
+from auditlog.api.rendering import instant, name_of
 from auditlog.api.retention import WritingView, body
 from auditlog.api.schema import JSON
-from auditlog.api.views import ReadView, listed, number
+from auditlog.api.views import ReadView, newest_first, number
 from auditlog.retention import erasures
 from auditlog.retention.erasures import DUE_DAYS, Asked, Erasure
-from auditlog.search import cursor, evidence, parameters
+from auditlog.search import evidence, parameters
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
 from auditlog.store import fields
@@ -50,10 +51,8 @@ class ErasureList(WritingView):
         return "admin"
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        count = parameters.limit(given.get("limit"))
-        found = erasures.listed(evidence.raw_connection(), scope.project_id, cursor.below(given), count + 1)
-        following = cursor.encode(found[count - 1].entered_at, str(found[count - 1].id)) if len(found) > count else None
-        return listed(request, [as_json(one) for one in found[:count]], following)
+        rows = partial(erasures.listed, evidence.raw_connection(), scope.project_id)
+        return newest_first(request, given, rows, lambda one: one.entered_at, as_json)
 
     def post(self, request: Request) -> Response:
         """Enter a request. The body is `{"scope", "reason", "basis", "asked_by", "received_at", "due_at"}`; `scope` is
@@ -104,19 +103,15 @@ def as_json(one: Erasure) -> dict[str, Any]:
         "received_at": instant(one.received_at),
         "due_at": instant(one.due_at),
         "entered_at": instant(one.entered_at),
-        "entered_by": _name(one.entered_by),
+        "entered_by": name_of(one.entered_by),
         "outcome": one.outcome,
         "fields": None if one.fields is None else [fields.NAMES[field] for field in one.fields],
         "until": instant(one.until),
         "outcome_reason": one.outcome_reason,
         "decided_at": instant(one.decided_at),
-        "decided_by": _name(one.decided_by),
+        "decided_by": name_of(one.decided_by),
         "certificate": one.certificate,
         "lifted_at": instant(one.lifted_at),
-        "lifted_by": _name(one.lifted_by),
+        "lifted_by": name_of(one.lifted_by),
         "lift_reason": one.lift_reason,
     }
-
-
-def _name(who: dict[str, str] | None) -> str | None:
-    return None if who is None else who["name"] or who["id"]

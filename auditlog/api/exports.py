@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -11,13 +12,13 @@ from rest_framework.response import Response
 
 from auditlog.api import shapes
 from auditlog.api.authentication import Caller
-from auditlog.api.rendering import instant
+from auditlog.api.rendering import instant, name_of
 from auditlog.api.retention import body
 from auditlog.api.schema import JSON
-from auditlog.api.views import ReadView, listed, number
+from auditlog.api.views import ReadView, newest_first, number
 from auditlog.disclosure import exports
 from auditlog.disclosure.exports import Export, Release
-from auditlog.search import cursor, evidence, parameters
+from auditlog.search import evidence, parameters
 from auditlog.search.bounds import bounded
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
@@ -51,7 +52,7 @@ def as_json(job: Export) -> dict[str, Any]:
     return {
         "id": str(job.id), "state": job.state, "scope": job.scope, "recipient": job.recipient, "purpose": job.purpose,
         "formats": job.formats, "withheld": len(job.withheld), "client_key": job.client_key,
-        "requested_at": instant(job.requested_at), "requested_by": job.requested_by["name"] or job.requested_by["id"],
+        "requested_at": instant(job.requested_at), "requested_by": name_of(job.requested_by),
         "progress": {
             "events": job.events, "events_expected": job.expected, "bytes": job.size, "bytes_per_second": job.rate,
             "seconds_left": job.seconds_left,
@@ -66,7 +67,7 @@ def as_json(job: Export) -> dict[str, Any]:
 def release_json(one: Release) -> dict[str, Any]:
     return {
         "id": str(one.id), "recipient": one.recipient, "purpose": one.purpose, "description": one.description,
-        "released_at": instant(one.released_at), "released_by": one.released_by["name"] or one.released_by["id"],
+        "released_at": instant(one.released_at), "released_by": name_of(one.released_by),
     }  # fmt: skip
 
 
@@ -92,10 +93,8 @@ class ExportList(ExportView):
     gives = shapes.EXPORT
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        count = parameters.limit(given.get("limit"))
-        found = exports.listed(evidence.raw_connection(), scope.project_id, cursor.below(given), count + 1)
-        following = cursor.encode(found[count - 1].requested_at, str(found[count - 1].id)) if len(found) > count else None
-        return listed(request, [as_json(one) for one in found[:count]], following)
+        rows = partial(exports.listed, evidence.raw_connection(), scope.project_id)
+        return newest_first(request, given, rows, lambda one: one.requested_at, as_json)
 
     def post(self, request: Request) -> Response:
         """Ask for an export. `scope` names one of `everything`, `sessions`, `search`, `hold` and `class`, or only a range by `from` and

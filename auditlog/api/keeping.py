@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,12 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from auditlog.api import shapes
-from auditlog.api.rendering import instant
+from auditlog.api.rendering import instant, name_of
 from auditlog.api.retention import WritingView, body
 from auditlog.api.schema import JSON
-from auditlog.api.views import ReadView, listed
+from auditlog.api.views import ReadView, newest_first
 from auditlog.retention import clocks, preview, rules
-from auditlog.search import cursor, evidence, parameters
+from auditlog.search import evidence, parameters
 from auditlog.search.parameters import PAGED, Parameter
 from auditlog.search.scope import Scope
 from auditlog.store.kept import Rule
@@ -75,10 +76,8 @@ class ClockEvents(WritingView):
     gives = shapes.CLOCK_EVENT
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        count = parameters.limit(given.get("limit"))
-        found = clocks.listed(evidence.raw_connection(), scope.project_id, cursor.below(given), count + 1)
-        following = cursor.encode(found[count - 1].told_at, str(found[count - 1].id)) if len(found) > count else None
-        return listed(request, [_told(one) for one in found[:count]], following)
+        rows = partial(clocks.listed, evidence.raw_connection(), scope.project_id)
+        return newest_first(request, given, rows, lambda one: one.told_at, _told)
 
     def post(self, request: Request) -> Response:
         """Tell of an event, for instance an account that was closed. The body is `{"kind", "value", "event", "at"}`: `kind` is `customer`,
@@ -112,7 +111,7 @@ def _rules(found: rules.Rules) -> dict[str, Any]:
         "version": found.version,
         "rules": [{"attribute": rule.attribute, "value": rule.value, "class": rule.class_no} for rule in found.rules],
         "created_at": instant(found.created_at),
-        "created_by": found.created_by and (found.created_by["name"] or found.created_by["id"]),
+        "created_by": name_of(found.created_by),
     }
 
 
@@ -124,7 +123,7 @@ def _told(one: clocks.Told) -> dict[str, Any]:
         "event": one.event,
         "at": instant(one.at),
         "told_at": instant(one.told_at),
-        "told_by": one.told_by["name"] or one.told_by["id"],
+        "told_by": name_of(one.told_by),
     }
 
 

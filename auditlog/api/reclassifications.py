@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,12 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from auditlog.api import shapes
-from auditlog.api.rendering import instant
+from auditlog.api.rendering import instant, name_of
 from auditlog.api.retention import WritingView, body
 from auditlog.api.schema import JSON
-from auditlog.api.views import ReadView, listed, number
+from auditlog.api.views import ReadView, newest_first, number
 from auditlog.retention import reclassify
-from auditlog.search import cursor, evidence, parameters
+from auditlog.search import evidence
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
 
@@ -36,10 +37,8 @@ class ReclassificationList(WritingView):
     gives = shapes.RECLASSIFICATION
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        count = parameters.limit(given.get("limit"))
-        found = reclassify.listed(evidence.raw_connection(), scope.project_id, cursor.below(given), count + 1)
-        following = cursor.encode(found[count - 1].made_at, str(found[count - 1].id)) if len(found) > count else None
-        return listed(request, [_as_json(each) for each in found[:count]], following)
+        rows = partial(reclassify.listed, evidence.raw_connection(), scope.project_id)
+        return newest_first(request, given, rows, lambda one: one.made_at, _as_json)
 
     def post(self, request: Request) -> Response:
         """Keep what matches as a class says, where its own says less. The body is `{"class", "reason", "scope"}`; `scope` has filters of
@@ -69,8 +68,8 @@ def _as_json(found: reclassify.Reclassified) -> dict[str, Any]:
         "reason": found.reason,
         "scope": found.scope,
         "made_at": instant(found.made_at),
-        "made_by": found.made_by["name"] or found.made_by["id"],
+        "made_by": name_of(found.made_by),
         "ended_at": instant(found.ended_at),
-        "ended_by": found.ended_by and (found.ended_by["name"] or found.ended_by["id"]),
+        "ended_by": name_of(found.ended_by),
         "end_reason": found.end_reason,
     }

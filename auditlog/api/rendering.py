@@ -18,6 +18,11 @@ def instant(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def name_of(who: Mapping[str, str] | None) -> str | None:
+    """Of {"kind", "id", "name"}, as tables keep whoever did something."""
+    return None if who is None else who["name"] or who["id"]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return instant(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,12 +11,12 @@ from rest_framework.response import Response
 
 from auditlog.api import shapes
 from auditlog.api.authentication import Caller
-from auditlog.api.rendering import instant
+from auditlog.api.rendering import instant, name_of
 from auditlog.api.schema import JSON
-from auditlog.api.views import ReadView, listed, number
+from auditlog.api.views import ReadView, newest_first, number
 from auditlog.errors import Problem
 from auditlog.retention import classes, holds
-from auditlog.search import cursor, evidence, parameters
+from auditlog.search import evidence, parameters
 from auditlog.search.bounds import bounded
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
@@ -44,9 +45,9 @@ def as_json(hold: holds.Hold) -> dict[str, Any]:
         "reason": hold.reason,
         "scope": hold.scope,
         "placed_at": instant(hold.placed_at),
-        "placed_by": hold.placed_by["name"] or hold.placed_by["id"],
+        "placed_by": name_of(hold.placed_by),
         "released_at": instant(hold.released_at),
-        "released_by": hold.released_by and (hold.released_by["name"] or hold.released_by["id"]),
+        "released_by": name_of(hold.released_by),
         "release_reason": hold.release_reason,
     }
 
@@ -89,14 +90,12 @@ class HoldList(WritingView):
 
     parameters = PAGED
     answers = {JSON: shapes.listed(shapes.HOLD)}
-    takes = shapes.of(name=shapes.TEXT, reason=shapes.TEXT, scope={"type": "object", "additionalProperties": shapes.TEXT})
+    takes = shapes.of(name=shapes.TEXT, reason=shapes.TEXT, scope=shapes.FILTERS)
     gives = shapes.HOLD_COUNTED
 
     def answer(self, request: Request, scope: Scope, given: dict[str, str], **names: str) -> Response:
-        count = parameters.limit(given.get("limit"))
-        found = holds.listed(evidence.raw_connection(), scope.project_id, cursor.below(given), count + 1)
-        following = cursor.encode(found[count - 1].placed_at, str(found[count - 1].id)) if len(found) > count else None
-        return listed(request, [as_json(hold) for hold in found[:count]], following)
+        rows = partial(holds.listed, evidence.raw_connection(), scope.project_id)
+        return newest_first(request, given, rows, lambda one: one.placed_at, as_json)
 
     def post(self, request: Request) -> Response:
         """Place a hold. The body is `{"name", "reason", "scope"}`; `scope` has filters of `GET /api/v1/sessions`, at least one. From the

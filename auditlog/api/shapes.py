@@ -181,8 +181,9 @@ STATUS: Final = of(
     unsafe_settings={"type": "array", "items": {"type": "string"}, "description": "numbers of docs/operate/postgresql.md; empty: none"},
 )
 
+FILTERS: Final[Shape] = {"type": "object", "additionalProperties": TEXT}  # of `GET /api/v1/sessions`
 _HOLD: Final = {
-    "id": TEXT, "name": TEXT, "reason": TEXT, "scope": {"type": "object", "additionalProperties": TEXT}, "placed_at": MOMENT,
+    "id": TEXT, "name": TEXT, "reason": TEXT, "scope": FILTERS, "placed_at": MOMENT,
     "placed_by": TEXT, "released_at": MOMENT_OR_NONE, "released_by": TEXT_OR_NONE, "release_reason": TEXT_OR_NONE,
 }  # fmt: skip
 HOLD: Final = of(**_HOLD)
@@ -210,7 +211,7 @@ _NUMBER_OR_NONE: Final[Shape] = {"type": ["number", "null"], "minimum": 0}
 _SCOPE: Final[Shape] = {
     "type": "object",
     "properties": {
-        "everything": FLAG, "sessions": some(TEXT), "search": {"type": "object", "additionalProperties": TEXT}, "hold": TEXT,
+        "everything": FLAG, "sessions": some(TEXT), "search": FILTERS, "hold": TEXT,
         "class": COUNT, "from": TEXT, "to": TEXT,
     },
     "additionalProperties": False,
@@ -241,12 +242,10 @@ RETENTION_CLASS: Final = of(
 RETENTION_RULE: Final = of(attribute=TEXT, value=TEXT, **{"class": COUNT})
 RETENTION_RULES: Final = of(version=COUNT, rules=some(RETENTION_RULE), created_at=MOMENT_OR_NONE, created_by=TEXT_OR_NONE)
 CLOCK_EVENT: Final = of(id=TEXT, kind=TEXT, value=TEXT, event=TEXT, at=MOMENT_OR_NONE, told_at=MOMENT, told_by=TEXT)
-RECLASSIFICATION_WANTED: Final = of(
-    **{"class": COUNT}, reason=TEXT, scope={"type": "object", "additionalProperties": TEXT}
-)  # fmt: skip
+RECLASSIFICATION_WANTED: Final = of(**{"class": COUNT}, reason=TEXT, scope=FILTERS)
 RECLASSIFICATION: Final = of(
-    id=TEXT, **{"class": COUNT}, reason=TEXT, scope={"type": "object", "additionalProperties": TEXT}, made_at=MOMENT, made_by=TEXT,
-    ended_at=MOMENT_OR_NONE, ended_by=TEXT_OR_NONE, end_reason=TEXT_OR_NONE,
+    id=TEXT, **{"class": COUNT}, reason=TEXT, scope=FILTERS, made_at=MOMENT, made_by=TEXT, ended_at=MOMENT_OR_NONE, ended_by=TEXT_OR_NONE,
+    end_reason=TEXT_OR_NONE,
 )  # fmt: skip
 _AMOUNT: Final = of(periods=COUNT, events=COUNT, sessions=COUNT)
 RETENTION_PREVIEW: Final = of(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar
 
 from django.http import HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
@@ -16,11 +17,13 @@ from auditlog.api.rendering import VerbatimJSONRenderer
 from auditlog.api.schema import Described
 from auditlog.errors import Problem
 from auditlog.governance import Action
-from auditlog.search import parameters
+from auditlog.search import cursor, parameters
 from auditlog.search.bounds import bounded
 from auditlog.search.parameters import Parameter
 from auditlog.search.scope import Scope
 from auditlog.web.access import Right
+
+T = TypeVar("T")
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -99,6 +102,17 @@ def listed(request: Request, results: list[Any], following: str | None) -> Respo
     query = request.query_params.copy()
     query["cursor"] = following
     return Response({"results": results, "next": request.build_absolute_uri(f"{request.path}?{query.urlencode()}")})
+
+
+def newest_first(
+    request: Request, given: Mapping[str, str], rows: Callable[[int | None, int], list[T]], at: Callable[[T], datetime],
+    shown: Callable[[T], dict[str, Any]],
+) -> Response:  # fmt: skip
+    """One page of a list by numbers (`id`), falling. rows: those below a number, at most so many; at: a row's time, for the cursor."""
+    count = parameters.limit(given.get("limit"))
+    found = rows(cursor.below(given), count + 1)
+    last: Any = found[count - 1] if len(found) > count else None
+    return listed(request, [shown(row) for row in found[:count]], last and cursor.encode(at(last), str(last.id)))
 
 
 def download(data: bytes, media_type: str, name: str) -> HttpResponse:

@@ -70,7 +70,7 @@ def make(
     conn: psycopg.Connection[Any], actor: Actor, name: str, days: int, basis: str, *, clock: str = RECEIPT, second_person: bool = False,
 ) -> Version:  # fmt: skip
     """Another class, in force at once: nothing is in it. Raises Problem("parameter_invalid")."""
-    _readable(name=name, basis=basis)
+    readable(name=name, basis=basis)
     with conn.transaction():
         lock.take(conn)
         of = clock_of(clock)
@@ -247,7 +247,7 @@ def _in_range(days: int) -> int:
     return days
 
 
-def _readable(**texts: str) -> None:
+def readable(**texts: str) -> None:
     """Raises Problem("parameter_invalid")."""
     for name, text in texts.items():
         if not text.strip() or "\0" in text:

@@ -133,23 +133,20 @@ def matching(asked: Asked) -> QuerySet[Any]:
     """Keys of the sessions that a hold holds at this moment."""
     scope = Scope(asked.project_id)
     given = dict(asked.scope)
-    if "q" in given and not (asked.text_index and _can_be_asked(scope, given)):
-        del given["q"]  # no words are indexed, or it was an identifier and nothing has it any more: whatever the other filters say is held
-    found = Q(key__in=sessions.matching(scope, given).values("key"))
+    if "q" in given and not asked.text_index:
+        del given["q"]  # no words are indexed: whatever the other filters say is held
+    try:
+        said = sessions.matching(scope, given)
+    except Problem:  # `q` was an identifier, too long for words, and nothing has it any more
+        del given["q"]
+        said = sessions.matching(scope, given)
+    found = Q(key__in=said.values("key"))
     if not given.keys() <= _CERTAIN:
         certain = {name: value for name, value in given.items() if name in _CERTAIN}
         unsure = ~Q(error="") | ~Q(cut="") | Q(verdict=None)
         found |= unsure & Q(key__in=sessions.matching(scope, certain).values("key"))
     keys: QuerySet[Any] = scope.of(Session).filter(found).values("key")
     return keys
-
-
-def _can_be_asked(scope: Scope, given: dict[str, str]) -> bool:
-    try:
-        sessions.matching(scope, given)
-    except Problem:
-        return False
-    return True
 
 
 def count(asked: Asked) -> int:

@@ -20,7 +20,6 @@ from auditlog.governance import Actor
 from auditlog.retention import classes, clocks, holds, lock, recording
 from auditlog.retention.recording import IN_FORCE
 from auditlog.retention.rows import one, rows
-from auditlog.search import parameters
 
 _COLUMNS: Final[LiteralString] = (
     "r.id, r.project_id, r.scope, r.class_no, r.reason, r.made_by, r.made_at, r.ended_by, r.ended_at, r.end_reason, p.text_index"
@@ -91,7 +90,7 @@ def make(
     Raises Problem("scope_empty", "parameter_invalid", "scope_missing", "not_found", "overloaded").
     """
     wanted = holds.filters(project_id, scope, content)
-    _readable(reason, "say why it is kept longer.")
+    classes.readable(reason=reason)
     with conn.transaction():
         lock.take(conn)
         now = classes.in_force(conn, class_no)
@@ -111,7 +110,7 @@ def end(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number: in
 
     Raises Problem("not_found", "parameter_invalid", "state_conflict", "second_person", "overloaded").
     """
-    _readable(reason, "say why it is not kept longer any more.")
+    classes.readable(reason=reason)
     with conn.transaction():
         lock.take(conn)
         found = get(conn, project_id, number)
@@ -151,10 +150,10 @@ def longer(conn: psycopg.Connection[Any], bucket: int) -> list[tuple[Longer, set
     for place, by in holds.meant(conn, bucket, searches).items():
         for number in by:
             matching[number].add(place)
-    clock_kinds = {(each.clock_of, each.days) for each in searches if not each.by_receipt and each.clock_of}
-    waiting = {(kind, days): clocks.still(conn, bucket, kind, days) for kind, days in clock_kinds if kind}
+    clock = {(of, each.days) for each in searches if (of := each.clock_of) is not None and not each.by_receipt}
+    waiting: dict[tuple[str | None, int], set[Place]] = {(of, days): clocks.still(conn, bucket, of, days) for of, days in clock}
     return [
-        (each, places if each.by_receipt else places & waiting[each.clock_of or "", each.days])
+        (each, places if each.by_receipt else places & waiting[each.clock_of, each.days])
         for each, places in zip(searches, matching, strict=True)
     ]
 
@@ -167,11 +166,9 @@ def asking(conn: psycopg.Connection[Any], bucket: int) -> list[Longer]:
 
 def told(each: Longer, places: set[Place]) -> dict[str, Any]:
     """As a report and a certificate list it. JSON."""
-    by = (
-        {"agent": each.agent}
-        if each.agent
-        else {"reclassification": each.reclassification, "class": each.class_no, "version": each.version}
-    )
+    by: dict[str, Any] = {"agent": each.agent}
+    if each.agent is None:
+        by = {"reclassification": each.reclassification, "class": each.class_no, "version": each.version}
     return {"project": each.project_id, **by, "days": each.days, "traces": len(places)}
 
 
@@ -180,8 +177,3 @@ def _unsure(conn: psycopg.Connection[Any], bucket: int, projects: Collection[int
     for. Which session an erased trace was in nobody knows any more, and nobody should."""
     found = rows(conn, _LOST, {"bucket": bucket, "projects": list(projects)})
     return {(row[0], row[1]) for row in found}
-
-
-def _readable(reason: str, what: str) -> None:
-    if not reason.strip() or "\0" in reason:
-        raise parameters.invalid("reason", f"is empty; {what}")

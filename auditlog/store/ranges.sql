@@ -1,7 +1,7 @@
 -- The index by batch number is summed up by whoever reads by it (auditlog/store/ranges.py). Run once, by migration 0028.
 --
--- autosummarize asks for it through a list of 256 places that is worked off once a minute, range by range: above some 1,000 events a second what
--- does not fit is not summed up until a VACUUM, and every look for a batch reads all of it.
+-- autosummarize asks for it through a list of 256 places that is worked off once a minute, range by range: above some 500 events a second (at 7 a
+-- page and 16 pages a range) what does not fit is not summed up until a VACUUM, and every look for a batch reads all of it.
 -- since: the first page that may not be summed up; NULL: nobody knows. Returns the next one, or since where the table was busy.
 CREATE FUNCTION summarize_ranges(number integer, since bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '50ms' AS $$

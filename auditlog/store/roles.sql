@@ -26,7 +26,8 @@ BEGIN
         ('auditlog_web', 'SELECT', 'part'), ('auditlog_web', 'SELECT', 'bucket'),
         ('auditlog_web', 'EXECUTE', 'FUNCTION ensure_bucket'),
         ('auditlog_derive', 'SELECT', 'event'), ('auditlog_derive', 'SELECT', 'content'), ('auditlog_derive', 'SELECT', 'batch'),
-        ('auditlog_derive', 'SELECT', 'part'), ('auditlog_derive', 'SELECT', 'bucket'), ('auditlog_derive', 'EXECUTE', 'FUNCTION summarize_ranges'), ('auditlog_derive', 'SELECT', 'project'),
+        ('auditlog_derive', 'SELECT', 'part'), ('auditlog_derive', 'SELECT', 'bucket'), ('auditlog_derive', 'SELECT', 'project'),
+        ('auditlog_derive', 'EXECUTE', 'FUNCTION summarize_ranges'),
         -- The log: the sealer appends, pages read. It sees of evidence what it seals: batches and parts, no event.
         ('auditlog_sealer', 'SELECT', 'batch'), ('auditlog_sealer', 'SELECT', 'part'),
         ('auditlog_sealer', 'SELECT, INSERT', 'leaf'), ('auditlog_sealer', 'SELECT, INSERT', 'tile'),

@@ -28,6 +28,12 @@ FILTERS: Final = {  # those of the search that people hold by, with the words of
 }  # fmt: skip
 
 
+def choices_of(versions: list[classes.Version]) -> list[tuple[int, str]]:
+    """Of each class the version that is in force."""
+    newest = {one.class_no: one for one in versions if one.in_force_at is not None}
+    return [(one.class_no, f"{one.class_no} {one.name}, {one.days:,} days") for one in newest.values()]
+
+
 class ScopeForm(forms.Form):
     """At least one filter; filters are read by the search itself."""
 
@@ -59,9 +65,7 @@ class LongerForm(ScopeForm):
 
     def __init__(self, *args: Any, versions: list[classes.Version], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        newest = {one.class_no: one for one in versions if one.in_force_at is not None}
-        choices = [(one.class_no, f"{one.class_no} {one.name}, {one.days} days") for one in newest.values()]
-        self.fields["class_no"].choices = choices  # type: ignore[attr-defined]
+        self.fields["class_no"].choices = choices_of(versions)  # type: ignore[attr-defined]
 
 
 class EndForm(WordForm):
@@ -89,8 +93,7 @@ class RuleForm(forms.Form):
 
     def __init__(self, *args: Any, versions: list[classes.Version], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        newest = {one.class_no: one for one in versions if one.in_force_at is not None}
-        self.fields["class_no"].choices = [(one.class_no, f"{one.class_no} {one.name}") for one in newest.values()]  # type: ignore[attr-defined]
+        self.fields["class_no"].choices = choices_of(versions)  # type: ignore[attr-defined]
 
 
 class TellForm(forms.Form):
