@@ -39,6 +39,8 @@ class Stored(Protocol):
     @property
     def occurred_at(self) -> datetime | None: ...
     @property
+    def digest(self) -> bytes: ...
+    @property
     def item(self) -> Item: ...
 
 
@@ -74,6 +76,7 @@ class Group(msgspec.Struct):
     events: dict[tuple[int, uuid.UUID], set[uuid.UUID]]  # event IDs by trace
     read: Counter[int]  # events by project
     deeds: list[Deed]  # what people and programs did here
+    digests: dict[tuple[int, int], list[bytes]]  # by batch and bucket
     uncounted: Counter[int]  # of these: the service's own events, and copies received in two buckets of which this group has both
 
 
@@ -123,9 +126,10 @@ def _add(facts: TraceFacts, stored: Stored) -> None:
 
 def gather(events: Iterable[Stored]) -> Group:
     """Sums up a group of events per trace. Repeated events change nothing."""
-    group = Group({}, [], {}, Counter(), [], Counter())
+    group = Group({}, [], {}, Counter(), [], {}, Counter())
     for stored in events:
         group.read[stored.project_id] += 1
+        group.digests.setdefault((stored.batch_no, stored.bucket), []).append(stored.digest)
         item = stored.item
         if isinstance(item, Rest) and item.governance:
             group.uncounted[stored.project_id] += 1

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import psycopg
 
-from auditlog.derive import sql
+from auditlog.derive import leaves, sql
 from auditlog.derive.binding import Group, Stored, TraceFacts, gather, tells
 from auditlog.derive.keys import session_key, trace_session_key, value_digest
 from auditlog.derive.write import forget
@@ -140,6 +140,7 @@ class Pass:
             group = gather(self._read(numbers))
             quarantined = merge(self._conn, self.edition, group)
             self._tally(batches, group, quarantined)
+            leaves.keep(self._conn, self.edition, group.digests)
             self._conn.execute(sql.FORGET_FAILURE, (self.edition, numbers))
             self._conn.execute(sql.CONSUMED, (self.edition, numbers))
             if not self._foreign:

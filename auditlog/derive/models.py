@@ -53,6 +53,23 @@ class Derived(models.Model):
         db_table_comment = DERIVED
 
 
+class PartLeaves(models.Model):
+    """The digests of a part's events, whose Merkle root its leaf in the log names: without them a proof reads all events of the part.
+
+    Only of parts of several events of which all were there; whoever reads them checks them against the root.
+    """
+
+    pk = models.CompositePrimaryKey("batch_no", "bucket", "edition")
+    edition = models.SmallIntegerField()
+    batch_no = models.BigIntegerField()
+    bucket = models.IntegerField()
+    digests = models.BinaryField()  # 32 bytes each, ascending: the order of the leaves
+
+    class Meta:
+        db_table = "part_leaves"
+        db_table_comment = DERIVED
+
+
 class DeriveFailure(models.Model):
     """A batch that could not be consumed. After three attempts it is set aside, visible, and the pass goes on."""
 

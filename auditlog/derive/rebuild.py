@@ -25,6 +25,7 @@ Connection = psycopg.Connection[Any]
 # Every derived table, and what of it does not depend on when or how often something was computed.
 TABLES: Final[dict[LiteralString, LiteralString]] = {
     "derived": "batch_no",
+    "part_leaves": "batch_no, bucket, digests",
     "derive_failure": "batch_no, project_id",
     "tally": "project_id, events, batches, quarantined",
     "trace": "project_id, trace_key, trace_id, own_key, session_key, buckets, first_at, last_at, received_first, received_last",

@@ -38,6 +38,10 @@ _DEEDS: Final = """
     DELETE FROM access_log l WHERE l.bucket = {bucket} AND NOT EXISTS (
       SELECT FROM event e
       WHERE e.bucket = {bucket} AND e.trace_key = l.trace_key AND e.event_id = l.event_id AND e.project_id = l.project_id)"""
+# Parts of which something went; of those that stayed whole a rebuild would keep them, too.
+_LEAVES: Final[LiteralString] = """
+    DELETE FROM part_leaves l USING bucket b WHERE b.bucket = %s AND l.bucket = b.bucket AND (b.state = 'disposed' OR EXISTS (
+      SELECT FROM tombstone t WHERE t.bucket = l.bucket AND t.batch_no = l.batch_no))"""
 _OF_TRACES: Final[LiteralString] = " WHERE edition = %(edition)s AND project_id = %(project_id)s AND trace_key = ANY(%(traces)s)"
 _SESSIONS: Final[LiteralString] = "SELECT DISTINCT session_key FROM trace" + _OF_TRACES
 _LOCKED: Final[LiteralString] = (
@@ -69,6 +73,7 @@ def withdraw(conn: Connection, reader: Reader, bucket: int) -> int:
         keys = [row[2] for row in group]
         for start in range(0, len(keys), _TRACES_AT_ONCE):
             _patiently(conn, reader, edition, project_id, keys[start : start + _TRACES_AT_ONCE])
+    conn.execute(_LEAVES, (bucket,))
     conn.execute(_DEEDS.format(bucket=int(bucket)).encode())
     conn.execute(_LOSSES)
     return len(rows)

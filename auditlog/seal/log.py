@@ -1,7 +1,8 @@
 """Owns reading the log's tables as a tree: its hashes wherever they lie, its right edge, proofs, and tiles as they are published.
 
-Complete tiles are stored; what is not complete is computed from the leaves, or from the tiles below. The root of a complete tile never
-changes, so that whoever reads often remembers it (`roots`); what is remembered is checked against the root that was signed.
+Complete tiles are stored; what is not complete is computed from the leaves, or from the tiles below. The root of a complete tile and the
+hash of a leaf never change, so that whoever reads often remembers them (`Memory`); what is remembered is checked against the root that was
+signed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,20 @@ from auditlog.seal import sql
 READ: Final = 64  # complete tiles that one Log keeps as it read them, about 15 KB each: whoever asks for leaves in order asks for few
 REMEMBERED: Final = 8_192  # roots of tiles, about 150 bytes each; a log of 4 billion leaves needs at most 765 at once
 
-Roots = dict[tuple[int, int], bytes]
+
+class Memory:
+    """What was read of one log and never changes, for all who read it in this process: without it a proof takes tens of milliseconds.
+
+    roots: of complete tiles, by level and number. newest: hashes of the leaves of the tile that is being filled, by its number.
+    """
+
+    def __init__(self) -> None:
+        self.roots: dict[tuple[int, int], bytes] = {}
+        self.newest: dict[int, list[bytes]] = {}
+
+    def clear(self) -> None:
+        self.roots.clear()
+        self.newest = {}
 
 
 class Contradiction(Exception):
@@ -46,9 +60,9 @@ class Sealed(NamedTuple):
 class Log:
     """The log over a connection that the caller owns."""
 
-    def __init__(self, conn: psycopg.Connection[Any], roots: Roots | None = None) -> None:
+    def __init__(self, conn: psycopg.Connection[Any], memory: Memory | None = None) -> None:
         self._conn = conn
-        self._roots: Roots = {} if roots is None else roots
+        self._memory = memory or Memory()
         self._read: dict[tuple[int, int], list[bytes]] = {}
 
     def head(self) -> Head | None:
@@ -100,7 +114,7 @@ class Log:
             path = tree.inclusion(index, head.size, self.nodes(head.size)) if index < head.size else []
             if merkle.included(entry, index, head.size, path, head.root):
                 return Sealed(index, entry, path, head)
-            self._roots.clear()  # of another database, which this one was restored over
+            self._memory.clear()  # of another database, which this one was restored over
             self._read.clear()
         raise Contradiction(f"leaf {index} does not lead to the root of checkpoint {head.size}")
 
@@ -120,8 +134,17 @@ class Log:
         found = self._tiles(complete)
         for level, number in wanted - complete:
             first, end = number * tree.WIDTH, size >> tree.HEIGHT * level
-            found[level, number] = self.leaf_hashes(first, end) if level == 0 else self._tile_roots(level - 1, first, end)
+            found[level, number] = self._newest(number, end) if level == 0 else self._tile_roots(level - 1, first, end)
         return found
+
+    def _newest(self, number: int, end: int) -> list[bytes]:
+        """The hashes of the leaves of an incomplete tile, those before `end`."""
+        first = number * tree.WIDTH
+        known = self._memory.newest.get(number, [])
+        if first + len(known) < end:
+            known = [*known, *self.leaf_hashes(first + len(known), end)]
+            self._memory.newest = {number: known}  # never in place: another thread may be reading it
+        return known[: end - first]
 
     def _tiles(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], list[bytes]]:
         found = {key: self._read[key] for key in wanted if key in self._read}
@@ -140,12 +163,13 @@ class Log:
     def _tile_roots(self, level: int, start: int, end: int) -> list[bytes]:
         """The roots over complete tiles of one level."""
         keys = [(level, number) for number in range(start, end)]
-        missing = {key for key in keys if key not in self._roots}
+        roots = self._memory.roots
+        missing = {key for key in keys if key not in roots}
         new = {key: tree.perfect(hashes) for key, hashes in self._tiles(missing).items()}
-        found = [new[key] if key in new else self._roots[key] for key in keys]
-        if len(self._roots) + len(new) > REMEMBERED:
-            self._roots.clear()
-        self._roots.update(new)
+        found = [new[key] if key in new else roots[key] for key in keys]
+        if len(roots) + len(new) > REMEMBERED:
+            roots.clear()
+        roots.update(new)
         return found
 
 

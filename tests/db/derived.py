@@ -21,7 +21,7 @@ from auditlog.store.reader import Reader
 from auditlog.store.writer import Project, Writer, Written
 
 DERIVED = (
-    *("derived", "derive_failure", "tally", "trace", "declared", "session", "quarantined", "access_log"),
+    *("derived", "part_leaves", "derive_failure", "tally", "trace", "declared", "session", "quarantined", "access_log"),
     *("action", "action_value", "action_amount", "session_term", "version", "search_text", "timeline_part"),
 )
 FOUND: dict[LiteralString, str] = {  # tables that a session's summary writes, and an order of their rows

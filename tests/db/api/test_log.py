@@ -119,8 +119,7 @@ def test_what_is_no_event_of_the_project_has_no_proof(refund: World, name: str) 
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE event SET skeleton = skeleton || '\\x00' WHERE event_id <> (SELECT min(event_id::text)::uuid FROM event)",
-        "DELETE FROM event WHERE event_id = (SELECT max(event_id::text)::uuid FROM event)",
+        "UPDATE event SET skeleton = skeleton || '\\x00' WHERE event_id = (SELECT min(event_id::text)::uuid FROM event)",
         "UPDATE checkpoint SET root = sha256(root)",
         "UPDATE leaf SET entry = entry || ' '",
     ],
@@ -130,6 +129,47 @@ def test_what_was_changed_behind_the_service_has_no_proof_and_says_so(refund: Wo
     refund.bench.owner.execute(change)
     answer = refund.api.get(f"events/{trace_key.hex}{event_id.hex}/proof")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "log_contradicted")
+
+
+CHANGES = [
+    "UPDATE event SET skeleton = skeleton || '\\x00' WHERE event_id <> (SELECT min(event_id::text)::uuid FROM event)",
+    "DELETE FROM event WHERE event_id = (SELECT max(event_id::text)::uuid FROM event)",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_event_is_proven_though_others_of_its_request_were_changed(refund: World, change: Any) -> None:
+    (trace_key, event_id), *_ = refund.bench.rows("SELECT trace_key, event_id FROM event ORDER BY event_id::text")
+    refund.bench.owner.execute(change)
+    verified(refund.api.json(f"events/{trace_key.hex}{event_id.hex}/proof"))
+    refund.bench.owner.execute("TRUNCATE part_leaves")  # nobody kept what they were
+    answer = refund.api.get(f"events/{trace_key.hex}{event_id.hex}/proof")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "log_contradicted")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "TRUNCATE part_leaves",  # the pass has not come by yet
+        "UPDATE part_leaves SET digests = digests || sha256('')",
+        "UPDATE part_leaves SET digests = set_byte(digests, 0, get_byte(digests, 0) # 1)",
+        "UPDATE part_leaves SET digests = ''",
+    ],
+)
+def test_what_is_kept_for_proofs_may_be_wrong_or_missing(refund: World, change: Any) -> None:
+    found = [f"events/{event['id']}/proof" for event in events(refund.api)]
+    as_kept = [refund.api.json(address) for address in found]
+    refund.bench.owner.execute(change)
+    assert [refund.api.json(address)["part"] for address in found] == [answer["part"] for answer in as_kept]
+
+
+def test_an_event_that_came_alone_is_proven_without_reading_others(world: World) -> None:
+    world.bench.send([span()])
+    world.bench.derive()
+    world.seal()
+    ((trace_key, event_id),) = world.bench.rows("SELECT trace_key, event_id FROM event")
+    assert world.bench.rows("SELECT count(*) FROM part_leaves") == [(0,)]
+    verified(world.api.json(f"events/{trace_key.hex}{event_id.hex}/proof"))
 
 
 def test_checkpoints_are_listed_newest_first_in_pages_with_their_anchors(world: World) -> None:

@@ -294,4 +294,4 @@ def test_any_permutation_repetition_and_cutting_derives_the_same_rows(bench: Ben
     found = bench.state()
     for table, rows in whole.items():
         assert found[table] == rows, table
-    assert set(whole) >= set(rebuild.TABLES) - {"derived", "derive_failure", "quarantined"}
+    assert set(whole) >= set(rebuild.TABLES) - {"derived", "part_leaves", "derive_failure", "quarantined"}  # by batch, or by cause

@@ -18,6 +18,7 @@ from auditlog.derive.keys import session_key, trace_session_key
 from auditlog.derive.read import moved_to, session_facts
 from auditlog.derive.summary import summarise
 from auditlog.item import INT, STRING, Attribute, Context, Item, Span, Unreadable
+from auditlog.proof import merkle
 from auditlog.store.connect import connect
 from tests import corpus
 from tests.db.derived import NOW, Bench
@@ -218,6 +219,21 @@ def test_what_could_not_be_decoded_is_listed_and_counted(bench: Bench) -> None:
     assert bench.rows("SELECT code FROM quarantined") == [("item_undecodable",)]
     assert bench.rows("SELECT events, quarantined FROM tally") == [(1, 1)]
     assert bench.rows("SELECT count(*) FROM session") == [(0,)]
+
+
+def test_the_digests_of_a_part_are_kept_where_all_of_it_is_there(bench: Bench) -> None:
+    several = bench.send([span(1), span(2), span(3)])
+    bench.send([span(4)])
+    again = bench.send([span(1), span(5), span(6)])  # one of them is in the first
+    gone = bench.send([span(7), span(8), span(9)])
+    bench.owner.execute("DELETE FROM event WHERE ctid = (SELECT min(ctid) FROM event WHERE batch_no = %s)", (gone.batch_no,))
+    bench.derive()
+    kept = dict(bench.rows("SELECT batch_no, digests FROM part_leaves"))
+    assert sorted(kept) == [several.batch_no, again.batch_no]
+    for batch_no, digests in kept.items():
+        found = sorted(bytes(row[0]) for row in bench.rows(f"SELECT sha256(skeleton) FROM event WHERE batch_no = {batch_no}"))
+        ((root,),) = bench.rows(f"SELECT root FROM part WHERE batch_no = {batch_no}")
+        assert digests == b"".join(found) and merkle.batch_root(found) == root
 
 
 def test_the_pass_cannot_change_evidence(bench: Bench) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from auditlog.proof import note
 from auditlog.seal import keys, restored, signed, standing
-from auditlog.seal.log import Contradiction, Log
+from auditlog.seal.log import Contradiction, Log, Memory
 from auditlog.seal.refusal import Flag, Refused, Why
 from tests.db.seal.conftest import Seals, mth
 
@@ -276,9 +276,12 @@ def test_a_path_that_does_not_lead_to_the_signed_root_is_not_given_out(seals: Se
     seals.plant(600)
     seals.start().drain()
     ((batch, bucket),) = seals.bench.rows("SELECT batch_no, bucket FROM leaf WHERE leaf_index = 300")
-    stale = {(0, 0): b"?" * 32}  # remembered of a database that this one was restored over
-    found = Log(web, stale).sealed(batch, bucket)
-    assert found is not None and found.head.root == mth(seals.entries()) and stale[0, 0] != b"?" * 32
+    for roots, newest in (({(0, 0): b"?" * 32}, {}), ({}, {2: [b"?" * 32] * 88})):
+        stale = Memory()  # of a database that this one was restored over
+        stale.roots, stale.newest = dict(roots), dict(newest)
+        found = Log(web, stale).sealed(batch, bucket)
+        assert found is not None and found.head.root == mth(seals.entries())
+        assert stale.roots[0, 0] != b"?" * 32 and b"?" * 32 not in stale.newest[2]
     seals.bench.owner.execute("UPDATE tile SET hashes = set_byte(hashes, 0, get_byte(hashes, 0) # 1) WHERE tile_no = 0")
     with pytest.raises(Contradiction):
         Log(web).sealed(batch, bucket)

@@ -10,7 +10,7 @@ import pytest
 
 from auditlog.proof import checkpoint, leaf, merkle, note, tree
 from auditlog.seal import sealer, signed
-from auditlog.seal.log import Log, Roots
+from auditlog.seal.log import Log, Memory
 from auditlog.seal.sealer import NotAlone, Sealer
 from auditlog.store.connect import connect
 from tests.db.derived import Bench
@@ -235,12 +235,21 @@ def test_a_path_leads_from_every_leaf_to_the_checkpoint(seals: Seals, web: psyco
     seals.plant(520)
     seals.start().drain()
     entries = seals.entries()
-    roots: Roots = {}
+    memory = Memory()
     for index in (0, 1, 255, 256, 511, 512, 519):
         one = leaf.read(entries[index])
-        found = Log(web, roots).sealed(one.batch, one.bucket)
+        found = Log(web, memory).sealed(one.batch, one.bucket)
         assert found is not None and (found.leaf_index, found.entry, found.head.size) == (index, entries[index], 520)
         assert merkle.included(entries[index], index, 520, found.path, mth(entries))
     assert Log(web).sealed(1, 1) is None
+    seals.plant(30)
+    seals.start().drain()
+    longer = seals.entries()
+    for index in (519, 520, 549, 0):  # of leaves that came behind those that are remembered, too
+        one = leaf.read(longer[index])
+        found = Log(web, memory).sealed(one.batch, one.bucket)
+        assert found is not None and found.head.size == 550
+        assert merkle.included(longer[index], index, 550, found.path, mth(longer))
+    assert [len(hashes) for hashes in memory.newest.values()] == [550 - 512]
     steps = tree.consistency(300, 520, Log(web).nodes(520))
     assert tree.consistent(300, mth(entries[:300]), 520, mth(entries), steps)
