@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.http import HttpResponse
@@ -12,9 +13,11 @@ from auditlog.api import shapes
 from auditlog.api.rendering import instant
 from auditlog.api.schema import JSON
 from auditlog.api.views import ReadView, download, listed
+from auditlog.derive import missing
 from auditlog.search import events, evidence, meaning, original
 from auditlog.search.parameters import PAGED
 from auditlog.search.scope import Scope
+from auditlog.store import fields
 from auditlog.store.reader import Stored
 from auditlog.vocabulary import Reading
 
@@ -33,6 +36,17 @@ def as_json(stored: Stored, said: Reading | None) -> dict[str, Any]:
         "received_at": instant(stored.received_at),
         "batch": str(stored.batch_no),
         "digest": stored.digest.hex(),
+    }
+
+
+def withheld(stored: Stored, requests: Iterable[missing.Request]) -> dict[str, Any]:
+    """The fields of which an event shows no value, and the requests that account for it."""
+    return {
+        "fields": [fields.NAMES[field] for field in stored.gone],
+        "requests": [
+            {"request": str(one.number), "outcome": one.outcome, "decided_at": instant(one.decided_at), "until": instant(one.until)}
+            for one in requests
+        ],
     }
 
 
@@ -61,6 +75,7 @@ class EventDetail(ReadView):
         stored = evidence.event(scope, names["public_id"])
         said = meaning.reading(stored)
         body = as_json(stored, said) | {"vocabularies": list(said.dialects) if said else [], "facts": meaning.facts(said)}
+        body["withheld"] = withheld(stored, evidence.requests(scope, stored))
         if said is None:
             body |= {"code": getattr(stored.item, "code", None), "message": getattr(stored.item, "message", None)}
         return Response(body)

@@ -137,7 +137,12 @@ EVENT: Final = of(
     batch=TEXT,
     digest=TEXT,
 )
-EVENT_DETAIL: Final = of(**EVENT["properties"], vocabularies=some(TEXT), facts=some(of(kind=TEXT)))
+EVENT_DETAIL: Final = of(
+    **EVENT["properties"],
+    vocabularies=some(TEXT),
+    facts=some(of(kind=TEXT)),
+    withheld=of(fields=some(TEXT), requests=some(of(request=TEXT, outcome=TEXT, decided_at=MOMENT, until=MOMENT_OR_NONE))),
+)
 AGENTS: Final = of(
     results=some(
         of(

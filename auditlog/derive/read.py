@@ -15,17 +15,18 @@ from typing import Any, Final, LiteralString, NamedTuple, Protocol
 import msgspec
 
 from auditlog.derive.keys import key_bytes, to_text
+from auditlog.derive.missing import ERASED, RESTRICTED
 
-_SESSION: Final[LiteralString] = """
+_SESSION: Final[LiteralString] = f"""
     SELECT key, session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at,
       ARRAY(SELECT d.id || ' of ' || to_char(d.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
             FROM session_loss l JOIN disposition d ON d.id = l.disposition
             WHERE l.session_key = session.key AND l.project_id = session.project_id ORDER BY d.id),
-      ARRAY(SELECT e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM erasure e
+      ARRAY(SELECT {ERASED} FROM erasure e
             WHERE e.project_id = session.project_id AND e.id IN (
               SELECT i.erasure FROM trace t JOIN erasure_item i ON i.trace_key = t.trace_key AND i.erased > 0
               WHERE t.edition = session.edition AND t.project_id = session.project_id AND t.session_key = session.key) ORDER BY e.id),
-      ARRAY(SELECT e.id || ' until ' || to_char(e.until AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM erasure e
+      ARRAY(SELECT {RESTRICTED} FROM erasure e
             WHERE e.project_id = session.project_id AND e.outcome = 'restrict' AND e.id IN (
               SELECT r.erasure FROM trace t JOIN restricted r ON r.project_id = t.project_id AND r.trace_key = t.trace_key
               WHERE t.edition = session.edition AND t.project_id = session.project_id AND t.session_key = session.key) ORDER BY e.id)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from auditlog.derive import missing
 from auditlog.derive.paging import STEPS
 from auditlog.derive.read import SessionFacts
 from auditlog.item import Log, Rest, Span, Unreadable
@@ -122,19 +123,10 @@ def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: in
     if facts.lost:
         _lacks(
             made, "content_disposed",
-            f"A part of this session was deleted when its time was over, by a scheduled deletion: {_certificates(facts.lost)}.",
+            f"A part of this session was deleted when its time was over, by a scheduled deletion: {missing.certificates(facts.lost)}.",
         )  # fmt: skip
-    for gap in made["completeness"]["gaps"] if facts.erased or facts.restricted else ():
-        if gap["code"] == "content_withheld":
-            if facts.erased:
-                gap["message"] += f" Values of this session were erased on request: {_certificates(facts.erased)}."
-            if facts.restricted:
-                gap["message"] += f" Values of it are stored and restricted on request: certificate {', '.join(facts.restricted)}."
+    missing.cite(made, facts.erased, facts.restricted)
     return made
-
-
-def _certificates(named: list[str]) -> str:
-    return f"certificate{'s' if len(named) > 1 else ''} {', '.join(named)}"
 
 
 def _lacks(made: dict[str, Any], code: str, message: str) -> None:

@@ -10,6 +10,7 @@ import psycopg
 from django.db import connection
 
 from auditlog.derive import read
+from auditlog.derive.missing import Request, of_events
 from auditlog.derive.models import Trace
 from auditlog.derive.projects import ProjectSecrets
 from auditlog.errors import Problem
@@ -47,6 +48,11 @@ def event(scope: Scope, public: str) -> Stored:
     if stored is None or is_governance(stored):
         raise Problem("not_found", "There is no event of this ID in this project.")
     return stored
+
+
+def requests(scope: Scope, stored: Stored) -> list[Request]:
+    """By which requests values of an event are missing; asked only where some are."""
+    return of_events(raw_connection(), scope.project_id, [(stored.trace_key, stored.event_id)]) if stored.gone else []
 
 
 def is_governance(stored: Stored) -> bool:

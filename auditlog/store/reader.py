@@ -44,6 +44,7 @@ class Stored(NamedTuple):
     occurred_at: datetime | None
     digest: bytes
     item: Item
+    gone: tuple[int, ...]  # fields of which no value is there any more, or may be shown
 
 
 Row = tuple[Any, ...]
@@ -235,9 +236,8 @@ class Reader:
                 item = unpack.build(one, ChainMap(own, shared), contexts, wanted)
                 trace_key, event_id, bucket, batch_no, project, received, occurred = row[:7]
                 digest = canonical.digest(bytes(row[7]))
-                loaded.append(
-                    Stored(public_id(trace_key, event_id), trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item)
-                )
+                public = public_id(trace_key, event_id)
+                loaded.append(Stored(public, trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item, one.gone))
         return loaded
 
     def _content(

@@ -53,6 +53,11 @@ class Parsed(NamedTuple):
     vals: bytes  # as stored
 
     @property
+    def gone(self) -> tuple[int, ...]:
+        """Fields that were committed to and have no values."""
+        return tuple(sorted(self.commitments.keys() - self.values.keys()))
+
+    @property
     def entries(self) -> dict[int, bytes]:
         """The canonical MessagePack of `values`: what was committed to."""
         raws = _raws(self.vals)
@@ -135,7 +140,7 @@ class _Builder:
     def __init__(self, parsed: Parsed, content: Mapping[bytes, bytes], wanted: Callable[[str], bool] | None) -> None:
         self._content = content
         self._entries: dict[int, Iterator[Any]] = {field: iter(entries) for field, entries in parsed.values.items()}
-        self._gone = parsed.commitments.keys() - parsed.values.keys()
+        self._gone = frozenset(parsed.gone)
         self._wanted = wanted
 
     def attributes(self, names: list[Any], field: int = 0) -> list[items.Attribute]:

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from auditlog.search import evidence, meaning, original, quarantine, sealed
 from auditlog.search.scope import Scope
+from auditlog.store import fields
 from auditlog.web import jsontext, present
 from auditlog.web.access import Access, Right
 from auditlog.web.guard import page, show
@@ -39,6 +40,8 @@ def event(request: HttpRequest, access: Access, public_id: str) -> HttpResponse:
         "session_key": evidence.session_of(scope, stored),
         "digest": stored.digest.hex(),
         "sealed": sealed.place_in_log(stored.batch_no, stored.bucket),
+        "missing": [fields.NAMES[field] for field in stored.gone],
+        "requests": evidence.requests(scope, stored),
         "facts": facts,
         "raw": None if raw is None else raw[:RAW_SHOWN],
         "cut": raw is not None and len(raw) > RAW_SHOWN,

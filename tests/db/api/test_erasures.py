@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import jsonschema
@@ -14,6 +14,8 @@ from auditlog import models
 from auditlog.api.schema import document
 from auditlog.governance import Actor
 from auditlog.retention import erasures, fulfil, holds
+from auditlog.retention.erasure import erase_field
+from auditlog.store import fields
 from auditlog.store.projects import project_secrets
 from tests.db.api.conftest import Api, World, person
 from tests.db.api.test_access import SESSION, recorded, text
@@ -21,6 +23,7 @@ from tests.db.api.test_holds import Admin
 
 ASKED = {"scope": {"session_id": SESSION}, "reason": "Letter <12>", "basis": "GDPR, Art. 17", "asked_by": "letter 12"}
 FORM: dict[str, Any] = {"session_id": SESSION, "reason": "Letter <12>", "basis": "GDPR, Art. 17", "asked_by": "letter 12"}
+ANA = Actor("person", "1", "ana")
 TOMORROW = (timezone.now() + timedelta(days=1)).date().isoformat()
 
 
@@ -139,6 +142,53 @@ def test_what_is_restricted_on_the_page_is_hidden_from_it(refund: World) -> None
     assert "restricted" in text(carla.get("/retention/erasures"))
 
 
+def decided(world: World, outcome: str, *chosen: int, until: datetime | None = None, **scope: Any) -> int:
+    """A request that was carried out."""
+    at = timezone.now()
+    asked = erasures.Asked(scope, "Letter 12", "GDPR", "letter 12", at, at + timedelta(30))
+    number = erasures.request(world.bench.owner, ANA, world.project.pk, asked).id
+    world.bench.derive()
+    erasures.decide(world.bench.owner, ANA, world.project.pk, number, erasures.Decision(outcome, "founded", chosen, until))
+    carry_out(world, number)
+    return number
+
+
+def test_the_page_and_the_resource_of_a_record_say_by_which_request_its_values_are_missing(refund: World) -> None:
+    olga, both = person(refund.project, "olga", "investigator"), person(refund.project, "both", "investigator", "compliance")
+    whole, redacted, *_ = [
+        one["id"] for one in refund.api.json("events", session=refund.key_of(SESSION))["results"] if one["kind"] != "other"
+    ]
+    assert "Values are missing" not in text(olga.get(f"/events/{redacted}"))
+    assert refund.api.json(f"events/{redacted}")["withheld"] == {"fields": [], "requests": []}
+    gone = decided(refund, "redact", fields.OUTPUT, fields.OTHER, events=[redacted])
+    today = f"{timezone.now():%Y-%m-%d}"
+    page = text(olga.get(f"/events/{redacted}"))
+    assert "Values are missing" in page and f"Erased on request {gone}, decided on {today}." in page and "other attributes" in page
+    assert "/retention/erasures" not in page, "whoever may not see requests is led to none"
+    assert f'Erased on <a href="/retention/erasures/{gone}">request {gone}</a>' in text(both.get(f"/events/{redacted}"))
+    hidden = decided(refund, "restrict", until=timezone.now() + timedelta(90), session_id=SESSION)
+    later = f"{timezone.now() + timedelta(90):%Y-%m-%d}"
+    page = text(olga.get(f"/events/{whole}"))
+    assert f"Restricted on request {hidden}, decided on {today}, to be looked at again on {later}" in page and "Erased on" not in page
+    page = text(both.get(f"/events/{redacted}"))
+    assert f"request {gone}</a>, decided" in page and f'<a href="/retention/erasures/{hidden}">request {hidden}</a>, decided' in page
+    answer = refund.api.json(f"events/{redacted}")
+    fits(answer, "events/{public_id}")
+    first, second = answer["withheld"]["requests"]
+    assert {"output", "other attributes"} < set(answer["withheld"]["fields"])
+    assert (first["request"], first["outcome"], first["until"]) == (str(gone), "redact", None) and first["decided_at"].startswith(today)
+    assert (second["request"], second["outcome"], second["until"][:10]) == (str(hidden), "restrict", later)
+
+
+def test_values_that_no_request_took_are_said_to_be_missing_all_the_same(refund: World) -> None:
+    record = refund.api.json("events", session=refund.key_of(SESSION))["results"][0]["id"]
+    with refund.bench.owner.transaction():
+        erase_field(refund.bench.owner, refund.project.pk, project_secrets(refund.bench.owner)(refund.project.pk), record, fields.OTHER)
+    page = text(person(refund.project, "olga", "investigator").get(f"/events/{record}"))
+    assert "Values are missing" in page and "No request of erasure or restriction in this project says why." in page
+    assert refund.api.json(f"events/{record}")["withheld"] == {"fields": ["other attributes"], "requests": []}
+
+
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
@@ -170,7 +220,7 @@ def test_what_is_held_says_by_which_hold_and_is_decided_once(refund: World) -> N
     answer = carla.post(f"/retention/erasures/{one.id}/decide", sent)
     assert answer.status_code == 400 and "nothing was erased" in text(answer)
     (hold,) = holds.standing(refund.bench.owner)
-    holds.release(refund.bench.owner, Actor("person", "1", "ana"), refund.project.pk, hold.id, "over")
+    holds.release(refund.bench.owner, ANA, refund.project.pk, hold.id, "over")
     refund.bench.derive()
     assert carla.post(f"/retention/erasures/{one.id}/decide", sent).status_code == 302
     answer = carla.post(f"/retention/erasures/{one.id}/decide", sent)

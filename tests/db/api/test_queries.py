@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from auditlog.retention.erasure import erase_field
+from auditlog.store import fields
 from tests.asked import asked
 from tests.db.api.conftest import World
 from tests.db.api.talks import talk
@@ -21,6 +23,7 @@ MANY = 2  # + whether many sessions match, where that decides how those are look
 SET = 1  # + of each filter that means a set of sessions: which those are, where they are few
 DECISION = 16  # + its record and its project's class, three for the session's facts, buckets, events, restricted, secret, content
 EVENT = 15  # + its record and its project's class, buckets, event, restricted, secret, content, session, its line of the log
+MISSING = 1  # + the requests by which values are, where some are
 SESSIONS, SESSION, TIMELINE, ACTIONS = 10, 9, 14, 16  # all but one session's facts with their record
 NODES = 1  # a prompt of more than 16 messages refers to its earlier ones by a node, whose content comes second
 KEPT = -4  # more than one page of steps: two of its parts in place of buckets, events, restricted, secret and content
@@ -69,6 +72,9 @@ def test_a_decision_of_three_hundred_steps_asks_hardly_more_often_than_one_of_tw
     assert count(lambda: world.api.get(f"sessions/{key}")) == SESSION
     first = world.api.json("events", session=key, limit=1)["results"][0]["id"]
     assert count(lambda: operator.get(f"/events/{first}")) == EVENT
+    with world.bench.owner.transaction():
+        erase_field(world.bench.owner, world.project.pk, world.bench.project.secret, first, fields.INPUT)
+    assert count(lambda: operator.get(f"/events/{first}")) == EVENT + MISSING
 
 
 def test_content_that_is_known_is_not_asked_for_again(world: World) -> None:

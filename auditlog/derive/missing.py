@@ -1,0 +1,62 @@
+"""Owns which requests of erasure and of restriction account for values that are missing, and how timelines and pages cite them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString, NamedTuple
+
+import psycopg
+
+# How a request `e` is cited wherever something is missing: by its number, which is its certificate's, and a day.
+ERASED: Final[LiteralString] = "e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+RESTRICTED: Final[LiteralString] = "e.id || ' until ' || to_char(e.until AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+_OF_EVENTS: Final[LiteralString] = f"""
+    WITH asked AS (SELECT * FROM unnest(%(keys)s::uuid[], %(ids)s::uuid[]) AS new (trace_key, event_id))
+    SELECT e.id, e.outcome, e.decided_at, e.until, CASE WHEN e.outcome = 'restrict' THEN {RESTRICTED} ELSE {ERASED} END FROM erasure e
+    WHERE e.project_id = %(project)s AND (
+      e.id IN (SELECT i.erasure FROM erasure_item i JOIN asked USING (trace_key, event_id) WHERE i.erased > 0)
+      OR e.id IN (SELECT r.erasure FROM restricted r JOIN asked USING (trace_key, event_id) WHERE r.project_id = %(project)s))
+    ORDER BY e.id"""
+
+
+class Request(NamedTuple):
+    number: int
+    outcome: str  # erase, redact or restrict
+    decided_at: datetime
+    until: datetime | None  # of a restriction: when it is to be looked at again
+    cited: str
+
+    @property
+    def restricts(self) -> bool:
+        """Whether the values are stored and nobody may see them; else they are gone."""
+        return self.outcome == "restrict"
+
+    @property
+    def day(self) -> str:
+        return f"{self.decided_at.astimezone(UTC):%Y-%m-%d}"
+
+    @property
+    def until_day(self) -> str:
+        return "" if self.until is None else f"{self.until.astimezone(UTC):%Y-%m-%d}"
+
+
+def of_events(conn: psycopg.Connection[Any], project_id: int, events: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> list[Request]:
+    """Requests that took values of these events, (trace key, event ID), or hide them; in the order of their numbers."""
+    keys, ids = [key for key, _ in events], [event_id for _, event_id in events]
+    return [Request(*row) for row in conn.execute(_OF_EVENTS, {"project": project_id, "keys": keys, "ids": ids}).fetchall()]
+
+
+def cite(timeline: dict[str, Any], erased: Sequence[str], restricted: Sequence[str]) -> None:
+    """Adds to the gap of a timeline that says that values are missing by which requests they are, each as cited above."""
+    for gap in timeline["completeness"]["gaps"]:
+        if gap["code"] == "content_withheld":
+            if erased:
+                gap["message"] += f" Values of this session were erased on request: {certificates(erased)}."
+            if restricted:
+                gap["message"] += f" Values of it are stored and restricted on request: {certificates(restricted)}."
+
+
+def certificates(cited: Sequence[str]) -> str:
+    return f"certificate{'s' if len(cited) > 1 else ''} {', '.join(cited)}"
