@@ -1,13 +1,21 @@
-"""Owns which certificates an export holds: those of dispositions that took evidence of its scope, as they were when it began."""
+"""Owns which certificates an export holds: those of dispositions that took evidence of its scope, as they were when it began; and in
+which of its files stands what explains the values that are missing from a session."""
 
 from __future__ import annotations
 
-from typing import Any, Final, LiteralString
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString, NamedTuple
 
+import msgspec
 import psycopg
 
+from auditlog.derive.missing import Request
 from auditlog.errors import Problem
 from auditlog.export.choice import Wish
+from auditlog.export.files import Files
+from auditlog.item import Rest
+from auditlog.store.reader import Stored
 from auditlog.verify.certificates import of_project
 
 _EXECUTED: Final[LiteralString] = """
@@ -20,6 +28,28 @@ _OF_RANGE: Final[LiteralString] = """
 _OF_SESSIONS: Final[LiteralString] = """
     AND EXISTS (SELECT FROM session_loss l
                 WHERE l.disposition = d.id AND l.project_id = %(project)s AND l.session_key = ANY(%(sessions)s))"""
+_CERTIFICATE: Final = "SELECT id, path FROM certificate WHERE erasure = ? AND decided = ?"
+ERASURES: Final = "certificates/erasures.jsonl"
+
+
+class _Decided(msgspec.Struct):
+    at: datetime
+
+
+class _About(msgspec.Struct):
+    """Of a certificate of erasure what tells it from one of another service with the same number, whose evidence was imported."""
+
+    erasure: int
+    decided: _Decided
+
+
+class Cited(NamedTuple):
+    """A request by which values are missing, and the files of the folder that say so; "" where there is none."""
+
+    request: Request
+    record: str  # ID of the record of its certificate
+    certificate: str  # the file with that record
+    fields: str  # the file that lists the fields
 
 
 def of(conn: psycopg.Connection[Any], wish: Wish) -> list[tuple[int, dict[str, Any]]]:
@@ -39,3 +69,33 @@ def unchanged(conn: psycopg.Connection[Any], wish: Wish, known: list[int]) -> No
             "have a part of it. Begin the export again in another folder.",
             detail={"dispositions": new},
         )
+
+
+def note(files: Files, stored: Stored, path: str) -> None:
+    """Writes down where the certificate of a request stands: it is a record among the project's own."""
+    item = stored.item
+    if not isinstance(item, Rest) or not item.governance:
+        return
+    members = dict(item.members)
+    if members.get("action") != b'"erasure.certificate"':
+        return
+    try:
+        about = msgspec.json.decode(members.get("about", b""), type=_About)
+    except msgspec.MsgspecError:  # it was itself erased, or is restricted
+        return
+    files.db.execute("INSERT OR IGNORE INTO certificate VALUES (?, ?, ?, ?)", (about.erasure, _utc(about.decided.at), stored.id, path))
+
+
+def cited(files: Files, requests: Iterable[Request], ids: Iterable[str]) -> list[Cited]:
+    """What a page of records with these IDs says of the requests by which values of theirs are missing."""
+    ids, found = list(ids), []
+    for request in requests:
+        record, path = files.db.execute(_CERTIFICATE, (request.number, _utc(request.decided_at))).fetchone() or ("", "")
+        table, listed = ("restricted", "withheld.jsonl") if request.restricts else ("erased", ERASURES)
+        there = any(files.db.execute(f"SELECT 1 FROM {table} WHERE id = ? LIMIT 1", (one,)).fetchone() for one in ids)
+        found.append(Cited(request, record, path, listed if there else ""))
+    return found
+
+
+def _utc(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS session (n INTEGER PRIMARY KEY, key TEXT, traces BLOB
 CREATE TABLE IF NOT EXISTS line (kind TEXT, n INTEGER, i INTEGER, line BLOB, PRIMARY KEY (kind, n, i)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (id TEXT, field INTEGER, PRIMARY KEY (id, field)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS restricted (id TEXT, field INTEGER, request INTEGER, PRIMARY KEY (id, field)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS certificate (erasure INTEGER, decided TEXT, id TEXT, path TEXT, PRIMARY KEY (erasure, decided)) WITHOUT ROWID;
 """
 
 
@@ -154,6 +155,11 @@ class Chunks:
         self.at: Any = files.get(kind)
         self.done = bool(files.get(f"{kind} done"))
 
+    @property
+    def path(self) -> str:
+        """Of the chunk that is being written."""
+        return f"{self._kind}/{self._number + 1:05}.jsonl"
+
     def add(self, line: bytes, at: Any) -> None:
         """`at` becomes what is kept once the chunk with this line is complete."""
         if self._draft is not None and self._draft.size + len(line) > CHUNK:
@@ -171,7 +177,7 @@ class Chunks:
 
     def _close(self) -> None:
         if self._draft is not None:
-            self._number += 1
             self._files.put(self._kind, self.at)
-            self._draft.keep(f"{self._kind}/{self._number:05}.jsonl", self._draft.lines)
+            self._draft.keep(self.path, self._draft.lines)
+            self._number += 1
             self._draft = None

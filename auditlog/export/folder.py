@@ -139,6 +139,7 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
         _want(files, secrets, content)  # before the lines: a chunk that becomes complete commits this with it
         for (leaf, row), stored in zip(portion, loaded, strict=True):
             chunks.add(event_line(row, stored.item), (leaf, stored.id))
+            certificates.note(files, stored, chunks.path)
         written += len(portion)
         tell(written)
     chunks.finish()
@@ -149,8 +150,7 @@ def _hide(row: Row, hidden: dict[str, list[int]], request: int | None, files: Fi
     """The row without what is withheld; what was erased before, or is restricted by a request, is written down."""
     public, vals = public_id(row[0], row[1]), bytes(row[8])
     parsed = unpack.parse(bytes(row[7]), vals)
-    gone = [(public, field) for field in parsed.commitments.keys() - parsed.values.keys()]
-    files.db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?)", gone)
+    files.db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?)", [(public, field) for field in parsed.gone])
     if request is not None:
         files.db.executemany("INSERT OR IGNORE INTO restricted VALUES (?, ?, ?)", [(public, field, request) for field in parsed.values])
         return (*row[:8], unpack.blank(vals), *row[9:])
@@ -276,7 +276,7 @@ def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict
     if disposed := [certificate for _, certificate in certificates.of(conn, wish)]:
         files.write("certificates/dispositions.jsonl", b"".join(_encode(one) + b"\n" for one in disposed), len(disposed))
     if erased:
-        files.write("certificates/erasures.jsonl", b"".join(_encode(one) + b"\n" for one in erased), len(erased))
+        files.write(certificates.ERASURES, b"".join(_encode(one) + b"\n" for one in erased), len(erased))
     files.write("verify.py", VERIFIER.read_bytes())
     stamps = timestamps.write(conn, files, begun.get("timestamps", []), begun["size"], begun["note"])
     about = {"project": wish.project, "made_at": begun["made_at"], "size": begun["size"]}

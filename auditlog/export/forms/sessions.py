@@ -15,10 +15,12 @@ from typing import Any, Final, LiteralString, NamedTuple, Protocol
 import msgspec
 import psycopg
 
-from auditlog.derive import read
+from auditlog.derive import missing, read
 from auditlog.derive.index import clean
 from auditlog.derive.summary import opening
 from auditlog.derive.timeline import build
+from auditlog.export import certificates
+from auditlog.export.certificates import Cited
 from auditlog.export.choice import Wish
 from auditlog.export.files import Draft, Files
 from auditlog.reconstruct import actions
@@ -45,7 +47,8 @@ _SESSIONS: Final[LiteralString] = """
 
 
 class Page(NamedTuple):
-    """One session as it is handed over. records: (event ID, batch) of each that it is made from; error: why there is no timeline."""
+    """One session as it is handed over. records: (event ID, batch) of each that it is made from; error: why there is no timeline; cited:
+    the requests by which values of these records are missing."""
 
     key: str
     timeline: dict[str, Any] | None
@@ -53,6 +56,7 @@ class Page(NamedTuple):
     project: str
     made_at: str
     error: str
+    cited: Sequence[Cited] = ()
 
 
 class Renderer(Protocol):
@@ -73,6 +77,7 @@ class Held(Reader):
         for one in wish.withheld:
             self._hidden.setdefault(one.id, []).append(one.field)
         self.records: list[tuple[str, int]] = []  # of the session that was read last
+        self.events: list[tuple[uuid.UUID, uuid.UUID]] = []  # the same as they are stored
 
     def rows_of_traces(
         self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None, most: int = 1 << 62,
@@ -83,7 +88,12 @@ class Held(Reader):
         sealed = set(self._conn.execute(query, (sorted({row[3] for row in rows}), self._size)).fetchall())
         found = [self._without(row) for row in rows if (row[3], row[2]) in sealed and None not in self._hidden.get(_id(row), ())]
         self.records = [(_id(row), row[3]) for row in found]
+        self.events = [(row[0], row[1]) for row in found]
         return found
+
+    def requests(self) -> list[missing.Request]:
+        """By which values are missing from the session that was read last."""
+        return missing.of_events(self._conn, self._wish.project_id, self.events)
 
     def _without(self, row: Row) -> Row:
         vals = row[-1]
@@ -123,7 +133,7 @@ def write(files: Files, reader: Held, wish: Wish, made_at: str, render: Renderer
             key=key, project_id=wish.project_id, session_id="", trace_ids=[], user_ids=[], customer_ids=[], subjects=[], agents=[],
             trace_keys=[uuid.UUID(bytes=traces[at : at + 16]) for at in range(0, len(traces), 16)], lost=msgspec.json.decode(lost),
         )  # fmt: skip
-        page = _page(reader, facts, wish, made_at)
+        page = _page(files, reader, facts, wish, made_at)
         files.put("sessions", last)
         if page.records:
             _rows(files, last, page)
@@ -139,8 +149,8 @@ def write(files: Files, reader: Held, wish: Wish, made_at: str, render: Renderer
         draft.keep("index.html", None)
 
 
-def _page(reader: Held, facts: read.SessionFacts, wish: Wish, made_at: str) -> Page:
-    reader.records = []
+def _page(files: Files, reader: Held, facts: read.SessionFacts, wish: Wish, made_at: str) -> Page:
+    reader.records, reader.events = [], []
     timeline, error = None, ""
     try:
         timeline = build(reader, facts)
@@ -149,7 +159,12 @@ def _page(reader: Held, facts: read.SessionFacts, wish: Wish, made_at: str) -> P
     except Exception as problem:  # noqa: BLE001 - whatever one session holds must not keep the others from being handed over
         log.error("export.session_failed", extra={"session": facts.key, "error_kind": type(problem).__name__})
         error = type(problem).__name__
-    return Page(facts.key, timeline, reader.records, wish.project, made_at, error)
+    requests = reader.requests()
+    if timeline is not None:  # its facts name none: which concern it depends on the records that the export has
+        erased, restricted = ([one.cited for one in requests if one.restricts == hides] for hides in (False, True))
+        missing.cite(timeline, erased, restricted)
+    cited = certificates.cited(files, requests, [public for public, _ in reader.records])
+    return Page(facts.key, timeline, reader.records, wish.project, made_at, error, cited)
 
 
 def rows(files: Files, kind: str) -> Iterator[dict[str, Any]]:

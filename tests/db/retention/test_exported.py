@@ -5,28 +5,33 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from auditlog import governance
 from auditlog.errors import Problem
 from auditlog.export import folder as exporting
 from auditlog.export.choice import Wish, Withheld
 from auditlog.export.folder import export
+from auditlog.item import Span
 from auditlog.retention import dispositions
 from auditlog.seal.sealer import Sealer
 from auditlog.store import fields, partitions
 from auditlog.store.connect import connect
 from auditlog.store.reader import public_id
 from auditlog.verify import standalone
+from auditlog.web.handed import Pages
 from tests.db.api.talks import talk
 from tests.db.derived import NOW
 from tests.db.retention.conftest import ANA, MARKER, Case, seal
-from tests.db.retention.test_erasures import restrict
+from tests.db.retention.test_erasures import carry_out, decided, restrict
 from tests.db.sealed.test_mutations import PARTS, Forger, Lines, judge
 
 CERTIFICATES = "certificates/dispositions.jsonl"
@@ -52,7 +57,7 @@ def stand(case: Case, tmp_path: Path) -> None:
 def exported(case: Case, folder: Path, **wish: Any) -> str:
     """Exports and verifies. Returns what the verifier says."""
     wanted: dict[str, Any] = {"project_id": case.id, "project": "Case", "recipient": "a court", "purpose": "x"} | wish
-    export(case.conn, case.secrets, Wish(**wanted), folder)
+    export(case.conn, case.secrets, Wish(**wanted), folder, render=Pages())
     out = io.StringIO()
     assert standalone.main([str(folder)], out) == 0, out.getvalue()
     return out.getvalue()
@@ -219,3 +224,55 @@ def test_what_is_restricted_is_left_out_of_an_export_with_the_number_of_its_requ
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     everything = b"".join(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in files)
     assert f"{MARKER} s-2".encode() in everything and f"{MARKER} s-1".encode() not in everything
+
+
+def page_of(folder: Path, words: str) -> str:
+    """The only page of a session that says this."""
+    (found,) = [text for text in (path.read_text() for path in (folder / "sessions").iterdir()) if words in text]
+    return found
+
+
+def test_a_session_page_cites_the_request_and_the_file_of_its_certificate(case: Case, tmp_path: Path) -> None:
+    for session in ("s-redacted", "s-hidden", "s-whole"):
+        case.talk(session, days_ago=0)
+    case.derive()
+    gone, hidden = decided(case, "redact", fields.INPUT, session_id="s-redacted"), restrict(case, session_id="s-hidden")
+    imported = {"erasure": gone, "decided": {"at": "2020-02-02T00:00:00+00:00"}}
+    case.send([governance.event(ANA, "erasure.certificate", imported, NOW)], days_ago=0)  # another service's, with the same number
+    carry_out(case, gone)
+    seal(case, tmp_path / "log.key")
+    exported(case, tmp_path / "all", formats=["html"])
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    page = page_of(tmp_path / "all", f"Erased on request {gone}, decided on {today}.")
+    assert f"erased on request: certificate {gone} of {today}." in page, "in its list of gaps, as the API says it"
+    assert '<a href="../certificates/erasures.jsonl">certificates/erasures.jsonl</a>' in page
+    chunk = '<a href="../events/00001.jsonl">events/00001.jsonl</a>'
+    (record,) = re.findall(f'record <span class="data">([0-9a-f]{{64}})</span> in {chunk}', page)
+    (line,) = [line for line in lines(tmp_path / "all", "events/00001.jsonl") if line["id"] == record]
+    said = json.loads(line["rest"])
+    assert (said["action"], said["about"]["erasure"], said["about"]["outcome"]) == ("erasure.certificate", gone, "redact")
+    page = page_of(tmp_path / "all", f"Restricted on request {hidden}, decided on {today}, to be looked at again on ")
+    assert f"restricted on request: certificate {hidden} until " in page and "certificates/erasures" not in page
+    assert '<a href="../withheld.jsonl">withheld.jsonl</a>' in page and chunk in page
+    assert not re.search("on request [0-9]", page_of(tmp_path / "all", "<bdi>s-whole</bdi></h1>"))
+    for link in {link for path in (tmp_path / "all/sessions").iterdir() for link in re.findall('href="([^"]+)"', path.read_text())}:
+        assert (tmp_path / "all/sessions" / link).is_file() or link == "../index.html", link
+
+
+def test_a_page_cites_what_concerns_its_own_records_and_no_file_that_is_not_there(case: Case, tmp_path: Path) -> None:
+    case.talk("s-1")
+    old = case.events("s-1")[0]
+    assert isinstance(old.item, Span)
+    case.send([msgspec.structs.replace(old.item, span_id=b"another!")], days_ago=0)
+    case.derive()
+    new = max(case.events("s-1"), key=lambda one: one.received_at)
+    number = decided(case, "erase", events=[old.id])
+    carry_out(case, number)
+    case.derive()
+    seal(case, tmp_path / "log.key")
+    (key,) = case.rows("SELECT key FROM session WHERE project_id = %s", case.id)[0]
+    exported(case, tmp_path / "one", formats=["html"], sessions=[key], trace_keys=[new.trace_key])
+    page = page_of(tmp_path / "one", f"Erased on request {number}, decided on ")
+    assert "Its certificate is not in this export." in page and "../events/" not in page and "../certificates/erasures.jsonl" in page
+    exported(case, tmp_path / "later", formats=["html"], since=new.received_at - timedelta(hours=1))
+    assert not re.search("on request", page_of(tmp_path / "later", new.id)), "what was received in this time has all its values"
