@@ -99,13 +99,17 @@ def of_steps(steps: Sequence[Step], calls: Sequence[JoinedCall], offered: Offere
             yield gap("origin_not_recorded", f"{told} Export every span of the session, without sampling.", n)
 
 
+def _named(tool: Tooling, article: str = "a") -> str:
+    return tool.name or f"{article} tool whose name is not known"  # it may have been erased
+
+
 def _of_tool(tool: Tooling) -> Iterator[tuple[str, str]]:
     ended = outcome(tool)
     if ended == "unknown":
         hint = "Record the tool's own execution, or its result in the next prompt."
-        yield "result_missing", f"No result of the call to {tool.name} was recorded: it may have happened. {hint}"
+        yield "result_missing", f"No result of the call to {_named(tool)} was recorded: it may have happened. {hint}"
     if tool.arguments is None and tool.arguments_raw is None and not tool.only_result:
-        yield "arguments_missing", f"The arguments of the call to {tool.name} were not recorded. {CAPTURE}"
+        yield "arguments_missing", f"The arguments of the call to {_named(tool)} were not recorded. {CAPTURE}"
 
 
 def _of_asking(step: Step, tool: Tooling, calls: Sequence[JoinedCall]) -> Iterator[tuple[str, str]]:
@@ -115,20 +119,23 @@ def _of_asking(step: Step, tool: Tooling, calls: Sequence[JoinedCall]) -> Iterat
         yield "call_missing", f"A result came back, but the call that it answers was never recorded. {hint}"
     elif calls and step.call is None and not step.from_prompt:
         hint = "Instrument the model's client, too, or send the model call."
-        yield "call_missing", f"{tool.name} ran, but no recorded answer of a model asks for it. {hint}"
+        yield "call_missing", f"{_named(tool, 'A')} ran, but no recorded answer of a model asks for it. {hint}"
     asked = calls[step.call].start if step.call is not None else 0
     if tool.ended and asked and tool.ended + EARLY < asked:
         hint = "Synchronise the clocks of the machines that run the model's client and the tools."
-        yield "clock_result_before_call", f"{tool.name} ended before the model was asked: two clocks contradict each other. {hint}"
+        yield "clock_result_before_call", f"{_named(tool, 'A')} ended before the model was asked: two clocks contradict each other. {hint}"
 
 
 def _of_check(step: Step, tool: Tooling, offered: Offered) -> Iterator[tuple[str, str]]:
     tools = offered(step)
     if tools is None:
-        yield "tools_missing", f"The tools offered in this request were not recorded, so the call to {tool.name} cannot be checked."
+        yield "tools_missing", f"The tools offered in this request were not recorded, so the call to {_named(tool)} cannot be checked."
     elif any(t.name == tool.name for t in tools) and not any(t.name == tool.name and t.parameters is not None for t in tools):
         hint = "Record the tools with their parameters."
-        yield "schema_missing", f"{tool.name} was offered, but not with which parameters, so its arguments cannot be checked. {hint}"
+        yield (
+            "schema_missing",
+            f"{_named(tool, 'A')} was offered, but not with which parameters, so its arguments cannot be checked. {hint}",
+        )
 
 
 # -- verdicts ------------------------------------------------------------------------------------------------------------------

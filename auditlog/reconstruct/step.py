@@ -14,7 +14,7 @@ from auditlog.vocabulary import Call, Form, Media, Message, Result, Text, Where
 PROMPT, ANSWER, AFTER = 0, 1, 2  # phases of one call: what went in stands before what came out
 NEIGHBOURS = 4  # messages of a prompt in which the parts of one answer may stand
 UNIQUE = 12  # characters from which a call's ID is taken to be unique; shorter ones ("call_0") are counted per answer by some
-UNNAMED = "(not recorded)"  # a tool of which only a result without a name is known
+UNNAMED = "(not recorded)"  # a tool of which only a result without a name is known, or whose name is missing
 NUMBERED = re.compile(r"(.+?)[_-](\d{1,3})$")
 Place = tuple[int, int, int, int]  # time, ordinal of the call, phase, position
 

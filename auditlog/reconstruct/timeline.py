@@ -19,7 +19,7 @@ from auditlog.reconstruct.order import placed, put_back
 from auditlog.reconstruct.origins import Haystack, Search
 from auditlog.reconstruct.scalars import scalars
 from auditlog.reconstruct.schemas import UNKNOWN, Checker, Verdict
-from auditlog.reconstruct.step import Step, Tooling
+from auditlog.reconstruct.step import UNNAMED, Step, Tooling
 from auditlog.reconstruct.steps import Builder
 from auditlog.reconstruct.tools import join_runs, outcome, place_runs
 from auditlog.reconstruct.tree import Key, Tree, key_of
@@ -271,7 +271,7 @@ class Session:
             valid, errors = self.checked(step, tool)
             shown["tool"] = {
                 "call_id": tool.call_id,
-                "name": tool.name,
+                "name": tool.name or UNNAMED,
                 "arguments": tool.arguments,
                 "arguments_raw": tool.arguments_raw,
                 "result": tool.result,

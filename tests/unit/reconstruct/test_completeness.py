@@ -71,6 +71,14 @@ def test_a_result_whose_call_was_never_recorded_is_a_step_with_that_said() -> No
     assert [(g["code"], g["step"]) for g in shown["completeness"]["gaps"]] == [("call_missing", 1)]
 
 
+def test_a_tool_whose_name_is_missing_is_told_of_in_whole_sentences() -> None:
+    nameless = msgspec.structs.replace(tool(3, "", call_id="call_00000000007", arguments={}, result="ok"), name="")
+    shown = told(*WHOLE, nameless)
+    assert shown["steps"][2]["tool"]["name"] == "(not recorded)"
+    (found,) = [one["message"] for one in shown["completeness"]["gaps"] if one["code"] == "call_missing"]
+    assert found.startswith("A tool whose name is not known ran, but")
+
+
 def test_a_tool_that_no_model_asked_for_lacks_its_call() -> None:
     stray = tool(3, "erase", call_id="call_00000000007", arguments={}, result="ok")
     found = gaps(*WHOLE, stray)
