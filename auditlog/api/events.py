@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpResponse
@@ -39,14 +39,21 @@ def as_json(stored: Stored, said: Reading | None) -> dict[str, Any]:
     }
 
 
-def withheld(stored: Stored, requests: Iterable[missing.Request]) -> dict[str, Any]:
-    """The fields of which an event shows no value, and the requests that account for it."""
+def withheld(stored: Stored, requests: Sequence[missing.Request]) -> dict[str, Any]:
+    """The fields of which an event shows no value, the requests by which that is, and of how many fields it is by none."""
     return {
         "fields": [fields.NAMES[field] for field in stored.gone],
         "requests": [
-            {"request": str(one.number), "outcome": one.outcome, "decided_at": instant(one.decided_at), "until": instant(one.until)}
+            {
+                "request": str(one.number),
+                "outcome": one.outcome,
+                "decided_at": instant(one.decided_at),
+                "until": instant(one.until),
+                "fields": one.named,
+            }
             for one in requests
         ],
+        "unaccounted": missing.unaccounted(stored.gone, requests),
     }
 
 

@@ -139,7 +139,7 @@ def _newest() -> HttpResponse:
 
 
 def _tile(name: str) -> HttpResponse:
-    named, log = tiles.read(name), sealed.log()
+    named, log = tiles.read(name), sealed.log(remembering=False)
     head = log.head()
     try:
         data = log.tile(named, head.size) if named and head else None

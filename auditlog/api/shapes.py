@@ -141,7 +141,11 @@ EVENT_DETAIL: Final = of(
     **EVENT["properties"],
     vocabularies=some(TEXT),
     facts=some(of(kind=TEXT)),
-    withheld=of(fields=some(TEXT), requests=some(of(request=TEXT, outcome=TEXT, decided_at=MOMENT, until=MOMENT_OR_NONE))),
+    withheld=of(
+        fields=some(TEXT),
+        requests=some(of(request=TEXT, outcome=TEXT, decided_at=MOMENT, until=MOMENT_OR_NONE, fields=some(TEXT))),
+        unaccounted=COUNT,
+    ),
 )
 AGENTS: Final = of(
     results=some(

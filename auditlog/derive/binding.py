@@ -125,7 +125,7 @@ def _add(facts: TraceFacts, stored: Stored) -> None:
 
 
 def gather(events: Iterable[Stored]) -> Group:
-    """Sums up a group of events per trace. Repeated events change nothing."""
+    """Sums up a group of events per trace. Repeated events change nothing but the digests, of which there are then too many to be kept."""
     group = Group({}, [], {}, Counter(), [], {}, Counter())
     for stored in events:
         group.read[stored.project_id] += 1

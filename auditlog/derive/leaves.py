@@ -10,14 +10,16 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
-_SIZE: Final = 32  # bytes of a digest
+_SIZE: Final = 32  # bytes of a digest, also below
 
-# What was read of a part and is not all of it (a disposition took the rest) leads to no root.
+# What was read of a part and is not all of it (a disposition took the rest) leads to no root. What is there already was left by an edition
+# of the same number, which a program that knew nothing of this table removed.
 _KEEP: Final[LiteralString] = """
     INSERT INTO part_leaves (edition, batch_no, bucket, digests)
     SELECT %s, p.batch_no, p.bucket, k.digests
     FROM unnest(%s::bigint[], %s::int[], %s::bytea[]) AS k (batch_no, bucket, digests) JOIN part p USING (batch_no, bucket)
-    WHERE octet_length(k.digests) = 32 * p.count"""
+    WHERE octet_length(k.digests) = 32 * p.count
+    ON CONFLICT (batch_no, bucket, edition) DO UPDATE SET digests = EXCLUDED.digests"""
 _KEPT: Final[LiteralString] = "SELECT digests FROM part_leaves WHERE batch_no = %s AND bucket = %s AND edition = %s"
 
 

@@ -9,16 +9,22 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
+from auditlog.store.fields import NAMES
+
 # How a request `e` is cited wherever something is missing: by its number, which is its certificate's, and a day.
 ERASED: Final[LiteralString] = "e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
 RESTRICTED: Final[LiteralString] = "e.id || ' until ' || to_char(e.until AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
 _OF_EVENTS: Final[LiteralString] = f"""
     WITH asked AS (SELECT * FROM unnest(%(keys)s::uuid[], %(ids)s::uuid[]) AS new (trace_key, event_id))
-    SELECT e.id, e.outcome, e.decided_at, e.until, CASE WHEN e.outcome = 'restrict' THEN {RESTRICTED} ELSE {ERASED} END FROM erasure e
-    WHERE e.project_id = %(project)s AND (
-      e.id IN (SELECT i.erasure FROM erasure_item i JOIN asked USING (trace_key, event_id) WHERE i.erased > 0)
-      OR e.id IN (SELECT r.erasure FROM restricted r JOIN asked USING (trace_key, event_id) WHERE r.project_id = %(project)s))
-    ORDER BY e.id"""
+    SELECT e.id, e.outcome, e.decided_at, e.until, CASE WHEN e.outcome = 'restrict' THEN {RESTRICTED} ELSE {ERASED} END,
+      coalesce(e.fields, '{{}}'), t.taken
+    FROM erasure e JOIN (
+      SELECT i.erasure AS id, sum(i.erased) AS taken FROM erasure_item i JOIN asked USING (trace_key, event_id)
+      WHERE i.erased > 0 GROUP BY 1
+      UNION ALL
+      SELECT r.erasure, 0 FROM restricted r JOIN asked USING (trace_key, event_id) WHERE r.project_id = %(project)s GROUP BY 1
+    ) t USING (id)
+    WHERE e.project_id = %(project)s ORDER BY e.id"""
 
 
 class Request(NamedTuple):
@@ -27,11 +33,17 @@ class Request(NamedTuple):
     decided_at: datetime
     until: datetime | None  # of a restriction: when it is to be looked at again
     cited: str
+    fields: list[int]  # of a redaction: those that it was to take; else it was to take all, or hides all
+    taken: int  # fields that it took from the events that were asked for
 
     @property
     def restricts(self) -> bool:
         """Whether the values are stored and nobody may see them; else they are gone."""
         return self.outcome == "restrict"
+
+    @property
+    def named(self) -> list[str]:
+        return [NAMES[field] for field in self.fields]
 
     @property
     def day(self) -> str:
@@ -46,6 +58,11 @@ def of_events(conn: psycopg.Connection[Any], project_id: int, events: Sequence[t
     """Requests that took values of these events, (trace key, event ID), or hide them; in the order of their numbers."""
     keys, ids = [key for key, _ in events], [event_id for _, event_id in events]
     return [Request(*row) for row in conn.execute(_OF_EVENTS, {"project": project_id, "keys": keys, "ids": ids}).fetchall()]
+
+
+def unaccounted(gone: Sequence[int], requests: Sequence[Request]) -> int:
+    """Of so many fields of one event that are gone no request took the values. What is restricted hides whether there are any."""
+    return 0 if any(one.restricts for one in requests) else max(0, len(gone) - sum(one.taken for one in requests))
 
 
 def cite(timeline: dict[str, Any], erased: Sequence[str], restricted: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ Connection = psycopg.Connection[Any]
 # Every derived table, and what of it does not depend on when or how often something was computed.
 TABLES: Final[dict[LiteralString, LiteralString]] = {
     "derived": "batch_no",
-    "part_leaves": "batch_no, bucket, digests",
+    "part_leaves": "batch_no, bucket, sha256(digests)",
     "derive_failure": "batch_no, project_id",
     "tally": "project_id, events, batches, quarantined",
     "trace": "project_id, trace_key, trace_id, own_key, session_key, buckets, first_at, last_at, received_first, received_last",
@@ -44,7 +44,7 @@ TABLES: Final[dict[LiteralString, LiteralString]] = {
     "search_text": "project_id, session_key, n, digest, tsv",
 }
 FRESH_SECONDS: Final = 5  # under a steady load something is always being written; what is older must be done before a swap
-_BLOCKS: Final = 1000  # of 8 KiB per transaction of remove()
+_BLOCKS: Final = 1000  # of 8 KiB per transaction of remove(), what lies out of line included
 
 _FILLING: Final[LiteralString] = "SELECT number FROM edition WHERE state = 'filling' ORDER BY number LIMIT 1"
 _OPEN: Final[LiteralString] = "INSERT INTO edition (number, state) SELECT max(number) + 1, 'filling' FROM edition RETURNING number"
@@ -140,11 +140,11 @@ def remove(conn: Connection, edition: int, patience: float = 30) -> None:
             raise Refused(f"a pass still fills edition {edition}; run this again when it has ended")
         time.sleep(0.1)
     for table in TABLES:
-        for first in _ranges(conn, table):
+        for first, end in _ranges(conn, table):
             # By place in the file: each page is read once, however many rows are gone already.
             conn.execute(
                 f"DELETE FROM {table} WHERE ctid >= %s::tid AND ctid < %s::tid AND edition = %s",
-                (f"({first},0)", f"({first + _BLOCKS},0)", edition),
+                (f"({first},0)", f"({end},0)", edition),
             )
     conn.execute("DELETE FROM edition WHERE number = %s AND state = 'old'", (edition,))
     conn.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK, edition))
@@ -155,9 +155,12 @@ def _locked(conn: Connection, edition: int) -> bool:
     return bool(row and row[0])
 
 
-def _ranges(conn: Connection, table: str) -> Iterator[int]:
-    row = conn.execute("SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int", (table,)).fetchone()
-    return iter(range(0, int(row[0]) if row else 0, _BLOCKS))
+def _ranges(conn: Connection, table: str) -> Iterator[tuple[int, int]]:
+    """Pages of the table from the first to before the second, the fewer the more lies out of line."""
+    sizes = "SELECT pg_relation_size(t), pg_table_size(t), current_setting('block_size')::int FROM (SELECT %s::regclass AS t) t"
+    main, whole, page = conn.execute(sizes, (table,)).fetchone() or (0, 0, 1)
+    step = max(1, _BLOCKS * main // max(whole, 1))
+    return ((first, first + step) for first in range(0, main // page, step))
 
 
 def compare(conn: Connection, edition: int, patience: float = 60) -> list[Difference] | None:

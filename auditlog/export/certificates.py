@@ -30,6 +30,7 @@ _OF_SESSIONS: Final[LiteralString] = """
                 WHERE l.disposition = d.id AND l.project_id = %(project)s AND l.session_key = ANY(%(sessions)s))"""
 _CERTIFICATE: Final = "SELECT id, path FROM certificate WHERE erasure = ? AND decided = ?"
 ERASURES: Final = "certificates/erasures.jsonl"
+NOTED: Final = "certificates noted"  # from the first chunk on
 
 
 class _Decided(msgspec.Struct):
@@ -48,7 +49,7 @@ class Cited(NamedTuple):
 
     request: Request
     record: str  # ID of the record of its certificate
-    certificate: str  # the file with that record
+    certificate: str | None  # the file with that record; None: nobody looked
     fields: str  # the file that lists the fields
 
 
@@ -89,8 +90,9 @@ def note(files: Files, stored: Stored, path: str) -> None:
 def cited(files: Files, requests: Iterable[Request], ids: Iterable[str]) -> list[Cited]:
     """What a page of records with these IDs says of the requests by which values of theirs are missing."""
     ids, found = list(ids), []
+    nowhere = "" if files.get(NOTED) else None
     for request in requests:
-        record, path = files.db.execute(_CERTIFICATE, (request.number, _utc(request.decided_at))).fetchone() or ("", "")
+        record, path = files.db.execute(_CERTIFICATE, (request.number, _utc(request.decided_at))).fetchone() or ("", nowhere)
         table, listed = ("restricted", "withheld.jsonl") if request.restricts else ("erased", ERASURES)
         there = any(files.db.execute(f"SELECT 1 FROM {table} WHERE id = ? LIMIT 1", (one,)).fetchone() for one in ids)
         found.append(Cited(request, record, path, listed if there else ""))

@@ -127,6 +127,8 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
         if one.field is not None:
             hidden.setdefault(one.id, []).append(one.field)
     reader = Reader(conn, secrets)
+    if chunks.at is None:
+        files.put(certificates.NOTED, True)  # a program that did not note them may have begun this folder
     after = (-1, "") if chunks.at is None else (chunks.at[0], chunks.at[1])
     written = 0
     for leaves in choice.leaves(max(after[0], 0)):

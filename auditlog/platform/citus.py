@@ -56,7 +56,8 @@ PLAN: Final[dict[str, Distributed | Reference | Local]] = {
     "action_amount": Distributed("session_key", "session"), "session_term": Distributed("session_key", "session"),
     "timeline_part": Distributed("session_key", "session"), "search_text": Distributed("session_key", "session"),
     "version": Distributed("digest"),
-    "derived": _PASS, "part_leaves": _PASS, "derive_failure": _PASS, "edition": _PASS, "tally": _PASS,
+    "part_leaves": Local("written where part is read, and deleted by its tombstones"),
+    "derived": _PASS, "derive_failure": _PASS, "edition": _PASS, "tally": _PASS,
     # governance
     "api_key": _PEOPLE, "member": _PEOPLE, "member_group": _PEOPLE, "saved_search": _PEOPLE, "pin": _PEOPLE, "login_failure": _PEOPLE,
     "job": _PEOPLE, "verification": _PEOPLE,

@@ -1,8 +1,8 @@
 """Owns reading the log's tables as a tree: its hashes wherever they lie, its right edge, proofs, and tiles as they are published.
 
 Complete tiles are stored; what is not complete is computed from the leaves, or from the tiles below. The root of a complete tile and the
-hash of a leaf never change, so that whoever reads often remembers them (`Memory`); what is remembered is checked against the root that was
-signed.
+hash of a leaf never change, so that whoever reads often remembers them (`Memory`); `sealed` checks what comes
+of it against the root that was signed, and whoever cannot (a tile) is given no memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ REMEMBERED: Final = 8_192  # roots of tiles, about 150 bytes each; a log of 4 bi
 
 
 class Memory:
-    """What was read of one log and never changes, for all who read it in this process: without it a proof takes tens of milliseconds.
+    """What was read of one log and never changes, for all threads of a process: without it a proof takes tens of milliseconds.
+
+    Never changed in place but by adding: another thread may be reading it.
 
     roots: of complete tiles, by level and number. newest: hashes of the leaves of the tile that is being filled, by its number.
     """
@@ -31,8 +33,7 @@ class Memory:
         self.newest: dict[int, list[bytes]] = {}
 
     def clear(self) -> None:
-        self.roots.clear()
-        self.newest = {}
+        self.roots, self.newest = {}, {}
 
 
 class Contradiction(Exception):
@@ -143,7 +144,7 @@ class Log:
         known = self._memory.newest.get(number, [])
         if first + len(known) < end:
             known = [*known, *self.leaf_hashes(first + len(known), end)]
-            self._memory.newest = {number: known}  # never in place: another thread may be reading it
+            self._memory.newest = {number: known}
         return known[: end - first]
 
     def _tiles(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], list[bytes]]:
@@ -168,8 +169,9 @@ class Log:
         new = {key: tree.perfect(hashes) for key, hashes in self._tiles(missing).items()}
         found = [new[key] if key in new else roots[key] for key in keys]
         if len(roots) + len(new) > REMEMBERED:
-            roots.clear()
-        roots.update(new)
+            self._memory.roots = new
+        else:
+            roots.update(new)
         return found
 
 

@@ -59,8 +59,9 @@ class Checkpoints(NamedTuple):
     next: str | None
 
 
-def log() -> Log:
-    return Log(evidence.raw_connection(), _memory)
+def log(*, remembering: bool = True) -> Log:
+    """remembering: for whoever checks what comes of it against the signed root, as Log.sealed does."""
+    return Log(evidence.raw_connection(), _memory if remembering else None)
 
 
 def proof(scope: Scope, public: str) -> Proof:
@@ -129,7 +130,7 @@ def _sealed(batch_no: int, bucket: int) -> Sealed | None:
 def _leaves(scope: Scope, part: leaf.Leaf, digest: bytes) -> Iterator[list[bytes]]:
     """The digests of a part's events as they are kept for this; where those lead to no root, of the events themselves.
 
-    The events are looked for by batch, which takes the longer the more a bucket holds: 3 ms among a million (docs/bench).
+    The events are looked for by batch, which takes the longer the more a bucket holds (docs/adr/002).
     """
     conn = evidence.raw_connection()
     yield [digest] if part.events == 1 else leaves.kept(conn, scope.edition, part.batch, part.bucket)

@@ -6,6 +6,7 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 
+from auditlog.derive.missing import unaccounted
 from auditlog.search import evidence, meaning, original, quarantine, sealed
 from auditlog.search.scope import Scope
 from auditlog.store import fields
@@ -29,6 +30,7 @@ def event(request: HttpRequest, access: Access, public_id: str) -> HttpResponse:
             raw = jsontext.indented(jsontext.parse(data.decode("utf-8")))
         except ValueError:
             raw = data.decode("utf-8", "replace")
+    requests = evidence.requests(scope, stored)
     facts = [{"kind": fact.pop("kind"), "block": present.block(fact)} for fact in meaning.facts(said)]
     context = {
         "stored": stored,
@@ -41,7 +43,8 @@ def event(request: HttpRequest, access: Access, public_id: str) -> HttpResponse:
         "digest": stored.digest.hex(),
         "sealed": sealed.place_in_log(stored.batch_no, stored.bucket),
         "missing": [fields.NAMES[field] for field in stored.gone],
-        "requests": evidence.requests(scope, stored),
+        "requests": requests,
+        "unaccounted": unaccounted(stored.gone, requests),
         "facts": facts,
         "raw": None if raw is None else raw[:RAW_SHOWN],
         "cut": raw is not None and len(raw) > RAW_SHOWN,

@@ -159,11 +159,11 @@ def test_the_page_and_the_resource_of_a_record_say_by_which_request_its_values_a
         one["id"] for one in refund.api.json("events", session=refund.key_of(SESSION))["results"] if one["kind"] != "other"
     ]
     assert "Values are missing" not in text(olga.get(f"/events/{redacted}"))
-    assert refund.api.json(f"events/{redacted}")["withheld"] == {"fields": [], "requests": []}
+    assert refund.api.json(f"events/{redacted}")["withheld"] == {"fields": [], "requests": [], "unaccounted": 0}
     gone = decided(refund, "redact", fields.OUTPUT, fields.OTHER, events=[redacted])
     today = f"{timezone.now():%Y-%m-%d}"
     page = text(olga.get(f"/events/{redacted}"))
-    assert "Values are missing" in page and f"Erased on request {gone}, decided on {today}." in page and "other attributes" in page
+    assert "Values are missing" in page and f"Erased on request {gone} for output, other attributes, decided on {today}." in page
     assert "/retention/erasures" not in page, "whoever may not see requests is led to none"
     assert f'Erased on <a href="/retention/erasures/{gone}">request {gone}</a>' in text(both.get(f"/events/{redacted}"))
     hidden = decided(refund, "restrict", until=timezone.now() + timedelta(90), session_id=SESSION)
@@ -171,11 +171,15 @@ def test_the_page_and_the_resource_of_a_record_say_by_which_request_its_values_a
     page = text(olga.get(f"/events/{whole}"))
     assert f"Restricted on request {hidden}, decided on {today}, to be looked at again on {later}" in page and "Erased on" not in page
     page = text(both.get(f"/events/{redacted}"))
-    assert f"request {gone}</a>, decided" in page and f'<a href="/retention/erasures/{hidden}">request {hidden}</a>, decided' in page
+    assert (
+        f"request {gone}</a> for output, other attributes, decided" in page
+        and f'<a href="/retention/erasures/{hidden}">request {hidden}</a>, decided' in page
+    )
     answer = refund.api.json(f"events/{redacted}")
     fits(answer, "events/{public_id}")
     first, second = answer["withheld"]["requests"]
     assert {"output", "other attributes"} < set(answer["withheld"]["fields"])
+    assert first["fields"] == ["output", "other attributes"] and second["fields"] == [] and answer["withheld"]["unaccounted"] == 0
     assert (first["request"], first["outcome"], first["until"]) == (str(gone), "redact", None) and first["decided_at"].startswith(today)
     assert (second["request"], second["outcome"], second["until"][:10]) == (str(hidden), "restrict", later)
 
@@ -186,7 +190,18 @@ def test_values_that_no_request_took_are_said_to_be_missing_all_the_same(refund:
         erase_field(refund.bench.owner, refund.project.pk, project_secrets(refund.bench.owner)(refund.project.pk), record, fields.OTHER)
     page = text(person(refund.project, "olga", "investigator").get(f"/events/{record}"))
     assert "Values are missing" in page and "No request of erasure or restriction in this project says why." in page
-    assert refund.api.json(f"events/{record}")["withheld"] == {"fields": ["other attributes"], "requests": []}
+    assert refund.api.json(f"events/{record}")["withheld"] == {"fields": ["other attributes"], "requests": [], "unaccounted": 1}
+
+
+def test_what_went_beside_a_request_is_not_put_down_to_it(refund: World) -> None:
+    record = next(one["id"] for one in refund.api.json("events", session=refund.key_of(SESSION))["results"] if one["kind"] != "other")
+    number = decided(refund, "redact", fields.OUTPUT, events=[record])
+    with refund.bench.owner.transaction():
+        erase_field(refund.bench.owner, refund.project.pk, project_secrets(refund.bench.owner)(refund.project.pk), record, fields.OTHER)
+    page = text(person(refund.project, "olga", "investigator").get(f"/events/{record}"))
+    assert f"Erased on request {number} for output, decided" in page
+    assert "Of 1 field of these no request of erasure or restriction in this project says why." in page
+    assert refund.api.json(f"events/{record}")["withheld"]["unaccounted"] == 1
 
 
 @pytest.mark.parametrize(

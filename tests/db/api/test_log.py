@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from auditlog.proof import checkpoint, leaf, merkle, note, tiles, tree
+from auditlog.seal.log import Memory
 from auditlog.seal.refusal import Flag, Why
 from auditlog.seal.sealer import Sealer
 from auditlog.search import sealed
@@ -161,6 +162,18 @@ def test_what_is_kept_for_proofs_may_be_wrong_or_missing(refund: World, change: 
     as_kept = [refund.api.json(address) for address in found]
     refund.bench.owner.execute(change)
     assert [refund.api.json(address)["part"] for address in found] == [answer["part"] for answer in as_kept]
+
+
+def test_a_tile_is_never_of_what_a_process_remembers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        world.bench.send([span()])
+    world.seal()
+    entries = [bytes(row[0]) for row in world.bench.rows("SELECT entry FROM leaf ORDER BY leaf_index")]
+    stale = Memory()
+    stale.newest = {0: [b"?" * 32] * 3}  # of a database that this one was restored over
+    monkeypatch.setattr(sealed, "_memory", stale)
+    answer = world.api.client.get("/log/v1/tile/0/000.p/3", headers=world.api.headers)
+    assert answer.content == b"".join(merkle.leaf_hash(entry) for entry in entries)
 
 
 def test_an_event_that_came_alone_is_proven_without_reading_others(world: World) -> None:
