@@ -7,7 +7,7 @@ Constant memory; each query is a transaction of its own; whatever kills it, the 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -134,12 +134,17 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
     for leaves in choice.leaves(max(after[0], 0)):
         found = choice.events(leaves)
         held_back = restricted(conn, [row for _, row in found])
-        portion = [(leaf, _hide(row, hidden, held_back.get((row[4], row[0], row[1])), files)) for leaf, row in found]
-        portion = [(leaf, row) for leaf, row in portion if (leaf, public_id(row[0], row[1])) > after]
+        portion = []
+        for leaf, row in found:
+            public = public_id(row[0], row[1])
+            if (leaf, public) > after:
+                portion.append((leaf, _hide(row, hidden.get(public, ()), held_back.get((row[4], row[0], row[1])), files)))
         content: Content = {}
         loaded = reader.load([row for _, row in portion], known=content)
         _want(files, secrets, content)  # before the lines: a chunk that becomes complete commits this with it
         for (leaf, row), stored in zip(portion, loaded, strict=True):
+            if stored.gone and stored.id not in hidden and (stored.project_id, stored.trace_key, stored.event_id) not in held_back:
+                _erased(files, stored.id, stored.gone)
             chunks.add(event_line(row, stored.item), (leaf, stored.id))
             certificates.note(files, stored, chunks.path)
         written += len(portion)
@@ -148,15 +153,21 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
     return written
 
 
-def _hide(row: Row, hidden: dict[str, list[int]], request: int | None, files: Files) -> Row:
-    """The row without what is withheld; what was erased before, or is restricted by a request, is written down."""
+def _erased(files: Files, public: str, gone: Sequence[int]) -> None:
+    files.db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?)", [(public, field) for field in gone])
+
+
+def _hide(row: Row, hidden: Sequence[int], request: int | None, files: Files) -> Row:
+    """The row without what is withheld. Of a row from which something is hidden here, what was erased before is written down first."""
+    if not hidden and request is None:
+        return row
     public, vals = public_id(row[0], row[1]), bytes(row[8])
     parsed = unpack.parse(bytes(row[7]), vals)
-    files.db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?)", [(public, field) for field in parsed.gone])
+    _erased(files, public, parsed.gone)
     if request is not None:
         files.db.executemany("INSERT OR IGNORE INTO restricted VALUES (?, ?, ?)", [(public, field, request) for field in parsed.values])
         return (*row[:8], unpack.blank(vals), *row[9:])
-    for field in hidden.get(public, ()):
+    for field in hidden:
         vals = unpack.erase(vals, field)
     return (*row[:8], vals, *row[9:])
 

@@ -13,7 +13,7 @@ import psycopg
 
 from auditlog.item import UNREADABLE, Context, Item
 from auditlog.proof import canonical
-from auditlog.store import fields, unpack
+from auditlog.store import arrays, fields, unpack
 from auditlog.store.content import decode, size_of
 from auditlog.store.pack import SHARED_PREFIX, content_key
 
@@ -116,6 +116,10 @@ class Reader:
     def __init__(self, conn: psycopg.Connection[Any], secrets: Secrets) -> None:
         self._conn = conn
         self._secrets = secrets
+        # Bytes as they are, not in hex; the cursors of pages' connections do not know how.
+        self._binary = not issubclass(conn.cursor_factory, psycopg.ClientCursor)
+        if self._binary:
+            arrays.register(conn)
 
     def event(self, project_id: int, public: str) -> Stored | None:
         """One event of a project by its public ID, or None. Received twice across buckets: the first one."""
@@ -180,7 +184,7 @@ class Reader:
                 f"SELECT {_COLUMNS}, whole FROM (SELECT {_COLUMNS}, div(sum({_SIZE}) OVER ({order}) - ({_SIZE}), %s) AS portion, "
                 f"div(sum({_SIZE}) OVER (), %s) AS whole FROM event WHERE bucket IN ({buckets}) AND batch_no BETWEEN %s AND %s "
                 f"AND batch_no = ANY(%s)) AS summed WHERE portion = %s {order}",
-                (MOST_AT_ONCE, MOST_AT_ONCE, min(batch_nos), max(batch_nos), list(batch_nos), portion),
+                (MOST_AT_ONCE, MOST_AT_ONCE, min(batch_nos), max(batch_nos), list(batch_nos), portion), binary=self._binary,
             ).fetchall()  # fmt: skip
             if rows:
                 last = int(rows[0][-1])
@@ -208,7 +212,7 @@ class Reader:
         buckets = [str(int(row[0])) for row in self._conn.execute("SELECT bucket FROM bucket WHERE state <> 'disposed'")]
         if not buckets:
             return []
-        return self._conn.execute(query.format(buckets=", ".join(buckets)), parameters).fetchall()
+        return self._conn.execute(query.format(buckets=", ".join(buckets)), parameters, binary=self._binary).fetchall()
 
     def shown(self, rows: Sequence[Row]) -> Sequence[Row]:
         """These rows without the values that are restricted."""
@@ -285,9 +289,10 @@ class Reader:
 
     def _bytes(self, bucket: int, keys: list[bytes], most: int) -> list[tuple[bytes, bytes]]:
         """Raises TooLarge before more than `most` is in memory, be it as stored or as sent."""
+        wanted = arrays.Byteas(keys) if self._binary else keys
         rows = self._conn.execute(
             "SELECT content_key, codec, CASE WHEN sum(octet_length(bytes)) OVER (ROWS UNBOUNDED PRECEDING) <= %s THEN bytes END "
-            f"FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (most, keys),
+            f"FROM content WHERE bucket = {int(bucket)} AND content_key = ANY(%s)", (most, wanted), binary=self._binary,
         ).fetchall()  # fmt: skip
         if any(data is None for *_, data in rows) or sum(size_of(codec, bytes(data)) for _, codec, data in rows) > most:
             raise TooLarge

@@ -55,6 +55,8 @@ class Parsed(NamedTuple):
     @property
     def gone(self) -> tuple[int, ...]:
         """Fields that were committed to and have no values."""
+        if len(self.commitments) == len(self.values):  # of nearly every event
+            return ()
         return tuple(sorted(self.commitments.keys() - self.values.keys()))
 
     @property

@@ -171,6 +171,24 @@ def test_it_writes_no_faster_than_its_rate(refund: World, tmp_path: Path, monkey
     assert len(slept) == 5  # a second passes each time somebody looks at the clock
 
 
+def test_what_is_written_goes_to_the_disk_as_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int, int]] = []
+
+    def advise(number: int, start: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        sent.append((start, length, os.fstat(number).st_size))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    line = bytes(1_000_000)
+    with files.Files(tmp_path / "folder") as opened:
+        draft = files.Draft(opened)
+        for _ in range(11):
+            draft.add(line)
+        assert sent == [(0, 5_000_000, 5_000_000), (5_000_000, 5_000_000, 10_000_000)]  # whole lines, none left in the buffer
+        draft.keep("events/00001.jsonl", draft.lines)
+    assert (tmp_path / "folder" / "events" / "00001.jsonl").read_bytes() == line * 11
+
+
 def test_a_full_disk_is_said_and_a_resume_goes_on(refund: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = ask(refund)
     kept = files.Draft.keep

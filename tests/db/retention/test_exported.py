@@ -243,7 +243,7 @@ def test_a_session_page_cites_the_request_and_the_file_of_its_certificate(case: 
     seal(case, tmp_path / "log.key")
     exported(case, tmp_path / "all", formats=["html"])
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    page = page_of(tmp_path / "all", f"Erased on request {gone}, decided on {today}.")
+    page = page_of(tmp_path / "all", f"Erased on request {gone} for input, decided on {today}.")
     assert f"erased on request: certificate {gone} of {today}." in page, "in its list of gaps, as the API says it"
     assert '<a href="../certificates/erasures.jsonl">certificates/erasures.jsonl</a>' in page
     chunk = '<a href="../events/00001.jsonl">events/00001.jsonl</a>'
