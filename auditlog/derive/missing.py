@@ -61,8 +61,12 @@ def of_events(conn: psycopg.Connection[Any], project_id: int, events: Sequence[t
 
 
 def unaccounted(gone: Sequence[int], requests: Sequence[Request]) -> int:
-    """Of so many fields of one event that are gone no request took the values. What is restricted hides whether there are any."""
-    return 0 if any(one.restricts for one in requests) else max(0, len(gone) - sum(one.taken for one in requests))
+    """Of so many fields of one event, at least, that are gone no request took the values. Where all is restricted nobody can see: 0."""
+    if any(one.restricts for one in requests):
+        return 0
+    whole = any(not one.fields for one in requests)
+    named = set(gone) if whole else set(gone) & {field for one in requests for field in one.fields}
+    return len(gone) - min(len(named), sum(one.taken for one in requests))
 
 
 def cite(timeline: dict[str, Any], erased: Sequence[str], restricted: Sequence[str]) -> None:

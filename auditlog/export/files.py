@@ -7,6 +7,7 @@ bytes are written again under the same name. The manifest is written last, so th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -20,8 +21,8 @@ import msgspec
 from auditlog.errors import Problem
 
 CHUNK: Final = 64 * 1024 * 1024  # bytes; a line that is longer is a chunk of its own
-# After so many bytes they are sent to the disk, and not kept in memory: behind an fsync of 64 MiB at once a COMMIT of ingest waits (its
-# p99 was 2.5 times as long; docs/bench), and what is handed over would push the database's pages out.
+# After so many bytes they are sent to the disk: behind an fsync of 64 MiB at once a COMMIT of ingest waits (its p99 was 2.5 times as long;
+# docs/bench). What is on its way is the first that memory gives up, before the database's pages.
 SENT_EVERY: Final = 4 * 1024 * 1024
 MANIFEST: Final = "manifest.json"
 DRAFT: Final = ".draft"
@@ -130,7 +131,8 @@ class Draft:
         self.lines += 1
         if self.size - self._sent >= SENT_EVERY:
             self._file.flush()
-            os.posix_fadvise(self._file.fileno(), self._sent, self.size - self._sent, os.POSIX_FADV_DONTNEED)
+            with contextlib.suppress(OSError):  # advice, which not every file system takes
+                os.posix_fadvise(self._file.fileno(), self._sent, self.size - self._sent, os.POSIX_FADV_DONTNEED)
             self._sent = self.size
 
     def keep(self, path: str, records: int | None) -> None:

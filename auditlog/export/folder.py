@@ -140,7 +140,7 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
             if (leaf, public) > after:
                 portion.append((leaf, _hide(row, hidden.get(public, ()), held_back.get((row[4], row[0], row[1])), files)))
         content: Content = {}
-        loaded = reader.load([row for _, row in portion], known=content)
+        loaded = reader.load([row for _, row in portion], known=content, blanked=True)
         _want(files, secrets, content)  # before the lines: a chunk that becomes complete commits this with it
         for (leaf, row), stored in zip(portion, loaded, strict=True):
             if stored.gone and stored.id not in hidden and (stored.project_id, stored.trace_key, stored.event_id) not in held_back:

@@ -222,17 +222,20 @@ class Reader:
         return [(*row[:8], unpack.blank(bytes(row[8])), *row[9:]) if (row[4], row[0], row[1]) in hidden else row for row in rows]
 
     def load(
-        self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, most: int = _ANY
-    ) -> list[Stored]:
+        self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, most: int = _ANY,
+        blanked: bool = False,
+    ) -> list[Stored]:  # fmt: skip
         """Rows of _COLUMNS as events with their items. Content is fetched page by page. Raises TooLarge before a page has more than `most`.
 
         `known`: what earlier calls for the same session fetched, to be handed on empty. A later prompt repeats the earlier ones, and
         the nodes of a conversation lead backwards: without it they are followed from the end to the beginning, one query each.
+        `blanked`: the caller has asked what is restricted, and what is from then on is not looked for again.
         """
         loaded: list[Stored] = []
         contexts: dict[bytes, Context] = {}
         for start in range(0, len(rows), _PAGE):
-            page = self.shown(rows[start : start + _PAGE])
+            page = rows[start : start + _PAGE]
+            page = page if blanked else self.shown(page)
             parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in page]
             content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known, most)
             for row, one in zip(page, parsed, strict=True):

@@ -55,7 +55,7 @@ class Parsed(NamedTuple):
     @property
     def gone(self) -> tuple[int, ...]:
         """Fields that were committed to and have no values."""
-        if len(self.commitments) == len(self.values):  # of nearly every event
+        if self.commitments.keys() <= self.values.keys():  # of nearly every event
             return ()
         return tuple(sorted(self.commitments.keys() - self.values.keys()))
 
