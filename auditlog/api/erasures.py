@@ -105,7 +105,7 @@ def as_json(one: Erasure) -> dict[str, Any]:
         "entered_at": instant(one.entered_at),
         "entered_by": name_of(one.entered_by),
         "outcome": one.outcome,
-        "fields": None if one.fields is None else [fields.NAMES[field] for field in one.fields],
+        "fields": None if one.fields is None else fields.names(one.fields),
         "until": instant(one.until),
         "outcome_reason": one.outcome_reason,
         "decided_at": instant(one.decided_at),

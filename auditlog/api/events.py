@@ -42,7 +42,7 @@ def as_json(stored: Stored, said: Reading | None) -> dict[str, Any]:
 def withheld(stored: Stored, requests: Sequence[missing.Request]) -> dict[str, Any]:
     """The fields of which an event shows no value, the requests by which that is, and of how many fields it is by none."""
     return {
-        "fields": [fields.NAMES[field] for field in stored.gone],
+        "fields": fields.names(stored.gone),
         "requests": [
             {
                 "request": str(one.number),

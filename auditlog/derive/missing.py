@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
-from auditlog.store.fields import NAMES
+from auditlog.store import fields
 
 # How a request `e` is cited wherever something is missing: by its number, which is its certificate's, and a day.
 ERASED: Final[LiteralString] = "e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
@@ -43,7 +43,7 @@ class Request(NamedTuple):
 
     @property
     def named(self) -> list[str]:
-        return [NAMES[field] for field in self.fields]
+        return fields.names(self.fields)
 
     @property
     def day(self) -> str:

@@ -204,7 +204,7 @@ def decide(conn: psycopg.Connection[Any], actor: Actor, project_id: int, number:
             f"decided_at = now() WHERE id = %s RETURNING {_ROW}",
             (made.outcome, wanted or None, made.until, made.reason, Jsonb(recording.who(actor)), number),
         )
-        about: dict[str, Any] = {"erasure": number, "outcome": made.outcome, "fields": [fields.NAMES[field] for field in wanted]}
+        about: dict[str, Any] = {"erasure": number, "outcome": made.outcome, "fields": fields.names(wanted)}
         if made.until is not None:
             about["until"] = made.until.isoformat()
         recording.record(conn, [project_id], actor, "erasure.decide", about)

@@ -184,7 +184,7 @@ def _certificate(conn: psycopg.Connection[Any], found: Erasure) -> dict[str, Any
         "project": found.project_id,
         "outcome": found.outcome,
         "outcome_reason": found.outcome_reason,
-        "fields": [fields.NAMES[field] for field in found.fields or ([] if found.outcome == "refuse" else fields.NAMES)],
+        "fields": fields.names(found.fields or ([] if found.outcome == "refuse" else fields.NAMES)),
         "until": found.until and found.until.isoformat(),
         "scope": sorted(found.scope),
         "reason": found.reason,

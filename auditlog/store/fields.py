@@ -8,6 +8,7 @@ in each skeleton; a changed table is a new version, because old events keep the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 VERSION: Final = 1
@@ -17,6 +18,12 @@ NAMES: Final = {
     SYSTEM: "system prompt", TOOLS: "tools", INPUT: "input", OUTPUT: "output", REASONING: "reasoning", ARGUMENTS: "arguments",
     RESULT: "result", IDENTITY: "identity", RESOURCE: "resource", OTHER: "other attributes", BODY: "body", EVENTS: "links and events",
 }  # fmt: skip
+
+
+def names(numbers: Iterable[int]) -> list[str]:
+    """As people read them."""
+    return [NAMES[number] for number in numbers]
+
 
 # Fields whose long values sessions share: their content lies under a prefix of its own, once for all sessions.
 SHARED: Final = frozenset({SYSTEM, TOOLS, RESOURCE})

@@ -136,7 +136,7 @@ def _shown(request: HttpRequest, access: Access, found: Erasure, form: DecideFor
         "one": found,
         "standing": erasures.standing(found),
         "concerns": words(found),
-        "fields": [fields.NAMES[field] for field in found.fields or ()],
+        "fields": fields.names(found.fields or ()),
         "form": form,
         "project": access.project,
         "now": timezone.now(),

@@ -42,7 +42,7 @@ def event(request: HttpRequest, access: Access, public_id: str) -> HttpResponse:
         "session_key": evidence.session_of(scope, stored),
         "digest": stored.digest.hex(),
         "sealed": sealed.place_in_log(stored.batch_no, stored.bucket),
-        "missing": [fields.NAMES[field] for field in stored.gone],
+        "missing": fields.names(stored.gone),
         "requests": requests,
         "unaccounted": unaccounted(stored.gone, requests),
         "facts": facts,
