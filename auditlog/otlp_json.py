@@ -72,7 +72,7 @@ def _wrap(context: Context, groups: str, parts: str, items: str, one: Json) -> J
 
 def _given(**members: Any) -> Json:
     """Without what has the default value, as OTLP/JSON has it."""
-    return {name: value for name, value in members.items() if value not in ("", 0, [], None)}
+    return {name: value for name, value in members.items() if value}
 
 
 def _span(span: Span) -> Json:
@@ -143,7 +143,10 @@ def _long(number: int) -> str:
 
 
 def _attributes(attributes: list[Attribute]) -> list[Json]:
-    return [_attribute(*attribute) for attribute in attributes]
+    # Nearly every value is text.
+    return [
+        {"key": key, "value": {"stringValue": value}} if kind == STRING else _attribute(key, kind, value) for key, kind, value in attributes
+    ]
 
 
 def _attribute(key: str, kind: int, value: Any) -> Json:

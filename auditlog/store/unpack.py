@@ -6,7 +6,7 @@ A field whose values were erased or are withheld gives WITHHELD values; everythi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec.msgpack import Ext
@@ -35,6 +35,7 @@ from auditlog.proof import canonical
 from auditlog.store import cut, fields
 from auditlog.store.pack import CUT_ARRAY, FORMAT, JSON_WHOLE, NODE
 
+_IN_PLACE: Final = frozenset({STRING, INT, BOOL, DOUBLE})
 _decode = msgspec.msgpack.Decoder().decode
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
@@ -100,13 +101,16 @@ def check(parsed: Parsed) -> dict[int, str]:
     return verdicts | dict.fromkeys(told.keys() - parsed.commitments.keys(), "changed")
 
 
-def references(entries: Any) -> Iterator[tuple[bytes, bool]]:
+def references(entries: Any) -> list[tuple[bytes, bool]]:
     """(SHA-256, whether it is a node) of all content that a field's decoded entries refer to."""
+    found = []
     for entry in entries:
-        if isinstance(entry, Ext):
-            yield bytes(entry.data), entry.code == NODE
-        elif isinstance(entry, list):
-            yield from references(entry)
+        kind = type(entry)
+        if kind is Ext:
+            found.append((bytes(entry.data), entry.code == NODE))
+        elif kind is list:
+            found += references(entry)
+    return found
 
 
 def erase(vals: bytes, field: int) -> bytes:
@@ -147,10 +151,12 @@ class _Builder:
 
     def attributes(self, names: list[Any], field: int = 0) -> list[items.Attribute]:
         made = []
+        wanted, value, placed = self._wanted, self.value, fields.placed
         for name, code in zip(names[::2], names[1::2], strict=True):
-            key, own = fields.placed(name)
-            if self._wanted is None or self._wanted(key):
-                made.append((key, *self.value(field or own, code)))
+            key, own = placed(name)
+            if wanted is None or wanted(key):
+                kind, found = value(field or own, code)
+                made.append((key, kind, found))
             elif not (isinstance(code, int) and code <= EMPTY):
                 self.take(field or own)
         return made
@@ -165,6 +171,8 @@ class _Builder:
         if field in self._gone:
             return WITHHELD, None
         entry = next(self._entries[field])
+        if type(code) is int and code in _IN_PLACE and type(entry) is not Ext:
+            return code, entry
         try:
             return self._resolve(code, entry)
         except _Gone:
@@ -172,9 +180,7 @@ class _Builder:
 
     def _resolve(self, code: Any, entry: Any) -> items.Value:
         if code == STRING:
-            return STRING, self._bytes(entry).decode() if isinstance(entry, Ext) else entry
-        if code in (INT, BOOL, DOUBLE):
-            return code, entry
+            return STRING, self._bytes(entry).decode()
         if code == BYTES:
             return BYTES, self._bytes(entry)
         if code in (ARRAY, KVLIST):
@@ -191,7 +197,7 @@ class _Builder:
         return bytes(opening + separator.join(self._pieces(entry)) + closing)
 
     def _bytes(self, entry: Any) -> bytes:
-        if not isinstance(entry, Ext):
+        if type(entry) is not Ext:
             return bytes(entry)
         try:
             return self._content[bytes(entry.data)]
@@ -200,9 +206,10 @@ class _Builder:
 
     def _pieces(self, entries: list[Any]) -> list[bytes]:
         runs = [entries]
-        while runs[-1] and isinstance(runs[-1][0], Ext) and runs[-1][0].code == NODE:
-            runs.append(_decode(self._bytes(runs[-1][0])))
-        return [self._bytes(entry) for run in reversed(runs) for entry in run if not (isinstance(entry, Ext) and entry.code == NODE)]
+        while (run := runs[-1]) and type(run[0]) is Ext and run[0].code == NODE:  # how a conversation goes on: its earlier part
+            runs[-1] = run[1:]
+            runs.append(_decode(self._bytes(run[0])))
+        return [self._bytes(entry) for run in reversed(runs) for entry in run]
 
 
 def thaw(kind: int, value: Any) -> items.Value:
