@@ -35,7 +35,7 @@ from auditlog.proof import canonical
 from auditlog.store import cut, fields
 from auditlog.store.pack import CUT_ARRAY, FORMAT, JSON_WHOLE, NODE
 
-_IN_PLACE: Final = frozenset({STRING, INT, BOOL, DOUBLE})
+_IN_PLACE: Final = (STRING, INT, BOOL, DOUBLE)
 _decode = msgspec.msgpack.Decoder().decode
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
@@ -151,12 +151,10 @@ class _Builder:
 
     def attributes(self, names: list[Any], field: int = 0) -> list[items.Attribute]:
         made = []
-        wanted, value, placed = self._wanted, self.value, fields.placed
         for name, code in zip(names[::2], names[1::2], strict=True):
-            key, own = placed(name)
-            if wanted is None or wanted(key):
-                kind, found = value(field or own, code)
-                made.append((key, kind, found))
+            key, own = fields.placed(name)
+            if self._wanted is None or self._wanted(key):
+                made.append((key, *self.value(field or own, code)))
             elif not (isinstance(code, int) and code <= EMPTY):
                 self.take(field or own)
         return made
@@ -171,7 +169,7 @@ class _Builder:
         if field in self._gone:
             return WITHHELD, None
         entry = next(self._entries[field])
-        if type(code) is int and code in _IN_PLACE and type(entry) is not Ext:
+        if code in _IN_PLACE and type(entry) is not Ext:
             return code, entry
         try:
             return self._resolve(code, entry)
