@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
@@ -11,6 +11,8 @@ import psycopg
 
 from auditlog.store import fields
 
+# Gives the requests of (erasure, restriction), each as cited below.
+Cited = Callable[[], tuple[Sequence[str], Sequence[str]]]
 # How a request `e` is cited wherever something is missing: by its number, which is its certificate's, and a day.
 ERASED: Final[LiteralString] = "e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
 RESTRICTED: Final[LiteralString] = "e.id || ' until ' || to_char(e.until AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
@@ -25,6 +27,12 @@ _OF_EVENTS: Final[LiteralString] = f"""
       SELECT r.erasure, 0 FROM restricted r JOIN asked USING (trace_key, event_id) WHERE r.project_id = %(project)s GROUP BY 1
     ) t USING (id)
     WHERE e.project_id = %(project)s ORDER BY e.id"""
+_OF_TRACES: Final[LiteralString] = f"""
+    SELECT
+      ARRAY(SELECT {ERASED} FROM erasure e WHERE e.project_id = %(project)s AND e.id IN (
+              SELECT erasure FROM erasure_item WHERE trace_key = ANY(%(traces)s) AND erased > 0) ORDER BY e.id),
+      ARRAY(SELECT {RESTRICTED} FROM erasure e WHERE e.project_id = %(project)s AND e.outcome = 'restrict' AND e.id IN (
+              SELECT erasure FROM restricted WHERE project_id = %(project)s AND trace_key = ANY(%(traces)s)) ORDER BY e.id)"""
 
 
 class Request(NamedTuple):
@@ -69,10 +77,23 @@ def unaccounted(gone: Sequence[int], requests: Sequence[Request]) -> int:
     return len(gone) - min(len(named), sum(one.taken for one in requests))
 
 
-def cite(timeline: dict[str, Any], erased: Sequence[str], restricted: Sequence[str]) -> None:
-    """Adds to the gap of a timeline that says that values are missing by which requests they are, each as cited above."""
+def of_traces(conn: psycopg.Connection[Any], project_id: int, traces: Sequence[uuid.UUID]) -> Cited:
+    """Asks for all requests that concern these traces; should that fail, the transaction goes on."""
+
+    def cited() -> tuple[list[str], list[str]]:
+        with conn.transaction():
+            [(erased, restricted)] = conn.execute(_OF_TRACES, {"project": project_id, "traces": list(traces)}).fetchall()
+        return erased, restricted
+
+    return cited
+
+
+def cite(timeline: dict[str, Any], cited: Cited) -> None:
+    """Adds to the gap of a timeline that says that values are missing by which requests they are; hardly any has it, and only then they
+    are asked for."""
     for gap in timeline["completeness"]["gaps"]:
         if gap["code"] == "content_withheld":
+            erased, restricted = cited()
             if erased:
                 gap["message"] += f" Values of this session were erased on request: {certificates(erased)}."
             if restricted:

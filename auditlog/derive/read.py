@@ -15,21 +15,12 @@ from typing import Any, Final, LiteralString, NamedTuple, Protocol
 import msgspec
 
 from auditlog.derive.keys import key_bytes, to_text
-from auditlog.derive.missing import ERASED, RESTRICTED
 
-_SESSION: Final[LiteralString] = f"""
+_SESSION: Final[LiteralString] = """
     SELECT key, session_id, started_at, ended_at, parts, stale_since IS NULL, summarised_at,
       ARRAY(SELECT d.id || ' of ' || to_char(d.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
             FROM session_loss l JOIN disposition d ON d.id = l.disposition
-            WHERE l.session_key = session.key AND l.project_id = session.project_id ORDER BY d.id),
-      ARRAY(SELECT {ERASED} FROM erasure e
-            WHERE e.project_id = session.project_id AND e.id IN (
-              SELECT i.erasure FROM trace t JOIN erasure_item i ON i.trace_key = t.trace_key AND i.erased > 0
-              WHERE t.edition = session.edition AND t.project_id = session.project_id AND t.session_key = session.key) ORDER BY e.id),
-      ARRAY(SELECT {RESTRICTED} FROM erasure e
-            WHERE e.project_id = session.project_id AND e.outcome = 'restrict' AND e.id IN (
-              SELECT r.erasure FROM trace t JOIN restricted r ON r.project_id = t.project_id AND r.trace_key = t.trace_key
-              WHERE t.edition = session.edition AND t.project_id = session.project_id AND t.session_key = session.key) ORDER BY e.id)
+            WHERE l.session_key = session.key AND l.project_id = session.project_id ORDER BY d.id)
     FROM session WHERE edition = %s AND project_id = %s AND key = ANY(%s)"""
 _TRACES: Final[LiteralString] = """
     SELECT session_key, trace_key, trace_id, received_first, received_last FROM trace
@@ -86,8 +77,6 @@ class SessionFacts(msgspec.Struct):
     received_first: datetime | None = None
     received_last: datetime | None = None
     lost: list[str] = msgspec.field(default_factory=list)  # certificates of what was disposed of, each as "7 of 2026-03-01"
-    erased: list[str] = msgspec.field(default_factory=list)  # those of erasures that took values of it, likewise
-    restricted: list[str] = msgspec.field(default_factory=list)  # requests that hide values of it, each as "7 until 2027-03-01"
 
     @property
     def agent(self) -> dict[str, str | None]:
@@ -127,7 +116,7 @@ def facts_of_sessions(cursor: Cursor, edition: int, project_id: int, keys: Seque
 
 
 def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: list[tuple[str, str, int]]) -> SessionFacts:
-    key, session_id, started_at, ended_at, parts, current, summarised_at, lost, erased, restricted = row
+    key, session_id, started_at, ended_at, parts, current, summarised_at, lost = row
     subjects = [(kind, value) for kind, value, _ in declared if kind not in ("session", "agent", "agent_version")]
     return SessionFacts(
         key=key,
@@ -147,8 +136,6 @@ def _facts(project_id: int, row: Sequence[Any], traces: list[_Trace], declared: 
         received_first=min((trace.received_first for trace in traces), default=None),
         received_last=max((trace.received_last for trace in traces), default=None),
         lost=list(lost),
-        erased=list(erased),
-        restricted=list(restricted),
     )
 
 

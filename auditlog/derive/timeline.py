@@ -23,12 +23,13 @@ _AHEAD: Final = 400  # events of several small sessions that are read at once
 _AHEAD_BYTES: Final = 16 * 1024 * 1024  # of them
 
 
-def build(reader: Reader, facts: SessionFacts) -> dict[str, Any]:
+def build(reader: Reader, facts: SessionFacts, cited: missing.Cited | None = None) -> dict[str, Any]:
     """The timeline of the contract. The same for the ledger's summary, the API and the pages.
 
-    Facts without a session ID (""): the session's ID is what its events say.
+    Facts without a session ID (""): the session's ID is what its events say. `cited`: by which requests values are missing, if not by all
+    that concern the session.
     """
-    return _timeline(facts, *_events(reader, facts))
+    return _timeline(facts, *_events(reader, facts), cited or missing.of_traces(reader.conn, facts.project_id, facts.trace_keys))
 
 
 def request(reader: Reader, facts: SessionFacts, number: int) -> dict[str, Any] | None:
@@ -80,12 +81,14 @@ class Timelines:
         self._ahead |= found
 
     def is_read(self, facts: SessionFacts) -> bool:
-        """Whether a session's timeline can be made without asking the database."""
+        """Whether a session's timeline can be made without a statement that can break the transaction."""
         return facts.key in self._ahead
 
     def __call__(self, facts: SessionFacts) -> dict[str, Any]:
-        events = self._ahead.pop(facts.key, None)
-        return _timeline(facts, *((events, "") if events is not None else _events(self._reader, facts)), brief=STEPS)
+        ahead = self._ahead.pop(facts.key, None)
+        events, cut = (ahead, "") if ahead is not None else _events(self._reader, facts)
+        cited = missing.of_traces(self._reader.conn, facts.project_id, facts.trace_keys)
+        return _timeline(facts, events, cut, cited, brief=STEPS)
 
 
 def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
@@ -115,7 +118,7 @@ def _size(stored: Stored) -> int:
     return sum(len(value) if isinstance(value, str | bytes) else 64 for _, _, value in item.attributes)
 
 
-def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: int = 0) -> dict[str, Any]:
+def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, cited: missing.Cited, brief: int = 0) -> dict[str, Any]:
     made = timeline(events, key=facts.key, session_id=facts.session_id or None, brief=brief)
     if cut:
         made["cut"] = [cut]
@@ -125,7 +128,7 @@ def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, brief: in
             made, "content_disposed",
             f"A part of this session was deleted when its time was over, by a scheduled deletion: {missing.certificates(facts.lost)}.",
         )  # fmt: skip
-    missing.cite(made, facts.erased, facts.restricted)
+    missing.cite(made, cited)
     return made
 
 

@@ -85,15 +85,20 @@ class Held(Reader):
     ) -> list[Row]:  # fmt: skip
         rows = super().rows_of_traces(project_id, trace_keys, limit, most, since or self._wish.since, until or self._wish.until)
         query = "SELECT batch_no, bucket FROM leaf WHERE batch_no = ANY(%s) AND leaf_index < %s"
-        sealed = set(self._conn.execute(query, (sorted({row[3] for row in rows}), self._size)).fetchall())
+        sealed = set(self.conn.execute(query, (sorted({row[3] for row in rows}), self._size)).fetchall())
         found = [self._without(row) for row in rows if (row[3], row[2]) in sealed and None not in self._hidden.get(_id(row), ())]
         self.records = [(_id(row), row[3]) for row in found]
         self.events = [(row[0], row[1]) for row in found]
         return found
 
+    def cited(self) -> tuple[list[str], list[str]]:
+        """Those of `requests` by which values were erased, and by which they are restricted."""
+        found = self.requests()
+        return [one.cited for one in found if not one.restricts], [one.cited for one in found if one.restricts]
+
     def requests(self) -> list[missing.Request]:
         """By which values are missing from the session that was read last."""
-        return missing.of_events(self._conn, self._wish.project_id, self.events)
+        return missing.of_events(self.conn, self._wish.project_id, self.events)
 
     def _without(self, row: Row) -> Row:
         vals = row[-1]
@@ -153,17 +158,13 @@ def _page(files: Files, reader: Held, facts: read.SessionFacts, wish: Wish, made
     reader.records, reader.events = [], []
     timeline, error = None, ""
     try:
-        timeline = build(reader, facts)
+        timeline = build(reader, facts, reader.cited)
     except psycopg.Error:
         raise
     except Exception as problem:  # noqa: BLE001 - whatever one session holds must not keep the others from being handed over
         log.error("export.session_failed", extra={"session": facts.key, "error_kind": type(problem).__name__})
         error = type(problem).__name__
-    requests = reader.requests()
-    if timeline is not None:  # its facts name none: which concern it depends on the records that the export has
-        erased, restricted = ([one.cited for one in requests if one.restricts == hides] for hides in (False, True))
-        missing.cite(timeline, erased, restricted)
-    cited = certificates.cited(files, requests, [public for public, _ in reader.records])
+    cited = certificates.cited(files, reader.requests(), [public for public, _ in reader.records])
     return Page(facts.key, timeline, reader.records, wish.project, made_at, error, cited)
 
 
