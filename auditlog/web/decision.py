@@ -62,6 +62,8 @@ def _addressed(rows: list[present.Row], key: str, page: int) -> list[present.Row
     whys, events = reverse("why", args=[key, 0]).removesuffix("0"), reverse("event", args=["0"]).removesuffix("0")
     for row in rows:
         row.label, row.href, row.why = str(row.number), step_href(key, page, row.number), f"{whys}{row.number}"
+        if row.new_call:
+            row.request = reverse("request", args=[key, row.new_call["number"]])
         first, several = row.events[: present.RECORDS_SHOWN], len(row.events) > 1
         row.records = [(f"record {n}" if several else "record", f"{events}{one}", one) for n, one in enumerate(first, 1)]
         row.unlisted = len(row.events) - len(first)

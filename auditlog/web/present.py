@@ -109,6 +109,7 @@ class Row(msgspec.Struct):
     label: str = ""  # the number as text, and where the step and its Why are: what a template formats it formats slowly
     href: str = ""
     why: str = ""
+    request: str = ""  # where its model call is as a request to send again
     records: list[tuple[str, str, str]] = []  # what a record is called here, its address, its ID
     unlisted: int = 0  # records that are not among them
 
