@@ -6,7 +6,7 @@ put into the HTML goes through `markup.html`, which escapes it. The functions ar
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from django.template import Library
 from django.utils.safestring import SafeString
@@ -23,17 +23,10 @@ register = Library()
 PEEK: Final = 160  # characters of a folded value that its closed lid shows
 
 
-class Cut(Protocol):
-    """What may be shown in part: `cut` characters (0: all) of `length`."""
-
-    cut: int
-    length: int
-
-
 @register.simple_tag
 def recorded(b: Block) -> SafeString:
     """One recorded value: a table, or text that is folded where it is long."""
-    return joined((_table(b.cells) if b.cells else _text(b), cut_of(b)))
+    return joined((_table(b.cells) if b.cells else _text(b), cut_of(b.cut, b.length)))
 
 
 def _table(cells: list[Cell]) -> SafeString:
@@ -51,12 +44,12 @@ def _text(b: Block) -> SafeString:
 
 
 @register.simple_tag
-def cut_of(piece: Cut) -> SafeString:
-    """That a text is shown in part, where it is."""
-    if not piece.cut:
+def cut_of(cut: int, length: int) -> SafeString:
+    """That a text of this length is shown in part, its first `cut` characters; nothing where `cut` is 0."""
+    if not cut:
         return SafeString("")
     shown = "Shown are the first {} of {} characters; the original of the record has all of them."
-    return html(f'<p class="open-tone">{shown}</p>', f"{piece.cut:,}", f"{piece.length:,}")
+    return html(f'<p class="open-tone">{shown}</p>', f"{cut:,}", f"{length:,}")
 
 
 @register.simple_tag
