@@ -35,6 +35,8 @@ WORKER: Final = """
 import sys, django
 django.setup()
 from auditlog.disclosure.work import work
+from auditlog.platform.process import collect_seldom
+collect_seldom()  # as the service's own worker (auditlog/celery.py)
 while work(int(sys.argv[1])):
     pass
 """
@@ -128,9 +130,8 @@ def verified(folder: Path) -> dict[str, Any]:
 def measure(service: Service, events: int, kills: int, longest: float) -> dict[str, Any]:
     fresh, stored = Fresh(), 0
     service.wait_whole()
-    for process in service.processes():
-        if "beat" in process.cmdline():
-            process.suspend()  # else the service's own worker would take the export up between two of ours
+    for process in family(service.pid("beat")):
+        process.suspend()  # else the service's own worker would take the export up between two of ours
     while stored < events:
         requests = prepared(fresh, Way(), 600)
         send(service, Way(), requests)

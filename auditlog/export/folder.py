@@ -23,13 +23,13 @@ from auditlog.export.files import MANIFEST, Chunks, Draft, Files
 from auditlog.export.forms import write as forms
 from auditlog.export.forms.sessions import Renderer
 from auditlog.export.paths import Paths
-from auditlog.item import Item, Rest, Unreadable
+from auditlog.item import Rest, Unreadable
 from auditlog.otlp_json import document
 from auditlog.proof import merkle
 from auditlog.store import unpack
 from auditlog.store.content import decode
 from auditlog.store.pack import content_key
-from auditlog.store.reader import Content, Reader, Secrets, public_id, restricted
+from auditlog.store.reader import Content, Reader, Secrets, Stored, public_id, restricted
 
 FORMAT: Final = "auditlog-export/1"
 VERIFIER: Final = Path(verify.__file__).with_name("standalone.py")
@@ -145,7 +145,7 @@ def _events(conn: psycopg.Connection[Any], files: Files, choice: Choice, secrets
         for (leaf, row), stored in zip(portion, loaded, strict=True):
             if stored.gone and stored.id not in hidden and (stored.project_id, stored.trace_key, stored.event_id) not in held_back:
                 _erased(files, stored.id, stored.gone)
-            chunks.add(event_line(row, stored.item), (leaf, stored.id))
+            chunks.add(event_line(row, stored), (leaf, stored.id))
             certificates.note(files, stored, chunks.path)
         written += len(portion)
         tell(written)
@@ -184,15 +184,16 @@ def _want(files: Files, secrets: Secrets, content: Content) -> None:
     )
 
 
-def event_line(row: Row, item: Item) -> bytes:
+def event_line(row: Row, stored: Stored) -> bytes:
     """One stored event as a line of JSON, the item for people last: OTLP/JSON as such, a REST event as the text that was sent."""
-    trace_key, event_id, bucket, batch_no, project_id, received, occurred, skeleton, vals, kind, trace_id, span_id = row
+    _, _, bucket, batch_no, project_id, received, occurred, skeleton, vals, kind, trace_id, span_id = row
     line = {
-        "id": public_id(trace_key, event_id), "batch": batch_no, "bucket": bucket, "project": project_id, "item": kind,
+        "id": stored.id, "batch": batch_no, "bucket": bucket, "project": project_id, "item": kind,
         "occurred_at": None if occurred is None else timestamp(occurred), "received_at": timestamp(received),
         "trace_id": None if trace_id is None else bytes(trace_id).hex(), "span_id": None if span_id is None else bytes(span_id).hex(),
         "skeleton": b64encode(skeleton).decode(), "vals": b64encode(vals).decode(),
     }  # fmt: skip
+    item = stored.item
     if isinstance(item, Rest):
         line["rest"] = item.raw().decode(errors="replace")
     elif not isinstance(item, Unreadable):

@@ -260,18 +260,18 @@ class Reader:
         found: Content = {}
         wanted: Wanted = defaultdict(dict)
 
-        def want(project: int, bucket: int, prefix: bytes, entries: list[Any]) -> None:
+        def want(project: int, bucket: int, prefix: bytes, references: list[tuple[bytes, bool]]) -> None:
             place = (project, bucket, prefix)
             here, before = found.setdefault(place, {}), known.get(place, ())
-            for sha, node in unpack.references(entries):
+            for sha, node in references:
                 if sha not in here and sha not in before:
                     wanted[project, bucket][prefix, sha] = node
 
         for project, bucket, parsed in events:
             chosen = parsed.values.keys() if wanted_key is None else _fields(parsed, wanted_key)
             for field, entries in parsed.values.items():
-                if field in chosen:
-                    want(project, bucket, SHARED_PREFIX if field in fields.SHARED else parsed.prefix, entries)
+                if field in chosen and (references := unpack.references(entries)):
+                    want(project, bucket, SHARED_PREFIX if field in fields.SHARED else parsed.prefix, references)
         while wanted:
             round_, wanted = wanted, defaultdict(dict)
             for (project, bucket), named in round_.items():
@@ -285,7 +285,7 @@ class Reader:
                     if node:
                         nodes.append((prefix, data))
                 for prefix, data in nodes:  # after all of this round: what it brought is not asked for again
-                    want(project, bucket, prefix, msgspec.msgpack.decode(data))
+                    want(project, bucket, prefix, unpack.references(msgspec.msgpack.decode(data)))
         for place, pieces in found.items():
             known.setdefault(place, {}).update(pieces)
         return known
