@@ -17,6 +17,8 @@ from tests.service import ROOT, Service
 from tests.story.chromium import PATH
 
 HIGHEST = 3000  # pixels of one picture
+# Steps out of sight are not laid out (decision.css), and come into sight a frame after whoever looks.
+WHOLE = "document.querySelectorAll('.steps .row').forEach(row => { row.style.contentVisibility = 'visible' })"
 
 
 def places(service: Service) -> dict[str, str]:
@@ -94,8 +96,9 @@ def take(browser: Browser, service: Service, folder: Path, made: dict[str, str])
             page = context.new_page()
             for name, path in (places(service) | made).items():
                 page.goto(path)
+                page.evaluate(WHOLE)
                 height = min(HIGHEST, int(page.evaluate("document.documentElement.scrollHeight")))
-                page.set_viewport_size({"width": width, "height": height})  # what is out of sight is not laid out (decision.css)
+                page.set_viewport_size({"width": width, "height": height})
                 clip: Any = {"x": 0, "y": 0, "width": width, "height": height}
                 page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True, clip=clip)
                 page.set_viewport_size(look["viewport"])
