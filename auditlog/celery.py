@@ -102,4 +102,4 @@ def _ready(role: str) -> None:
 def _child(**_: Any) -> None:
     # A task's process would outlive a worker killed with -9 and go on working on a job that another has taken up
     process.die_with_parent()
-    process.collect_seldom()  # exports and dispositions read millions of events
+    process.collect_seldom()  # exports and verifications read millions of events

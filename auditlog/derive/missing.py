@@ -11,8 +11,8 @@ import psycopg
 
 from auditlog.store import fields
 
-# Gives the requests of (erasure, restriction), each as cited below.
-Cited = Callable[[], tuple[Sequence[str], Sequence[str]]]
+# Asks for the requests of (erasure, restriction), each as cited below.
+Ask = Callable[[], tuple[Sequence[str], Sequence[str]]]
 # How a request `e` is cited wherever something is missing: by its number, which is its certificate's, and a day.
 ERASED: Final[LiteralString] = "e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
 RESTRICTED: Final[LiteralString] = "e.id || ' until ' || to_char(e.until AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
@@ -77,23 +77,23 @@ def unaccounted(gone: Sequence[int], requests: Sequence[Request]) -> int:
     return len(gone) - min(len(named), sum(one.taken for one in requests))
 
 
-def of_traces(conn: psycopg.Connection[Any], project_id: int, traces: Sequence[uuid.UUID]) -> Cited:
-    """Asks for all requests that concern these traces; should that fail, the transaction goes on."""
+def of_traces(conn: psycopg.Connection[Any], project_id: int, traces: Sequence[uuid.UUID]) -> Ask:
+    """What asks for all requests that concern these traces; should that fail, the transaction goes on."""
 
-    def cited() -> tuple[list[str], list[str]]:
+    def ask() -> tuple[list[str], list[str]]:
         with conn.transaction():
             [(erased, restricted)] = conn.execute(_OF_TRACES, {"project": project_id, "traces": list(traces)}).fetchall()
         return erased, restricted
 
-    return cited
+    return ask
 
 
-def cite(timeline: dict[str, Any], cited: Cited) -> None:
+def cite(timeline: dict[str, Any], ask: Ask) -> None:
     """Adds to the gap of a timeline that says that values are missing by which requests they are; hardly any has it, and only then they
     are asked for."""
     for gap in timeline["completeness"]["gaps"]:
         if gap["code"] == "content_withheld":
-            erased, restricted = cited()
+            erased, restricted = ask()
             if erased:
                 gap["message"] += f" Values of this session were erased on request: {certificates(erased)}."
             if restricted:

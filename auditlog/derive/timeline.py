@@ -23,13 +23,13 @@ _AHEAD: Final = 400  # events of several small sessions that are read at once
 _AHEAD_BYTES: Final = 16 * 1024 * 1024  # of them
 
 
-def build(reader: Reader, facts: SessionFacts, cited: missing.Cited | None = None) -> dict[str, Any]:
+def build(reader: Reader, facts: SessionFacts, ask: missing.Ask | None = None) -> dict[str, Any]:
     """The timeline of the contract. The same for the ledger's summary, the API and the pages.
 
-    Facts without a session ID (""): the session's ID is what its events say. `cited`: by which requests values are missing, if not by all
+    Facts without a session ID (""): the session's ID is what its events say. `ask`: by which requests values are missing, if not by all
     that concern the session.
     """
-    return _timeline(facts, *_events(reader, facts), cited or missing.of_traces(reader.conn, facts.project_id, facts.trace_keys))
+    return _timeline(facts, *_events(reader, facts), ask or missing.of_traces(reader.conn, facts.project_id, facts.trace_keys))
 
 
 def request(reader: Reader, facts: SessionFacts, number: int) -> dict[str, Any] | None:
@@ -87,8 +87,8 @@ class Timelines:
     def __call__(self, facts: SessionFacts) -> dict[str, Any]:
         ahead = self._ahead.pop(facts.key, None)
         events, cut = (ahead, "") if ahead is not None else _events(self._reader, facts)
-        cited = missing.of_traces(self._reader.conn, facts.project_id, facts.trace_keys)
-        return _timeline(facts, events, cut, cited, brief=STEPS)
+        ask = missing.of_traces(self._reader.conn, facts.project_id, facts.trace_keys)
+        return _timeline(facts, events, cut, ask, brief=STEPS)
 
 
 def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
@@ -118,7 +118,7 @@ def _size(stored: Stored) -> int:
     return sum(len(value) if isinstance(value, str | bytes) else 64 for _, _, value in item.attributes)
 
 
-def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, cited: missing.Cited, brief: int = 0) -> dict[str, Any]:
+def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, ask: missing.Ask, brief: int = 0) -> dict[str, Any]:
     made = timeline(events, key=facts.key, session_id=facts.session_id or None, brief=brief)
     if cut:
         made["cut"] = [cut]
@@ -128,7 +128,7 @@ def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, cited: mi
             made, "content_disposed",
             f"A part of this session was deleted when its time was over, by a scheduled deletion: {missing.certificates(facts.lost)}.",
         )  # fmt: skip
-    missing.cite(made, cited)
+    missing.cite(made, ask)
     return made
 
 

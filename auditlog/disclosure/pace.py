@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg
 
 from auditlog import conf
-from auditlog.export.files import Files
+from auditlog.export.files import Files, Interrupted
 
 SLICE: Final = 240.0  # seconds that a worker gives to one export before other jobs have their turn
 AT_MOST: Final = 900.0  # then it stops within a file, too; with a statement's time it is less than Celery's limit
@@ -24,11 +24,11 @@ _TOLD: Final = (
 )
 
 
-class Stopped(Exception):
+class Stopped(Interrupted):
     """Somebody paused or cancelled it."""
 
 
-class SliceOver(Exception):
+class SliceOver(Interrupted):
     """Others have their turn; it goes on after its last complete file."""
 
 

@@ -24,7 +24,7 @@ CHUNK: Final = 64 * 1024 * 1024  # bytes; a line that is longer is a chunk of it
 # After so many bytes they are sent to the disk: behind an fsync of 64 MiB at once a COMMIT of ingest waits (its p99 was 2.5 times as long;
 # docs/bench). What is on its way is the first that memory gives up, before the database's pages.
 SENT_EVERY: Final = 4 * 1024 * 1024
-# So many bytes at once: a third of what writing each line of 15 KB takes of the kernel (docs/bench).
+# So many bytes at once: lines of 15 KB, each by itself, cost the kernel three times as much (docs/bench).
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
 MANIFEST: Final = "manifest.json"
 DRAFT: Final = ".draft"
@@ -39,6 +39,10 @@ CREATE TABLE IF NOT EXISTS erased (id TEXT, field INTEGER, PRIMARY KEY (id, fiel
 CREATE TABLE IF NOT EXISTS restricted (id TEXT, field INTEGER, request INTEGER, PRIMARY KEY (id, field)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS certificate (erasure INTEGER, decided TEXT, id TEXT, path TEXT, PRIMARY KEY (erasure, decided)) WITHOUT ROWID;
 """
+
+
+class Interrupted(Exception):
+    """Ends this call of an export, not the export: raised by what is called between records. Whoever writes records lets it through."""
 
 
 class Written(NamedTuple):
@@ -57,7 +61,7 @@ class Files:
         self.folder = folder
         self.draft: IO[bytes] | None = None
         self.drafted = 0  # bytes of the file that is being written
-        self.step: Callable[[], None] = lambda: None  # called between records where nothing is asked of the database; may raise
+        self.step: Callable[[], None] = lambda: None  # called between records where nothing is asked of the database; may raise Interrupted
         self._beside = folder.with_name(f"{folder.name}.progress")
         if (folder / MANIFEST).exists():
             raise Problem("parameter_invalid", f"{folder} holds a finished export. Name a folder that does not exist yet.")

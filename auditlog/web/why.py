@@ -58,11 +58,7 @@ def _reasoning(timeline: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]
     """That of the model call that led to the step; without one the last before it, which is said."""
     before = [one for one in timeline["steps"][: step["n"]] if one["kind"] == "reasoning"]
     own = [one for one in before if step.get("model_call") is not None and one.get("model_call") == step["model_call"]]
-    found = [
-        {"number": one["n"] + 1, "text": one.get("text") or "", "form": present.FORMS.get(one.get("form") or "unknown", "")}
-        for one in own or before[-1:]
-    ]
-    return {"steps": found, "own": bool(own)}
+    return {"steps": [present.row(one, {}) for one in own or before[-1:]], "own": bool(own)}
 
 
 def _values(facts: SessionFacts, timeline: dict[str, Any], step: dict[str, Any]) -> list[dict[str, Any]]:

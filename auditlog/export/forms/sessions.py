@@ -22,7 +22,7 @@ from auditlog.derive.timeline import build
 from auditlog.export import certificates
 from auditlog.export.certificates import Cited
 from auditlog.export.choice import Wish
-from auditlog.export.files import Draft, Files
+from auditlog.export.files import Draft, Files, Interrupted
 from auditlog.reconstruct import actions
 from auditlog.store import unpack
 from auditlog.store.reader import Reader, Row, Secrets, public_id
@@ -78,6 +78,7 @@ class Held(Reader):
             self._hidden.setdefault(one.id, []).append(one.field)
         self.records: list[tuple[str, int]] = []  # of the session that was read last
         self.events: list[tuple[uuid.UUID, uuid.UUID]] = []  # the same as they are stored
+        self._requests: list[missing.Request] | None = None
 
     def rows_of_traces(
         self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None, most: int = 1 << 62,
@@ -89,16 +90,19 @@ class Held(Reader):
         found = [self._without(row) for row in rows if (row[3], row[2]) in sealed and None not in self._hidden.get(_id(row), ())]
         self.records = [(_id(row), row[3]) for row in found]
         self.events = [(row[0], row[1]) for row in found]
+        self._requests = None
         return found
 
-    def cited(self) -> tuple[list[str], list[str]]:
-        """Those of `requests` by which values were erased, and by which they are restricted."""
+    def ask(self) -> tuple[list[str], list[str]]:
+        """Those of `requests` by which values were erased, and by which they are restricted, as they are cited."""
         found = self.requests()
         return [one.cited for one in found if not one.restricts], [one.cited for one in found if one.restricts]
 
     def requests(self) -> list[missing.Request]:
-        """By which values are missing from the session that was read last."""
-        return missing.of_events(self.conn, self._wish.project_id, self.events)
+        """By which values are missing from the session that was read last; asked once, so that its page says the same everywhere."""
+        if self._requests is None:
+            self._requests = missing.of_events(self.conn, self._wish.project_id, self.events)
+        return self._requests
 
     def _without(self, row: Row) -> Row:
         vals = row[-1]
@@ -158,8 +162,8 @@ def _page(files: Files, reader: Held, facts: read.SessionFacts, wish: Wish, made
     reader.records, reader.events = [], []
     timeline, error = None, ""
     try:
-        timeline = build(reader, facts, reader.cited)
-    except psycopg.Error:
+        timeline = build(reader, facts, reader.ask)
+    except (psycopg.Error, Interrupted):  # nothing that the session holds
         raise
     except Exception as problem:  # noqa: BLE001 - whatever one session holds must not keep the others from being handed over
         log.error("export.session_failed", extra={"session": facts.key, "error_kind": type(problem).__name__})

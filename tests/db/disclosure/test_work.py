@@ -16,6 +16,7 @@ import pytest
 from django.db import connection
 
 from auditlog import tasks
+from auditlog.derive.timeline import build
 from auditlog.disclosure import archive, exports, pace, scope, work
 from auditlog.disclosure.exports import Export
 from auditlog.disclosure.scope import Asked
@@ -155,6 +156,39 @@ def test_a_slice_ends_among_the_other_forms_too_and_none_counts_an_event_twice(r
     done = now(job)
     assert done.state == "done" and turns > 3 and verified(job.folder), done.error
     assert done.counts and told == {done.counts["events"]} | (told & {0})
+
+
+@pytest.mark.parametrize("question", [1, 2, 3, 4])
+@pytest.mark.parametrize("paused", [False, True], ids=["its turn is over", "paused"])
+def test_an_export_that_ends_while_a_session_is_read_goes_on_with_this_session(
+    refund: World, monkeypatch: pytest.MonkeyPatch, question: int, paused: bool
+) -> None:
+    whole = ask(refund, formats=["html"])
+    while work.work(whole.id, Pages()):
+        pass
+    job, asked = ask(refund, formats=["html"]), 0
+    execute = pace.Paced.execute
+
+    def ends_once(self: pace.Paced, *query: Any, **how: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == question:
+            raise pace.Stopped if paused else pace.SliceOver
+        return execute(self, *query, **how)
+
+    def building(*arguments: Any) -> Any:
+        with monkeypatch.context() as inside:
+            inside.setattr(pace.Paced, "execute", ends_once)
+            return build(*arguments)
+
+    monkeypatch.setattr("auditlog.export.forms.sessions.build", building)
+    assert work.work(job.id, Pages()) is not paused and asked == question
+    monkeypatch.setattr("auditlog.export.forms.sessions.build", build)
+    while work.work(job.id, Pages()):
+        pass
+    pages = [sorted(path.name for path in (one.folder / "sessions").iterdir()) for one in (whole, job)]
+    assert pages[0] == pages[1] != [] and now(job).state == "done" and verified(job.folder)
+    assert not any(b"could not be made" in path.read_bytes() for path in (job.folder / "sessions").iterdir())
 
 
 def test_it_writes_no_faster_than_its_rate(refund: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
