@@ -9,6 +9,7 @@ request to ingest takes at the 99th percentile, with nothing else going on and d
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -130,8 +131,10 @@ def verified(folder: Path) -> dict[str, Any]:
 def measure(service: Service, events: int, kills: int, longest: float) -> dict[str, Any]:
     fresh, stored = Fresh(), 0
     service.wait_whole()
-    for process in family(service.pid("beat")):
-        process.suspend()  # else the service's own worker would take the export up between two of ours
+    for process in service.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):  # what started it may have ended since
+            if "beat" in process.cmdline():
+                process.suspend()  # else the service's own worker would take the export up between two of ours
     while stored < events:
         requests = prepared(fresh, Way(), 600)
         send(service, Way(), requests)

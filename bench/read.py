@@ -159,6 +159,21 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def yardstick(conn: Any) -> dict[str, float]:
+    """What tells one machine from another, in milliseconds: CPU of a million additions, and a question that asks nothing."""
+    additions, questions = [], []
+    for _ in range(9):
+        used, total = time.process_time(), 0
+        for number in range(1_000_000):
+            total += number * number
+        additions.append((time.process_time() - used) * 1000)
+        began = time.perf_counter()
+        for _ in range(100):
+            conn.execute("SELECT 1").fetchone()
+        questions.append((time.perf_counter() - began) * 10)
+    return {"million_additions": round(statistics.median(additions), 1), "question": round(statistics.median(questions), 3)}
+
+
 def client_of_an_operator() -> Any:
     from django.contrib.auth import get_user_model
     from django.test import Client
@@ -182,6 +197,7 @@ def run(folder: Path, events: int, runs: int, only: str) -> dict[str, Any]:
     with connect("owner", autocommit=True) as conn:
         if not stored.count(conn, "batch"):
             told = stored.fill(Project(project.pk, unwrap(project.secret_wrapped), 1, "month"), events)
+        told["yardstick_ms"] = yardstick(conn)
         told |= {name: stored.count(conn, name) for name in ("event", "session", "action", "action_value", "action_amount", "session_term")}
         row = conn.execute("SELECT pg_database_size(current_database())").fetchone()
         assert row
