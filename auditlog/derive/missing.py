@@ -11,8 +11,6 @@ import psycopg
 
 from auditlog.store import fields
 
-# Asks for the requests of (erasure, restriction), each as cited below.
-Ask = Callable[[], tuple[Sequence[str], Sequence[str]]]
 # How a request `e` is cited wherever something is missing: by its number, which is its certificate's, and a day.
 ERASED: Final[LiteralString] = "e.id || ' of ' || to_char(e.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
 RESTRICTED: Final[LiteralString] = "e.id || ' until ' || to_char(e.until AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
@@ -27,12 +25,6 @@ _OF_EVENTS: Final[LiteralString] = f"""
       SELECT r.erasure, 0 FROM restricted r JOIN asked USING (trace_key, event_id) WHERE r.project_id = %(project)s GROUP BY 1
     ) t USING (id)
     WHERE e.project_id = %(project)s ORDER BY e.id"""
-_OF_TRACES: Final[LiteralString] = f"""
-    SELECT
-      ARRAY(SELECT {ERASED} FROM erasure e WHERE e.project_id = %(project)s AND e.id IN (
-              SELECT erasure FROM erasure_item WHERE trace_key = ANY(%(traces)s) AND erased > 0) ORDER BY e.id),
-      ARRAY(SELECT {RESTRICTED} FROM erasure e WHERE e.project_id = %(project)s AND e.outcome = 'restrict' AND e.id IN (
-              SELECT erasure FROM restricted WHERE project_id = %(project)s AND trace_key = ANY(%(traces)s)) ORDER BY e.id)"""
 
 
 class Request(NamedTuple):
@@ -77,23 +69,12 @@ def unaccounted(gone: Sequence[int], requests: Sequence[Request]) -> int:
     return len(gone) - min(len(named), sum(one.taken for one in requests))
 
 
-def of_traces(conn: psycopg.Connection[Any], project_id: int, traces: Sequence[uuid.UUID]) -> Ask:
-    """What asks for all requests that concern these traces; should that fail, the transaction goes on."""
-
-    def ask() -> tuple[list[str], list[str]]:
-        with conn.transaction():
-            [(erased, restricted)] = conn.execute(_OF_TRACES, {"project": project_id, "traces": list(traces)}).fetchall()
-        return erased, restricted
-
-    return ask
-
-
-def cite(timeline: dict[str, Any], ask: Ask) -> None:
-    """Adds to the gap of a timeline that says that values are missing by which requests they are; hardly any has it, and only then they
-    are asked for."""
+def cite(timeline: dict[str, Any], ask: Callable[[], Sequence[Request]]) -> None:
+    """Adds to the gap of a timeline that says that values are missing by which requests they are. Hardly any has it; else none is asked."""
     for gap in timeline["completeness"]["gaps"]:
         if gap["code"] == "content_withheld":
-            erased, restricted = ask()
+            requests = ask()
+            erased, restricted = ([one.cited for one in requests if one.restricts == hides] for hides in (False, True))
             if erased:
                 gap["message"] += f" Values of this session were erased on request: {certificates(erased)}."
             if restricted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from auditlog.derive import missing
@@ -21,15 +21,17 @@ MOST_BYTES: Final = 192 * 1024 * 1024  # of values: each model call repeats its 
 _PAGE: Final = 200
 _AHEAD: Final = 400  # events of several small sessions that are read at once
 _AHEAD_BYTES: Final = 16 * 1024 * 1024  # of them
+Ask = Callable[[], Sequence[missing.Request]]
 
 
-def build(reader: Reader, facts: SessionFacts, ask: missing.Ask | None = None) -> dict[str, Any]:
+def build(reader: Reader, facts: SessionFacts, ask: Ask | None = None) -> dict[str, Any]:
     """The timeline of the contract. The same for the ledger's summary, the API and the pages.
 
-    Facts without a session ID (""): the session's ID is what its events say. `ask`: by which requests values are missing, if not by all
-    that concern the session.
+    Facts without a session ID (""): the session's ID is what its events say. `ask`: by which requests values are missing, where the caller
+    asks for them, too.
     """
-    return _timeline(facts, *_events(reader, facts), ask or missing.of_traces(reader.conn, facts.project_id, facts.trace_keys))
+    events, cut = _events(reader, facts)
+    return _timeline(facts, events, cut, ask or _requests(reader, facts, events))
 
 
 def request(reader: Reader, facts: SessionFacts, number: int) -> dict[str, Any] | None:
@@ -87,8 +89,7 @@ class Timelines:
     def __call__(self, facts: SessionFacts) -> dict[str, Any]:
         ahead = self._ahead.pop(facts.key, None)
         events, cut = (ahead, "") if ahead is not None else _events(self._reader, facts)
-        ask = missing.of_traces(self._reader.conn, facts.project_id, facts.trace_keys)
-        return _timeline(facts, events, cut, ask, brief=STEPS)
+        return _timeline(facts, events, cut, _requests(self._reader, facts, events), brief=STEPS)
 
 
 def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
@@ -108,6 +109,17 @@ def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
     return events, f"everything after the first {MOST_EVENTS} events" if len(rows) > MOST_EVENTS else ""
 
 
+def _requests(reader: Reader, facts: SessionFacts, events: Sequence[Stored]) -> Ask:
+    """What asks by which requests values of these events are missing; should that fail, the transaction goes on."""
+
+    def ask() -> list[missing.Request]:
+        with reader.conn.transaction():
+            gone = [(one.trace_key, one.event_id) for one in events if one.gone]
+            return missing.of_events(reader.conn, facts.project_id, gone)
+
+    return ask
+
+
 def _size(stored: Stored) -> int:
     item = stored.item
     if isinstance(item, Unreadable):
@@ -118,7 +130,7 @@ def _size(stored: Stored) -> int:
     return sum(len(value) if isinstance(value, str | bytes) else 64 for _, _, value in item.attributes)
 
 
-def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, ask: missing.Ask, brief: int = 0) -> dict[str, Any]:
+def _timeline(facts: SessionFacts, events: Sequence[Stored], cut: str, ask: Ask, brief: int = 0) -> dict[str, Any]:
     made = timeline(events, key=facts.key, session_id=facts.session_id or None, brief=brief)
     if cut:
         made["cut"] = [cut]

@@ -60,10 +60,11 @@ def model_request(request: HttpRequest, access: Access, key: str, number: int) -
 def _addressed(rows: list[present.Row], key: str, page: int) -> list[present.Row]:
     """The rows with the addresses that stand in them: hundreds on a page, and looked up by a template they were a tenth of its time."""
     whys, events = reverse("why", args=[key, 0]).removesuffix("0"), reverse("event", args=["0"]).removesuffix("0")
+    call, request = reverse("request", args=[key, 0]).rsplit("0", 1)
     for row in rows:
         row.label, row.href, row.why = str(row.number), step_href(key, page, row.number), f"{whys}{row.number}"
         if row.new_call:
-            row.request = reverse("request", args=[key, row.new_call["number"]])
+            row.request = f"{call}{row.new_call['number']}{request}"
         first, several = row.events[: present.RECORDS_SHOWN], len(row.events) > 1
         row.records = [(f"record {n}" if several else "record", f"{events}{one}", one) for n, one in enumerate(first, 1)]
         row.unlisted = len(row.events) - len(first)

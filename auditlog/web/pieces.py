@@ -39,7 +39,7 @@ def _text(b: Block) -> SafeString:
     whole = html('<pre class="{}"><bdi>{}</bdi></pre>', "code" if b.code else "said", of(shown))
     if not b.folded:
         return whole
-    lid = html('<span class="data">{} characters</span><span class="peek">{}</span>', f"{b.length:,}", of(shown[:PEEK]))
+    lid = html('<span class="data">{} characters</span><span class="peek">{}</span>', thousands(b.length), of(shown[:PEEK]))
     return html('<details class="fold"><summary>{}</summary>{}</details>', lid, whole)
 
 
@@ -49,7 +49,7 @@ def cut_of(cut: int, length: int) -> SafeString:
     if not cut:
         return SafeString("")
     shown = "Shown are the first {} of {} characters; the original of the record has all of them."
-    return html(f'<p class="open-tone">{shown}</p>', f"{cut:,}", f"{length:,}")
+    return html(f'<p class="open-tone">{shown}</p>', thousands(cut), thousands(length))
 
 
 @register.simple_tag

@@ -84,19 +84,14 @@ class Held(Reader):
         self, project_id: int, trace_keys: Sequence[uuid.UUID], limit: int | None = None, most: int = 1 << 62,
         since: datetime | None = None, until: datetime | None = None,
     ) -> list[Row]:  # fmt: skip
+        self.records, self.events, self._requests = [], [], None  # should this fail, nothing of the session before it is told of this one
         rows = super().rows_of_traces(project_id, trace_keys, limit, most, since or self._wish.since, until or self._wish.until)
         query = "SELECT batch_no, bucket FROM leaf WHERE batch_no = ANY(%s) AND leaf_index < %s"
         sealed = set(self.conn.execute(query, (sorted({row[3] for row in rows}), self._size)).fetchall())
         found = [self._without(row) for row in rows if (row[3], row[2]) in sealed and None not in self._hidden.get(_id(row), ())]
         self.records = [(_id(row), row[3]) for row in found]
         self.events = [(row[0], row[1]) for row in found]
-        self._requests = None
         return found
-
-    def ask(self) -> tuple[list[str], list[str]]:
-        """Those of `requests` by which values were erased, and by which they are restricted, as they are cited."""
-        found = self.requests()
-        return [one.cited for one in found if not one.restricts], [one.cited for one in found if one.restricts]
 
     def requests(self) -> list[missing.Request]:
         """By which values are missing from the session that was read last; asked once, so that its page says the same everywhere."""
@@ -144,7 +139,7 @@ def write(files: Files, reader: Held, wish: Wish, made_at: str, render: Renderer
         )  # fmt: skip
         page = _page(files, reader, facts, wish, made_at)
         files.put("sessions", last)
-        if page.records:
+        if page.records or page.error:
             _rows(files, last, page)
             if render is not None:
                 files.write(f"sessions/{key}.html", render.session(page))
@@ -159,10 +154,9 @@ def write(files: Files, reader: Held, wish: Wish, made_at: str, render: Renderer
 
 
 def _page(files: Files, reader: Held, facts: read.SessionFacts, wish: Wish, made_at: str) -> Page:
-    reader.records, reader.events = [], []
     timeline, error = None, ""
     try:
-        timeline = build(reader, facts, reader.ask)
+        timeline = build(reader, facts, reader.requests)
     except (psycopg.Error, Interrupted):  # nothing that the session holds
         raise
     except Exception as problem:  # noqa: BLE001 - whatever one session holds must not keep the others from being handed over

@@ -13,6 +13,7 @@ from django.test import Client
 from auditlog.derive import timeline as derived
 from auditlog.ingest import rest
 from auditlog.search import explain
+from auditlog.web import present
 from auditlog.web.models import Pin
 from tests.db.api.conftest import REFUND, World, person
 from tests.db.api.talks import talk
@@ -108,6 +109,19 @@ def test_why_names_the_reasoning_the_place_of_each_value_and_the_missing_approva
     assert "<mark>" in page.content.decode().split("Instruction in force")[1]
     part = operator.get(f"/sessions/{key}/why/{credit['n'] + 1}", headers={"HX-Request": "true"})
     assert "<html" not in part.content.decode() and "issue_credit" not in said(part)[:40]
+
+
+def test_why_shows_a_long_reasoning_in_part_and_says_so(world: World, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.load(REFUND)
+    key = world.only_key()
+    steps = world.api.json(f"sessions/{key}/timeline")["steps"]
+    credit = next(s for s in steps if s["kind"] == "tool_call" and s["tool"]["name"] == "issue_credit")
+    text = next(s for s in reversed(steps[: credit["n"]]) if s["kind"] == "reasoning")["text"]
+    monkeypatch.setattr(present, "SHOWN", 20)
+    page = operator.get(f"/sessions/{key}/why/{credit['n'] + 1}").content.decode().split('<blockquote class="reasoning">')[1]
+    shown = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.split("</blockquote>")[0])).split())
+    assert f"Shown are the first 20 of {len(text):,} characters" in shown
+    assert " ".join(text[:20].split()) in shown and " ".join(text[20:60].split()) not in shown
 
 
 def test_why_is_for_those_who_read_content_and_of_steps_that_there_are(world: World, operator: Client) -> None:

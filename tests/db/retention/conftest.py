@@ -14,6 +14,8 @@ import zstandard
 from psycopg.types.json import Jsonb
 
 from auditlog import governance, models
+from auditlog.derive import read
+from auditlog.derive.timeline import Timelines, build
 from auditlog.governance import Actor
 from auditlog.item import Item
 from auditlog.retention import dispositions, execute, holds
@@ -70,6 +72,17 @@ class Case:
 
     def derive(self) -> None:
         self.bench.derive()
+
+    def gaps(self, key: str) -> list[dict[str, Any]]:
+        """Of a session's timeline: the same whether it is made alone or among others that the pass reads at once."""
+        facts = read.session_facts(self.conn.cursor(), read.current_edition(self.conn.cursor()), self.id, key)
+        assert facts is not None
+        among = Timelines(self.bench.reader)
+        among.ahead([facts])
+        assert among.is_read(facts)
+        gaps: list[dict[str, Any]] = build(self.bench.reader, facts)["completeness"]["gaps"]
+        assert among(facts)["completeness"]["gaps"] == gaps
+        return gaps
 
     def hold(self, **scope: str) -> holds.Hold:
         return holds.place(self.conn, ANA, self.id, "Case 7", "Subpoena", scope)

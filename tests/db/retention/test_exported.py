@@ -20,12 +20,13 @@ from auditlog.errors import Problem
 from auditlog.export import folder as exporting
 from auditlog.export.choice import Wish, Withheld
 from auditlog.export.folder import export
+from auditlog.export.forms.sessions import Page
 from auditlog.item import Span
 from auditlog.retention import dispositions
 from auditlog.seal.sealer import Sealer
 from auditlog.store import fields, partitions
 from auditlog.store.connect import connect
-from auditlog.store.reader import public_id
+from auditlog.store.reader import Reader, Row, public_id
 from auditlog.verify import standalone
 from auditlog.web.handed import Pages
 from tests.db.api.talks import talk
@@ -276,3 +277,33 @@ def test_a_page_cites_what_concerns_its_own_records_and_no_file_that_is_not_ther
     assert "Its certificate is not in this export." in page and "../events/" not in page and "../certificates/erasures.jsonl" in page
     exported(case, tmp_path / "later", formats=["html"], since=new.received_at - timedelta(hours=1))
     assert not re.search("on request", page_of(tmp_path / "later", new.id)), "what was received in this time has all its values"
+
+
+def test_the_page_of_a_session_that_cannot_be_read_tells_nothing_of_the_one_before(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for session in ("s-1", "s-2"):
+        case.talk(session, days_ago=0)
+    case.derive()
+    for session in ("s-1", "s-2"):
+        carry_out(case, decided(case, "redact", fields.INPUT, session_id=session))
+    seal(case, tmp_path / "log.key")
+    pages: list[Page] = []
+    read = Reader.rows_of_traces
+
+    def second_fails(self: Reader, *asked: Any) -> list[Row]:
+        if len(pages) == 1:
+            raise ValueError("broken")
+        return read(self, *asked)
+
+    class Kept(Pages):
+        def session(self, page: Page) -> bytes:
+            pages.append(page)
+            return super().session(page)
+
+    monkeypatch.setattr(Reader, "rows_of_traces", second_fails)
+    export(case.conn, case.secrets, Wish(case.id, "Case", "a court", "a test", formats=["html"]), tmp_path / "all", render=Kept())
+    (first, second) = pages
+    assert first.cited and first.records and first.error == ""
+    assert (list(second.cited), second.records, second.error) == ([], [], "ValueError")
+    assert "Its timeline could not be made (ValueError)" in (tmp_path / "all" / "sessions" / f"{second.key}.html").read_text()
