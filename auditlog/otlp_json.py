@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,30 +29,47 @@ from auditlog.item import (
     Rest,
     Span,
     SpanEvent,
+    Unreadable,
 )
 
 Json = dict[str, Any]
+_encode = msgspec.json.Encoder().encode
+_HERE: Final = b"\0"  # JSON has no such byte: in a text it is escaped
+
+
+class Documents:
+    """Spans and log records as JSON, one after the other. What is around one is kept: mostly the next has the same resource and scope."""
+
+    def __init__(self) -> None:
+        self._of: tuple[type, Context] | None = None
+        self._around = (b"", b"")
+
+    def pieces(self, item: Span | Log) -> tuple[bytes, bytes, bytes]:
+        """The document of a span or log record, to be joined."""
+        if self._of is None or self._of[1] is not item.context or self._of[0] is not type(item):
+            before, _, after = _encode(_wrap(item.context, *_NAMES[type(item)])).partition(_HERE)
+            self._of, self._around = (type(item), item.context), (before, after)
+        return self._around[0], _encode(_span(item) if isinstance(item, Span) else _log(item)), self._around[1]
 
 
 def document(item: Item) -> bytes | None:
     """The item as JSON, or None where JSON cannot carry it: then its bytes are all there is (`Unreadable.raw`)."""
     if isinstance(item, Rest):
         return item.raw()
-    if isinstance(item, Span):
-        return msgspec.json.encode(_wrap(item.context, "resourceSpans", "scopeSpans", "spans", _span(item)))
-    if isinstance(item, Log):
-        return msgspec.json.encode(_wrap(item.context, "resourceLogs", "scopeLogs", "logRecords", _log(item)))
-    return None
+    return None if isinstance(item, Unreadable) else b"".join(Documents().pieces(item))
 
 
-def _wrap(context: Context, groups: str, parts: str, items: str, one: Json) -> Json:
+_NAMES: Final = {Span: ("resourceSpans", "scopeSpans", "spans"), Log: ("resourceLogs", "scopeLogs", "logRecords")}
+
+
+def _wrap(context: Context, groups: str, parts: str, items: str) -> Json:
     part: Json = {}
     if context.scope is not None:
         name, version = context.scope
         part["scope"] = _given(
             name=name, version=version, attributes=_attributes(context.scope_attributes), droppedAttributesCount=context.scope_dropped
         )
-    part[items] = [one]
+    part[items] = [msgspec.Raw(_HERE)]
     if context.schema_url:
         part["schemaUrl"] = context.schema_url
     group: Json = {}

@@ -13,7 +13,7 @@ import psycopg
 from auditlog.derive.missing import Request
 from auditlog.errors import Problem
 from auditlog.export.choice import Wish
-from auditlog.export.files import Files
+from auditlog.export.files import Chunks, Files
 from auditlog.item import Rest
 from auditlog.store.reader import Stored
 from auditlog.verify.certificates import of_project
@@ -72,7 +72,7 @@ def unchanged(conn: psycopg.Connection[Any], wish: Wish, known: list[int]) -> No
         )
 
 
-def note(files: Files, stored: Stored, path: str) -> None:
+def note(files: Files, stored: Stored, chunks: Chunks) -> None:
     """Writes down where the certificate of a request stands: it is a record among the project's own."""
     item = stored.item
     if not isinstance(item, Rest) or not item.governance:
@@ -84,7 +84,8 @@ def note(files: Files, stored: Stored, path: str) -> None:
         about = msgspec.json.decode(members.get("about", b""), type=_About)
     except msgspec.MsgspecError:  # it was itself erased, or is restricted
         return
-    files.db.execute("INSERT OR IGNORE INTO certificate VALUES (?, ?, ?, ?)", (about.erasure, _utc(about.decided.at), stored.id, path))
+    row = (about.erasure, _utc(about.decided.at), stored.id, chunks.path)
+    files.db.execute("INSERT OR IGNORE INTO certificate VALUES (?, ?, ?, ?)", row)
 
 
 def cited(files: Files, requests: Iterable[Request], ids: Iterable[str]) -> list[Cited]:

@@ -167,9 +167,11 @@ class Choice:
                 f"AND batch_no = ANY(%(batches)s) AND project_id = %(project)s{narrow}",
                 self._asked | {"low": batches[0], "high": batches[-1], "batches": batches},
                 binary=True,
-            )
-            found += [(index[row[3], bucket], row) for row in rows if row[0].hex + row[1].hex not in self.left_out]
-        return sorted(found, key=lambda one: (one[0], one[1][0].bytes, one[1][1].bytes))
+            ).fetchall()
+            found += [(index[row[3], bucket], row) for row in rows]
+        if self.left_out:
+            found = [one for one in found if public_id(one[1][0], one[1][1]) not in self.left_out]
+        return sorted(found, key=lambda one: (one[0], one[1][0].int, one[1][1].int))
 
     def whole(self, leaf: Leaf) -> bool:
         """Whether a part is known to be in it with all of its events."""

@@ -24,7 +24,7 @@ CHUNK: Final = 64 * 1024 * 1024  # bytes; a line that is longer is a chunk of it
 # After so many bytes they are sent to the disk: behind an fsync of 64 MiB at once a COMMIT of ingest waits (its p99 was 2.5 times as long;
 # docs/bench). What is on its way is the first that memory gives up, before the database's pages.
 SENT_EVERY: Final = 4 * 1024 * 1024
-# So many bytes at once: lines of 15 KB, each by itself, cost the kernel three times as much (docs/bench).
+# So many bytes are hashed and written at once: lines of 15 KB, each by itself, cost the kernel three times as much (docs/bench).
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
 MANIFEST: Final = "manifest.json"
 DRAFT: Final = ".draft"
@@ -32,7 +32,7 @@ _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS file (path TEXT PRIMARY KEY, sha256 TEXT, bytes INTEGER, records INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chosen (leaf_index INTEGER PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS wanted (sha256 BLOB PRIMARY KEY, place BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS placed (place BLOB PRIMARY KEY, sha256 BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS session (n INTEGER PRIMARY KEY, key TEXT, traces BLOB, lost TEXT);
 CREATE TABLE IF NOT EXISTS line (kind TEXT, n INTEGER, i INTEGER, line BLOB, PRIMARY KEY (kind, n, i)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (id TEXT, field INTEGER, PRIMARY KEY (id, field)) WITHOUT ROWID;
@@ -70,6 +70,10 @@ class Files:
         folder.mkdir(parents=True, exist_ok=True)
         self.db = sqlite3.connect(self._beside, isolation_level=None)
         self.db.executescript(f"{_TABLES} BEGIN;")
+        if self.db.execute("SELECT 1 FROM sqlite_master WHERE name = 'wanted'").fetchone():  # as an older program began it
+            self.db.execute("INSERT OR IGNORE INTO placed SELECT place, sha256 FROM wanted")
+            self.db.execute("DROP TABLE wanted")
+            self.commit()
         row: tuple[int, int] = self.db.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM file").fetchone()
         self.complete, self.size = row  # files, and their bytes
         shutil.rmtree(folder / DRAFT, ignore_errors=True)
@@ -126,15 +130,25 @@ class Draft:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._file = files.draft = (files.folder / DRAFT).open("wb", buffering=_WRITTEN_AT_ONCE)
+        self._file = files.draft = (files.folder / DRAFT).open("wb")
         self._sha = hashlib.sha256()
+        self._waiting: list[bytes] = []
         self.size = self.lines = self._sent = files.drafted = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, *line: bytes) -> None:
+        """A line, or all of a file; in pieces that are put together only once, with others."""
+        self._waiting += line
+        self.size += sum(map(len, line))
+        self.lines += 1
+        if self.size - self._files.drafted >= _WRITTEN_AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
         self._file.write(data)
         self._sha.update(data)
-        self.size = self._files.drafted = self.size + len(data)
-        self.lines += 1
+        self._files.drafted = self.size
         if self.size - self._sent >= SENT_EVERY:
             self._file.flush()
             with contextlib.suppress(OSError):  # advice, which not every file system takes
@@ -144,6 +158,7 @@ class Draft:
     def keep(self, path: str, records: int | None) -> None:
         """Complete: on disk, under its name, and known to be; in this order."""
         with self._file as file:
+            self._write()
             file.flush()
             os.fsync(file.fileno())
         target = self._files.folder / path
@@ -175,13 +190,13 @@ class Chunks:
         """Of the chunk that is being written."""
         return f"{self._kind}/{self._number + 1:05}.jsonl"
 
-    def add(self, line: bytes, at: Any) -> None:
-        """`at` becomes what is kept once the chunk with this line is complete."""
-        if self._draft is not None and self._draft.size + len(line) > CHUNK:
+    def add(self, *line: bytes, at: Any) -> None:
+        """A line, in pieces. `at` becomes what is kept once the chunk with this line is complete."""
+        if self._draft is not None and self._draft.size + sum(map(len, line)) > CHUNK:
             self._close()
         if self._draft is None:
             self._draft = Draft(self._files)
-        self._draft.add(line)
+        self._draft.add(*line)
         self.at = at
 
     def finish(self) -> None:

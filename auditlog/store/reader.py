@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import ChainMap, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -49,8 +49,20 @@ class Stored(NamedTuple):
 
 Row = tuple[Any, ...]
 """trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at, skeleton, vals, and more."""
-Content = dict[tuple[int, int, bytes], dict[bytes, bytes]]
-"""Content by (project, bucket, prefix) and SHA-256."""
+
+
+class Pieces(dict[bytes, bytes]):
+    """Content by SHA-256: of one prefix, and behind it what is `shared`."""
+
+    __slots__ = ("shared",)
+    shared: dict[bytes, bytes]
+
+    def __missing__(self, sha: bytes) -> bytes:
+        return self.shared[sha]
+
+
+Content = dict[tuple[int, int, bytes], Pieces]
+"""Content by (project, bucket, prefix)."""
 Wanted = defaultdict[tuple[int, int], dict[tuple[bytes, bytes], bool]]
 """What is to be fetched by (project, bucket): (prefix, SHA-256), and whether it is a node."""
 Secrets = Callable[[int], bytes]
@@ -239,8 +251,9 @@ class Reader:
             parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in page]
             content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known, most)
             for row, one in zip(page, parsed, strict=True):
-                own, shared = (content.get((row[4], row[2], prefix), {}) for prefix in (one.prefix, SHARED_PREFIX))
-                item = unpack.build(one, ChainMap(own, shared), contexts, wanted)
+                pieces = content.get((row[4], row[2], one.prefix)) or Pieces()
+                pieces.shared = content.get((row[4], row[2], SHARED_PREFIX), {})
+                item = unpack.build(one, pieces, contexts, wanted)
                 trace_key, event_id, bucket, batch_no, project, received, occurred = row[:7]
                 digest = canonical.digest(bytes(row[7]))
                 public = public_id(trace_key, event_id)
@@ -262,7 +275,7 @@ class Reader:
 
         def want(project: int, bucket: int, prefix: bytes, references: list[tuple[bytes, bool]]) -> None:
             place = (project, bucket, prefix)
-            here, before = found.setdefault(place, {}), known.get(place, ())
+            here, before = found.setdefault(place, Pieces()), known.get(place, ())
             for sha, node in references:
                 if sha not in here and sha not in before:
                     wanted[project, bucket][prefix, sha] = node
@@ -287,7 +300,7 @@ class Reader:
                 for prefix, data in nodes:  # after all of this round: what it brought is not asked for again
                     want(project, bucket, prefix, unpack.references(msgspec.msgpack.decode(data)))
         for place, pieces in found.items():
-            known.setdefault(place, {}).update(pieces)
+            known.setdefault(place, Pieces()).update(pieces)
         return known
 
     def _bytes(self, bucket: int, keys: list[bytes], most: int) -> list[tuple[bytes, bytes]]:

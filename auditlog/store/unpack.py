@@ -79,7 +79,8 @@ def parse(skeleton: bytes, vals: bytes) -> Parsed:
     try:
         form, version, event_id, structure, listing = _decode(skeleton)
         vals_form, prefix, seed, *told = _decode(vals)
-        commitments, values = (dict(zip(pairs[::2], pairs[1::2], strict=True)) for pairs in (listing, told))
+        commitments = dict(zip(listing[::2], listing[1::2], strict=True))
+        values = dict(zip(told[::2], told[1::2], strict=True))
     except (msgspec.DecodeError, ValueError, TypeError) as error:
         raise FormatError(f"skeleton or values cannot be read: {error}") from error
     if form != FORMAT or vals_form != FORMAT:
@@ -150,13 +151,19 @@ class _Builder:
         self._wanted = wanted
 
     def attributes(self, names: list[Any], field: int = 0) -> list[items.Attribute]:
-        made = []
+        made: list[items.Attribute] = []
+        wanted, gone = self._wanted, self._gone
         for name, code in zip(names[::2], names[1::2], strict=True):
             key, own = fields.placed(name)
-            if self._wanted is None or self._wanted(key):
-                made.append((key, *self.value(field or own, code)))
-            elif not (isinstance(code, int) and code <= EMPTY):
-                self.take(field or own)
+            where = field or own
+            if wanted is not None and not wanted(key):
+                if not (isinstance(code, int) and code <= EMPTY):
+                    self.take(where)
+            elif code in _IN_PLACE and where not in gone:  # nearly all: without two calls each
+                entry = next(self._entries[where])
+                made.append((key, code, entry) if type(entry) is not Ext else (key, *self._resolve(code, entry)))
+            else:
+                made.append((key, *self.value(where, code)))
         return made
 
     def take(self, field: int, default: Any = None) -> Any:
@@ -169,14 +176,15 @@ class _Builder:
         if field in self._gone:
             return WITHHELD, None
         entry = next(self._entries[field])
-        if code in _IN_PLACE and type(entry) is not Ext:
-            return code, entry
+        return (code, entry) if code in _IN_PLACE and type(entry) is not Ext else self._resolve(code, entry)
+
+    def _resolve(self, code: Any, entry: Any) -> items.Value:
         try:
-            return self._resolve(code, entry)
+            return self._referred(code, entry)
         except _Gone:
             return WITHHELD, None
 
-    def _resolve(self, code: Any, entry: Any) -> items.Value:
+    def _referred(self, code: Any, entry: Any) -> items.Value:
         if code == STRING:
             return STRING, self._bytes(entry).decode()
         if code == BYTES:
@@ -192,7 +200,7 @@ class _Builder:
         if code == JSON_WHOLE:
             return self._bytes(entry)
         opening, separator, closing = (b"[", cut.SEPARATORS[code], b"]") if isinstance(code, int) else code[1:]
-        return bytes(opening + separator.join(self._pieces(entry)) + closing)
+        return b"".join((opening, separator.join(self._pieces(entry)), closing))
 
     def _bytes(self, entry: Any) -> bytes:
         if type(entry) is not Ext:

@@ -49,12 +49,12 @@ def write(files: Files) -> None:
             if not (one.startswith(opening) and one.endswith(b"]}")):
                 raise Problem("internal", f"The event at {place} is not written as OTLP/JSON is.")
             if request and size + len(one) > REQUEST:
-                chunks.add(opening + b",".join(request) + b"]}\n", at)
+                chunks.add(opening + b",".join(request) + b"]}\n", at=at)
                 request, size = [], 0
             request.append(one[len(opening) : -2])
             size, at = size + len(one), place
         if request:
-            chunks.add(opening + b",".join(request) + b"]}\n", at)
+            chunks.add(opening + b",".join(request) + b"]}\n", at=at)
         chunks.finish()
 
 

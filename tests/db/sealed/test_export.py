@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 from base64 import b64encode
@@ -138,6 +140,37 @@ def test_an_export_that_was_interrupted_anywhere_ends_with_the_same_bytes(
     assert one == other
     assert sum(str(path).startswith("events/") for path in one) > 2 and runs > 2 * len(one) - 2
     assert verify(tmp_path / "broken")[0] == 0
+
+
+@pytest.mark.parametrize("killed_at", ["events/00003.jsonl", "contents/00002.jsonl"])
+def test_an_export_that_an_older_program_began_goes_on_with_the_places_that_it_knew(
+    stood: Stood, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    monkeypatch.setattr(files, "CHUNK", 100_000)
+    monkeypatch.setattr("auditlog.export.folder.timestamp_now", lambda: "2026-11-26T00:00:00.000000Z")
+    stood.export(tmp_path / "straight")
+    keep = files.Draft.keep
+
+    def killed(self: files.Draft, path: str, records: int | None) -> None:
+        if path == killed_at:
+            raise Killed
+        keep(self, path, records)
+
+    with monkeypatch.context() as context, pytest.raises(Killed):
+        context.setattr(files.Draft, "keep", killed)
+        stood.export(tmp_path / "begun")
+    with contextlib.closing(sqlite3.connect(tmp_path / "begun.progress", isolation_level=None)) as db:
+        db.executescript("""
+            CREATE TABLE wanted (sha256 BLOB PRIMARY KEY, place BLOB) WITHOUT ROWID;
+            INSERT INTO wanted SELECT sha256, min(place) FROM placed GROUP BY sha256;
+            CREATE INDEX wanted_place ON wanted (place, sha256);
+            DROP TABLE placed;
+            DELETE FROM state WHERE name = 'placed once';""")
+        assert db.execute("SELECT count(*) FROM wanted").fetchone()[0] > 100
+    stood.export(tmp_path / "begun")
+    one, other = ({path.relative_to(at): path.read_bytes() for path in at.rglob("*") if path.is_file()}
+                  for at in (tmp_path / "straight", tmp_path / "begun"))  # fmt: skip
+    assert one == other
 
 
 def test_some_traces_are_exported_with_the_paths_of_their_events_and_what_they_refer_to(stood: Stood, tmp_path: Path) -> None:
