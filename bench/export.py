@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 import psutil
 
-from bench.counted import family
+from bench.counted import family, million_additions
 from bench.generate import Fresh
 from bench.ingest import Way, prepared, send
 from tests.service import ROOT, Service
@@ -120,6 +121,16 @@ def exported(service: Service, number: str, folder: Path, kills: int, longest: f
     }  # fmt: skip
 
 
+def hashed(folder: Path) -> float:
+    """Megabytes a second of CPU that this machine hashes: the least that an export could take is to hash its lines once."""
+    used, size = time.process_time(), 0
+    for path in sorted(folder.glob("events/*.jsonl"))[:20]:
+        data = path.read_bytes()
+        hashlib.sha256(data).digest()
+        size += len(data)
+    return round(size / 1e6 / (time.process_time() - used))
+
+
 def verified(folder: Path) -> dict[str, Any]:
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-I", "verify.py", "."], cwd=folder, capture_output=True, text=True, check=False)
@@ -149,10 +160,12 @@ def measure(service: Service, events: int, kills: int, longest: float) -> dict[s
     alone = quiet.p99()
     asked = subprocess.run([sys.executable, "-c", ASK], cwd=ROOT, env=environment(service), capture_output=True, text=True, check=True)
     folder = Path(asked.stdout.strip())
+    before = million_additions()
     probe = Probe(service)
     probe.start()
     found = {"events": stored, "kills": kills, **exported(service, folder.name, folder, kills, longest)}
     found |= {"ingest_p99_ms": {"alone": alone, "during": probe.p99()}}
+    found["machine"] = {"million_additions_ms": [before, million_additions()], "sha256_mb_per_cpu_second": hashed(folder)}
     with service.connect() as conn:
         row = conn.execute("SELECT state, events, error FROM export_job").fetchone()
     assert row and row[0] == "done" and row[1] >= stored, row
