@@ -3,7 +3,7 @@ which of its files stands what explains the values that are missing from a sessi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
@@ -15,7 +15,7 @@ from auditlog.errors import Problem
 from auditlog.export.choice import Wish
 from auditlog.export.files import Chunks, Files
 from auditlog.item import Rest
-from auditlog.store.reader import Stored
+from auditlog.store.reader import Stored, public_id, split_id
 from auditlog.verify.certificates import of_project
 
 _EXECUTED: Final[LiteralString] = """
@@ -28,6 +28,11 @@ _OF_RANGE: Final[LiteralString] = """
 _OF_SESSIONS: Final[LiteralString] = """
     AND EXISTS (SELECT FROM session_loss l
                 WHERE l.disposition = d.id AND l.project_id = %(project)s AND l.session_key = ANY(%(sessions)s))"""
+_TOOK: Final[LiteralString] = """
+    SELECT i.trace_key, i.event_id, e.id, coalesce(e.fields, '{}') FROM erasure_item i JOIN erasure e ON e.id = i.erasure
+    JOIN unnest(%(keys)s::uuid[], %(ids)s::uuid[]) AS asked (trace_key, event_id) USING (trace_key, event_id)
+    WHERE i.erased > 0 AND e.project_id = %(project)s ORDER BY e.id"""
+_ASKED: Final = 5_000  # events at once
 _CERTIFICATE: Final = "SELECT id, path FROM certificate WHERE erasure = ? AND decided = ?"
 ERASURES: Final = "certificates/erasures.jsonl"
 NOTED: Final = "certificates noted"  # from the first chunk on
@@ -98,6 +103,22 @@ def cited(files: Files, requests: Iterable[Request], ids: Iterable[str]) -> list
         there = any(files.db.execute(f"SELECT 1 FROM {table} WHERE id = ? LIMIT 1", (one,)).fetchone() for one in ids)
         found.append(Cited(request, record, path, listed if there else ""))
     return found
+
+
+def erased(conn: psycopg.Connection[Any], files: Files, project_id: int) -> Iterator[dict[str, Any]]:
+    """What ERASURES says of each field that is gone: its reason names the requests that took values of its event and were to take this
+    one; none where this service knows of none: evidence was imported, or somebody deleted values behind it."""
+    rows = files.db.execute("SELECT id, field FROM erased ORDER BY id, field").fetchall()
+    for start in range(0, len(rows), _ASKED):
+        page = rows[start : start + _ASKED]
+        events = [ids for ids in map(split_id, {public for public, _ in page}) if ids is not None]
+        asked = {"keys": [key for key, _ in events], "ids": [event_id for _, event_id in events], "project": project_id}
+        took: dict[str, list[tuple[int, list[int]]]] = {}
+        for trace_key, event_id, number, fields in conn.execute(_TOOK, asked):
+            took.setdefault(public_id(trace_key, event_id), []).append((number, fields))
+        for public, field in page:
+            by = " and ".join(f"request {number}" for number, fields in took.get(public, ()) if not fields or field in fields)
+            yield {"id": public, "field": field, "reason": f"erased from the store before this export{by and f', on {by}'}"}
 
 
 def _utc(at: datetime) -> str:

@@ -292,10 +292,7 @@ def _papers(conn: psycopg.Connection[Any], files: Files, wish: Wish, begun: dict
         {"name": name, "public_key": b64encode(key).decode(), "created_at": timestamp(at), "from_size": size}
         for name, key, at, size in keys
     ]
-    erased = [
-        {"id": public, "field": field, "reason": "erased from the store before this export"}
-        for public, field in files.db.execute("SELECT id, field FROM erased ORDER BY id, field")
-    ]
+    erased = list(certificates.erased(conn, files, wish.project_id))
     files.write("checkpoint.txt", begun["note"].encode())
     files.write("keys.json", msgspec.json.format(_encode(listed)) + b"\n")
     files.write("rotations.txt", "".join(rotations).encode())

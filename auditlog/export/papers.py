@@ -48,7 +48,7 @@ The evidence:
   keys.json           the public keys that sign checkpoints; rotations.txt: how a new key was vouched for by the one before
   withheld.jsonl      what was left out of this copy although it is still kept, with the reason
   certificates/       what is not kept any more: dispositions.jsonl, deleted when its time was over, by whom and under which policy;
-                      erasures.jsonl, fields that were erased. A file is there only if there was something to say
+                      erasures.jsonl, fields that were erased, and by which requests. A file is there only if there was something to say
   timestamps/         what somebody else signed of the log, and when: see TIMESTAMPS. There only if it was asked
   manifest.json       what was asked for, for whom and why, and the SHA-256 of every other file
 

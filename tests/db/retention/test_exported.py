@@ -252,6 +252,8 @@ def test_a_session_page_cites_the_request_and_the_file_of_its_certificate(case: 
     (line,) = [line for line in lines(tmp_path / "all", "events/00001.jsonl") if line["id"] == record]
     said = json.loads(line["rest"])
     assert (said["action"], said["about"]["erasure"], said["about"]["outcome"]) == ("erasure.certificate", gone, "redact")
+    said_gone = {(one["field"], one["reason"]) for one in lines(tmp_path / "all", "certificates/erasures.jsonl")}
+    assert said_gone == {(fields.INPUT, f"erased from the store before this export, on request {gone}")}
     page = page_of(tmp_path / "all", f"Restricted on request {hidden}, decided on {today}, to be looked at again on ")
     assert f"restricted on request: certificate {hidden} until " in page and "certificates/erasures" not in page
     assert '<a href="../withheld.jsonl">withheld.jsonl</a>' in page and chunk in page

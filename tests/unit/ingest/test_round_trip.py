@@ -1,5 +1,6 @@
 """Owns the proof that decoding loses nothing, from protobuf and from OTLP/JSON, whatever was sent."""
 
+from itertools import zip_longest
 from typing import Any
 
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditlog import otlp_json
 from auditlog.ingest.decode import decode, decode_request
-from auditlog.item import LOG, SPAN, Log, Span, Unreadable
+from auditlog.item import LOG, SPAN, STRING, Attribute, Context, Log, Span, Unreadable
 from tests.strategies import as_request, log_requests, singles, spans, trace_requests
 
 MARK = "MARK"  # broken later, byte for byte
@@ -43,6 +44,28 @@ def test_a_log_record_written_as_json_is_read_as_the_same_log_record(request: An
         document = otlp_json.document(item)
         assert document is not None
         assert repr(decode(document, LOG, "json")) == repr([item])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(trace_requests() | log_requests(), min_size=2, max_size=4))
+def test_documents_made_one_after_the_other_each_have_what_is_around_their_own_item(requests: list[Any]) -> None:
+    each = [
+        [one for one in decode(request.SerializeToString(), signal, "protobuf") if isinstance(one, Span | Log)]
+        for request in requests
+        for signal in [SPAN if "Trace" in type(request).__name__ else LOG]
+    ]
+    documents = otlp_json.Documents()
+    for item in [one for several in zip_longest(*each) for one in several if one is not None]:  # in turn, so that it changes
+        assert b"".join(documents.pieces(item)) == otlp_json.document(item)
+
+
+def test_what_is_around_a_span_is_cut_at_the_span_whatever_it_says() -> None:
+    hostile = '\0\x01"\\u0000\u202e\x7f[]'
+    said: list[Attribute] = [(hostile, STRING, hostile)]
+    around = Context(said, scope=(hostile, hostile), scope_attributes=said, schema_url=hostile)
+    span = Span(around, b"t" * 16, b"s" * 8, hostile, 1, 2, said)
+    document = otlp_json.document(span)
+    assert document is not None and repr(decode(document, SPAN, "json")) == repr([span])
 
 
 def _broken(message: Any) -> Any:
