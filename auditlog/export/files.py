@@ -70,10 +70,12 @@ class Files:
         folder.mkdir(parents=True, exist_ok=True)
         self.db = sqlite3.connect(self._beside, isolation_level=None)
         self.db.executescript(f"{_TABLES} BEGIN;")
-        if self.db.execute("SELECT 1 FROM sqlite_master WHERE name = 'wanted'").fetchone():  # as an older program began it
+        if self.db.execute("SELECT 1 FROM sqlite_master WHERE name = 'wanted' AND type = 'table'").fetchone():  # an older program began it
             self.db.execute("INSERT OR IGNORE INTO placed SELECT place, sha256 FROM wanted")
             self.db.execute("DROP TABLE wanted")
-            self.commit()
+        # One that still runs beside this program must not go on with it: it would write down places where nobody looks for them.
+        self.db.execute("CREATE VIEW IF NOT EXISTS wanted AS SELECT sha256, place FROM placed")
+        self.commit()
         row: tuple[int, int] = self.db.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM file").fetchone()
         self.complete, self.size = row  # files, and their bytes
         shutil.rmtree(folder / DRAFT, ignore_errors=True)

@@ -102,6 +102,10 @@ def test_contents_are_there_once_and_the_manifest_names_every_file(folder: Path)
     assert not folder.with_name(f"{folder.name}.progress").exists()
 
 
+OLDER_NOTES = "INSERT INTO wanted VALUES (x'00', x'00') ON CONFLICT (sha256) DO UPDATE SET place = min(place, excluded.place)"
+OLDER_SORTS = "CREATE INDEX IF NOT EXISTS wanted_place ON wanted (place, sha256)"
+
+
 class Killed(BaseException):
     """As a kill: nothing catches it."""
 
@@ -162,7 +166,11 @@ def test_an_export_that_an_older_program_began_goes_on_with_the_places_that_it_k
         context.setattr(files.Draft, "keep", killed)
         stood.export(tmp_path / "begun")
     with contextlib.closing(sqlite3.connect(tmp_path / "begun.progress", isolation_level=None)) as db:
+        for older in (OLDER_NOTES, OLDER_SORTS):
+            with pytest.raises(sqlite3.OperationalError, match="view"):
+                db.execute(older)
         db.executescript("""
+            DROP VIEW wanted;
             CREATE TABLE wanted (sha256 BLOB PRIMARY KEY, place BLOB) WITHOUT ROWID;
             INSERT INTO wanted SELECT sha256, min(place) FROM placed GROUP BY sha256;
             CREATE INDEX wanted_place ON wanted (place, sha256);
