@@ -218,9 +218,11 @@ def test_what_is_written_goes_to_the_disk_as_it_grows(tmp_path: Path, monkeypatc
         draft = files.Draft(opened)
         for _ in range(11):
             draft.add(line)
-        assert sent == [(0, 5_000_000, 5_000_000), (5_000_000, 5_000_000, 10_000_000)]  # whole lines, none left in the buffer
+        assert sent == [(0, 6_000_000, 6_000_000)]  # after 4 MiB with the next lines that are written at once; none left in the buffer
+        draft.add(bytes(4_000_000))
+        assert sent[1:] == [(6_000_000, 9_000_000, 15_000_000)]
         draft.keep("events/00001.jsonl", draft.lines)
-    assert (tmp_path / "folder" / "events" / "00001.jsonl").read_bytes() == line * 11
+    assert (tmp_path / "folder" / "events" / "00001.jsonl").read_bytes() == line * 15
 
 
 def test_a_full_disk_is_said_and_a_resume_goes_on(refund: World, monkeypatch: pytest.MonkeyPatch) -> None:
