@@ -122,7 +122,7 @@ def exported(service: Service, number: str, folder: Path, kills: int, longest: f
 
 
 def hashed(folder: Path) -> float:
-    """Megabytes a second of CPU that this machine hashes: the least that an export could take is to hash its lines once."""
+    """Megabytes a second of CPU that this machine reads and hashes: an export has to hash each of its lines once."""
     used, size = time.process_time(), 0
     for path in sorted(folder.glob("events/*.jsonl"))[:20]:
         data = path.read_bytes()

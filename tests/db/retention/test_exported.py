@@ -262,6 +262,20 @@ def test_a_session_page_cites_the_request_and_the_file_of_its_certificate(case: 
         assert (tmp_path / "all/sessions" / link).is_file() or link == "../index.html", link
 
 
+def test_an_erased_field_names_the_request_that_was_to_take_it_and_not_the_one_for_another_field(case: Case, tmp_path: Path) -> None:
+    case.talk("s-1", days_ago=0)
+    case.derive()
+    first = decided(case, "redact", fields.INPUT, session_id="s-1")
+    carry_out(case, first)
+    case.derive()
+    second = decided(case, "redact", fields.OUTPUT, session_id="s-1")
+    carry_out(case, second)
+    seal(case, tmp_path / "log.key")
+    exported(case, tmp_path / "all")
+    said = {(one["field"], one["reason"].partition(", on ")[2]) for one in lines(tmp_path / "all", "certificates/erasures.jsonl")}
+    assert said == {(fields.INPUT, f"request {first}"), (fields.OUTPUT, f"request {second}")}
+
+
 def test_a_page_cites_what_concerns_its_own_records_and_no_file_that_is_not_there(case: Case, tmp_path: Path) -> None:
     case.talk("s-1")
     old = case.events("s-1")[0]

@@ -59,6 +59,13 @@ def test_documents_made_one_after_the_other_each_have_what_is_around_their_own_i
         assert b"".join(documents.pieces(item)) == otlp_json.document(item)
 
 
+def test_a_span_and_a_log_record_of_the_same_scope_each_have_their_own_kind_of_document() -> None:
+    around, documents = Context([("service.name", STRING, "x")]), otlp_json.Documents()
+    span, log = Span(around, b"t" * 16, b"s" * 8, "a", 1, 2, []), Log(around, 1, 2, None, [])
+    for item in (span, log, span):
+        assert b"".join(documents.pieces(item)) == otlp_json.document(item)
+
+
 def test_what_is_around_a_span_is_cut_at_the_span_whatever_it_says() -> None:
     hostile = '\0\x01"\\u0000\u202e\x7f[]'
     said: list[Attribute] = [(hostile, STRING, hostile)]
