@@ -234,31 +234,42 @@ class Reader:
         return [(*row[:8], unpack.blank(bytes(row[8])), *row[9:]) if (row[4], row[0], row[1]) in hidden else row for row in rows]
 
     def load(
-        self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, most: int = _ANY,
-        blanked: bool = False,
-    ) -> list[Stored]:  # fmt: skip
+        self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, most: int = _ANY
+    ) -> list[Stored]:
         """Rows of _COLUMNS as events with their items. Content is fetched page by page. Raises TooLarge before a page has more than `most`.
 
         `known`: what earlier calls for the same session fetched, to be handed on empty. A later prompt repeats the earlier ones, and
         the nodes of a conversation lead backwards: without it they are followed from the end to the beginning, one query each.
-        `blanked`: the caller has asked what is restricted, and what is from then on is not looked for again.
         """
         loaded: list[Stored] = []
         contexts: dict[bytes, Context] = {}
         for start in range(0, len(rows), _PAGE):
-            page = rows[start : start + _PAGE]
-            page = page if blanked else self.shown(page)
-            parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in page]
-            content = self._content([(row[4], row[2], one) for row, one in zip(page, parsed, strict=True)], wanted, known, most)
-            for row, one in zip(page, parsed, strict=True):
-                pieces = content.get((row[4], row[2], one.prefix)) or Pieces()
-                pieces.shared = content.get((row[4], row[2], SHARED_PREFIX), {})
-                item = unpack.build(one, pieces, contexts, wanted)
-                trace_key, event_id, bucket, batch_no, project, received, occurred = row[:7]
-                digest = canonical.digest(bytes(row[7]))
-                public = public_id(trace_key, event_id)
-                loaded.append(Stored(public, trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item, one.gone))
+            loaded += self._stored(self.shown(rows[start : start + _PAGE]), wanted, known, most, contexts)
         return loaded
+
+    def page(self, rows: Sequence[Row], known: Content) -> Iterator[Stored]:
+        """The same for a caller who has asked what is restricted and keeps no event: what is restricted from then on is not looked for.
+
+        All content is fetched into `known` before this returns; then each item is made in its turn, and dies before the next.
+        """
+        return self._stored(rows, None, known, _ANY, {})
+
+    def _stored(
+        self, rows: Sequence[Row], wanted: Callable[[str], bool] | None, known: Content | None, most: int, contexts: dict[bytes, Context]
+    ) -> Iterator[Stored]:
+        parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in rows]
+        content = self._content([(row[4], row[2], one) for row, one in zip(rows, parsed, strict=True)], wanted, known, most)
+
+        def made(row: Row, one: unpack.Parsed) -> Stored:
+            pieces = content.get((row[4], row[2], one.prefix)) or Pieces()
+            pieces.shared = content.get((row[4], row[2], SHARED_PREFIX), {})
+            item = unpack.build(one, pieces, contexts, wanted)
+            trace_key, event_id, bucket, batch_no, project, received, occurred = row[:7]
+            digest = canonical.digest(bytes(row[7]))
+            public = public_id(trace_key, event_id)
+            return Stored(public, trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item, one.gone)
+
+        return map(made, rows, parsed)
 
     def _content(
         self,

@@ -102,6 +102,20 @@ def test_contents_are_there_once_and_the_manifest_names_every_file(folder: Path)
     assert not folder.with_name(f"{folder.name}.progress").exists()
 
 
+def test_an_export_has_the_same_bytes_however_many_events_are_in_memory_at_once(
+    stood: Stood, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auditlog.export.folder.timestamp_now", lambda: "2026-11-26T00:00:00.000000Z")
+    for name, count in (("many", 1_000), ("few", 7)):
+        monkeypatch.setattr("auditlog.export.folder._AT_ONCE", count)
+        stood.export(tmp_path / name)
+    many, few = (
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "many", tmp_path / "few")
+    )
+    assert few == many and verify(tmp_path / "few")[0] == 0
+
+
 OLDER_NOTES = "INSERT INTO wanted VALUES (x'00', x'00') ON CONFLICT (sha256) DO UPDATE SET place = min(place, excluded.place)"
 OLDER_SORTS = "CREATE INDEX IF NOT EXISTS wanted_place ON wanted (place, sha256)"
 
