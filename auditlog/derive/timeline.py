@@ -100,8 +100,9 @@ def _events(reader: Reader, facts: SessionFacts) -> tuple[list[Stored], str]:
     size = 0
     content: Content = {}
     for page in reader.pages(whole, known=content, count=_PAGE):
-        size += sum(map(_size, page))
-        events += page
+        loaded = list(page)
+        size += sum(map(_size, loaded))
+        events += loaded
         if size > MOST_BYTES:
             break
     if len(events) < min(len(rows), MOST_EVENTS):

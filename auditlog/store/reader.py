@@ -206,13 +206,17 @@ class Reader:
 
     def pages(
         self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, count: int = _PAGE
-    ) -> Iterator[list[Stored]]:
-        """These rows loaded, so many at once as bring MOST_AT_ONCE, and `count` at most; what one event has is never too much."""
+    ) -> Iterator[Iterator[Stored]]:
+        """These rows loaded, so many at once as bring MOST_AT_ONCE, and `count` at most; what one event has is never too much.
+
+        Of a page all content is there when it is handed out, and each item is made in its turn: before the next page.
+        """
+        contexts: dict[bytes, Context] = {}
         start, few = 0, count
         while start < len(rows):
             page = rows[start : start + few]
             try:
-                loaded = self.load(page, wanted, known, MOST_AT_ONCE if len(page) > 1 else _ANY)
+                loaded = self._stored(self.shown(page), wanted, known, MOST_AT_ONCE if len(page) > 1 else _ANY, contexts)
             except TooLarge:
                 few = max(1, few // 8)
                 continue

@@ -50,7 +50,7 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
         monkeypatch.setattr(reader, "MOST_AT_ONCE", most)
         self.content, self.rows, self.events, self.given_up = [0], [0], [0], 0
-        fetch, load = reader.Reader._bytes, reader.Reader.load
+        fetch, stored = reader.Reader._bytes, reader.Reader._stored
 
         def bytes_read(one: reader.Reader, *arguments: Any) -> Any:
             try:
@@ -62,13 +62,13 @@ class Held:
             return found
 
         def loaded(one: reader.Reader, rows: Any, *arguments: Any, **more: Any) -> Any:
-            found = load(one, rows, *arguments, **more)
+            found = stored(one, rows, *arguments, **more)
             self.rows.append(sum(len(row[7]) + len(row[8]) for row in rows))
             self.events.append(len(rows))
             return found
 
         monkeypatch.setattr(reader.Reader, "_bytes", bytes_read)
-        monkeypatch.setattr(reader.Reader, "load", loaded)
+        monkeypatch.setattr(reader.Reader, "_stored", loaded)
 
 
 @pytest.mark.parametrize("alike", [True, False], ids=["compresses well", "does not"])
