@@ -211,12 +211,11 @@ class Reader:
 
         Of a page all content is there when it is handed out, and each item is made in its turn: before the next page.
         """
-        contexts: dict[bytes, Context] = {}
         start, few = 0, count
         while start < len(rows):
             page = rows[start : start + few]
             try:
-                loaded = self._stored(self.shown(page), wanted, known, MOST_AT_ONCE if len(page) > 1 else _ANY, contexts)
+                loaded = self._stored(self.shown(page), wanted, known, MOST_AT_ONCE if len(page) > 1 else _ANY, {})
             except TooLarge:
                 few = max(1, few // 8)
                 continue
@@ -273,7 +272,7 @@ class Reader:
             public = public_id(trace_key, event_id)
             return Stored(public, trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item, one.gone)
 
-        return map(made, rows, parsed)
+        return (made(row, one) for row, one in zip(rows, parsed, strict=True))  # an error in one of them ends the caller, never the page
 
     def _content(
         self,

@@ -241,12 +241,16 @@ def build(
 
     contexts: a cache, so that events of one scope share one Context as they did when they arrived.
     wanted: of an attribute's key whether it is; others are left out.
+    Raises FormatError where values are fewer than the skeleton says.
     """
     builder = _Builder(parsed, content, wanted)
     make: Callable[..., Item] = _MAKERS[parsed.structure[0]]
-    if parsed.structure[0] in (items.REST, items.GOVERNANCE):
-        return make(builder, parsed)
-    return make(builder, parsed, _context(builder, parsed, {} if contexts is None else contexts))
+    try:
+        if parsed.structure[0] in (items.REST, items.GOVERNANCE):
+            return make(builder, parsed)
+        return make(builder, parsed, _context(builder, parsed, {} if contexts is None else contexts))
+    except StopIteration:  # let through, it would end whoever goes through events as if this one were the last
+        raise FormatError("a field has fewer values than the skeleton names") from None
 
 
 _UNKNOWN = Context()

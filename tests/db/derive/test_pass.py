@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -205,6 +206,19 @@ def test_a_batch_that_fails_three_times_is_set_aside_and_the_pass_goes_on(bench:
     assert (number, attempts) == (bad, consume.ATTEMPTS)
     assert "ValueError" in error and "customer" not in error
     assert work.step() == 0
+
+
+def test_of_a_damaged_event_the_batch_is_set_aside_and_none_behind_it_is_missed(bench: Bench) -> None:
+    """Read in one group with others: what cannot be made of one event must never pass for the end of the group."""
+    sent = [bench.send([span(number, bytes([number]) * 16, session__id="s")]).batch_no for number in range(1, 6)]
+    found = bench.owner.execute("SELECT vals FROM event WHERE batch_no = %s", (sent[1],)).fetchone()
+    assert found is not None
+    told = msgspec.msgpack.decode(bytes(found[0]))
+    told[-1].pop()
+    bench.owner.execute("UPDATE event SET vals = %s WHERE batch_no = %s", (msgspec.msgpack.encode(told), sent[1]))
+    bench.derive()
+    assert bench.rows("SELECT batch_no FROM derive_failure") == [(sent[1],)]
+    assert bench.rows("SELECT events, batches FROM tally") == [(4, 4)] and bench.rows("SELECT traces FROM session") == [(4,)]
 
 
 def test_two_passes_of_one_edition_never_run_together(bench: Bench) -> None:

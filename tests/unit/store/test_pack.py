@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog import item as items
+from auditlog.ingest import rest
 from auditlog.ingest.decode import decode
 from auditlog.item import SPAN, Context, Item, Span
 from auditlog.proof import canonical
@@ -221,6 +222,27 @@ def test_a_changed_value_is_noticed() -> None:
 def test_a_form_of_another_version_is_refused_with_a_word(skeleton: bytes, vals: bytes) -> None:
     with pytest.raises(unpack.FormatError):
         unpack.parse(skeleton, vals)
+
+
+def shortened(vals: bytes) -> bytes:
+    """With one value fewer of its last field."""
+    told = msgspec.msgpack.decode(vals)
+    return msgspec.msgpack.encode([*told[:-1], told[-1][:-1]])
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        span([("amount", items.INT, 400)]),
+        rest.event(b'{"kind": "model_call", "session_id": "s", "at": "2026-01-01T00:00:00Z"}'),
+    ],
+)
+def test_an_item_with_fewer_values_than_its_skeleton_says_is_an_error_and_no_end_of_a_list(item: items.Item) -> None:
+    """StopIteration, let through to whoever goes through events, would pass for the end of them: those behind it would be missing."""
+    [event] = Packer().pack([item], SECRET)
+    parsed = unpack.parse(event.skeleton, shortened(event.vals))
+    with pytest.raises(unpack.FormatError):
+        unpack.build(parsed, {})
 
 
 def test_what_is_stored_of_captured_cases_is_the_same_to_the_byte_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
