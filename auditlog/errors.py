@@ -40,6 +40,7 @@ CODES: Final[dict[str, Kind]] = {
     "query_timeout": Kind(504, DEADLINE),
     "not_sealed_yet": Kind(409, NOT_NOW),
     "log_contradicted": Kind(409, NOT_NOW),
+    "evidence_unreadable": Kind(409, NOT_NOW),
     "overloaded": Kind(503, UNAVAILABLE),
     "store_unavailable": Kind(503, UNAVAILABLE),
     "store_unsafe": Kind(503, UNAVAILABLE),

@@ -24,7 +24,8 @@ _FAILURES: Final = {
     "401": "`key_missing`, `key_unknown`, `key_revoked`, `key_expired`",
     "403": "`scope_missing`: the key may not do this; `purpose_required`: the project asks what content is read for",
     "404": "`not_found`: there is no such object in the key's project",
-    "409": "`not_sealed_yet`: stored, and sealed within seconds; `log_contradicted`: what is stored is not what was sealed",
+    "409": "`not_sealed_yet`: stored, and sealed within seconds; `log_contradicted`: what is stored is not what was sealed; "
+    "`evidence_unreadable`: what is stored of an event cannot be read, which the message names",
     "503": "`store_unavailable`, `internal`: nothing was lost, ask again",
     "504": "`query_timeout`: nothing was lost; narrow the time range, or add a filter",
 }

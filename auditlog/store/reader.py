@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import psycopg
 
+from auditlog.errors import Problem
 from auditlog.item import UNREADABLE, Context, Item
 from auditlog.proof import canonical
 from auditlog.store import arrays, fields, unpack
@@ -116,6 +117,21 @@ def _fields(parsed: unpack.Parsed, wanted: Callable[[str], bool]) -> set[int]:
     """The fields in which a wanted value may stand: those of its key, and the two that are not cut at keys."""
     keys = map(fields.key_of, parsed.structure[2][::2]) if parsed.structure[0] != UNREADABLE else ()
     return {fields.RESOURCE, fields.BODY, *(fields.field_of(key)[0] for key in keys if wanted(key))}
+
+
+def _parsed(row: Row) -> unpack.Parsed:
+    try:
+        return unpack.parse(bytes(row[7]), bytes(row[8]))
+    except unpack.FormatError as error:
+        raise _damaged(f"event {public_id(row[0], row[1])}", error) from error
+
+
+def _damaged(what: str, error: Exception) -> Problem:
+    return Problem(
+        "evidence_unreadable",
+        f"What is stored of {what} cannot be read: {error}. It was changed behind the service, or a newer version wrote it. "
+        "Other sessions are shown as before. Run manage.py verify: it says what is wrong.",
+    )
 
 
 class TooLarge(Exception):
@@ -260,16 +276,19 @@ class Reader:
     def _stored(
         self, rows: Sequence[Row], wanted: Callable[[str], bool] | None, known: Content | None, most: int, contexts: dict[bytes, Context]
     ) -> Iterator[Stored]:
-        parsed = [unpack.parse(bytes(row[7]), bytes(row[8])) for row in rows]
+        parsed = [_parsed(row) for row in rows]
         content = self._content([(row[4], row[2], one) for row, one in zip(rows, parsed, strict=True)], wanted, known, most)
 
         def made(row: Row, one: unpack.Parsed) -> Stored:
             pieces = content.get((row[4], row[2], one.prefix)) or Pieces()
             pieces.shared = content.get((row[4], row[2], SHARED_PREFIX), {})
-            item = unpack.build(one, pieces, contexts, wanted)
             trace_key, event_id, bucket, batch_no, project, received, occurred = row[:7]
-            digest = canonical.digest(bytes(row[7]))
             public = public_id(trace_key, event_id)
+            try:
+                item = unpack.build(one, pieces, contexts, wanted)
+            except unpack.FormatError as error:
+                raise _damaged(f"event {public}", error) from error
+            digest = canonical.digest(bytes(row[7]))
             return Stored(public, trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item, one.gone)
 
         return (made(row, one) for row, one in zip(rows, parsed, strict=True))  # an error in one of them ends the caller, never the page
@@ -326,4 +345,7 @@ class Reader:
         ).fetchall()  # fmt: skip
         if any(data is None for *_, data in rows) or sum(size_of(codec, bytes(data)) for _, codec, data in rows) > most:
             raise TooLarge
-        return [(bytes(key), decode(codec, bytes(data))) for key, codec, data in rows]
+        try:
+            return [(bytes(key), decode(codec, bytes(data))) for key, codec, data in rows]
+        except ValueError as error:
+            raise _damaged("a long value", error) from error

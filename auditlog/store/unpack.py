@@ -82,11 +82,13 @@ def parse(skeleton: bytes, vals: bytes) -> Parsed:
         commitments = dict(zip(listing[::2], listing[1::2], strict=True))
         values = dict(zip(told[::2], told[1::2], strict=True))
     except (msgspec.DecodeError, ValueError, TypeError) as error:
-        raise FormatError(f"skeleton or values cannot be read: {error}") from error
+        raise FormatError(f"skeleton or values are in no form that is known ({type(error).__name__})") from error
     if form != FORMAT or vals_form != FORMAT:
         raise FormatError(f"format {form}/{vals_form} is not {FORMAT}: written by another version")
     if version != fields.VERSION:
         raise FormatError(f"the table of fields is version {version}, this program knows {fields.VERSION}")
+    if type(structure) is not list or type(prefix) is not bytes or any(type(entries) is not list for entries in values.values()):
+        raise FormatError("skeleton or values are in no form that is known")
     return Parsed(event_id, structure, commitments, prefix, seed, values, vals)
 
 
@@ -241,7 +243,7 @@ def build(
 
     contexts: a cache, so that events of one scope share one Context as they did when they arrived.
     wanted: of an attribute's key whether it is; others are left out.
-    Raises FormatError where values are fewer than the skeleton says.
+    Raises FormatError where values are not what the skeleton says.
     """
     builder = _Builder(parsed, content, wanted)
     make: Callable[..., Item] = _MAKERS[parsed.structure[0]]
@@ -251,6 +253,8 @@ def build(
         return make(builder, parsed, _context(builder, parsed, {} if contexts is None else contexts))
     except StopIteration:  # let through, it would end whoever goes through events as if this one were the last
         raise FormatError("a field has fewer values than the skeleton names") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"its values are not what the skeleton says ({type(error).__name__})") from error
 
 
 _UNKNOWN = Context()
