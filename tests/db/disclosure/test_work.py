@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import connection
 
@@ -381,3 +382,19 @@ def test_what_is_kept_of_exports_goes_where_it_may_hold_what_was_erased(refund: 
         assert (now(job).state, now(job).withdrawn_by) == ("expired", number) and not job.folder.exists()
     assert now(others).state == "done" and others.folder.exists() and now(late).state == "waiting"
     assert work.tidy() == []
+
+
+def test_an_export_of_a_record_that_cannot_be_read_ends_and_names_it(refund: World) -> None:
+    """Rather than leaving it out: what is missing from an export without a word was never there for whoever reads it."""
+    trace_key, event_id, vals = refund.bench.rows("SELECT trace_key, event_id, vals FROM event ORDER BY event_id LIMIT 1")[0]
+    told = msgspec.msgpack.decode(bytes(vals))
+    told[-1].pop()
+    refund.bench.owner.execute("UPDATE event SET vals = %s WHERE event_id = %s", (msgspec.msgpack.encode(told), event_id))
+    job = ask(refund)
+    assert not work.work(job.id)
+    assert now(job).state == "failed" and now(job).error.startswith(
+        f"evidence_unreadable: What is stored of event {trace_key.hex}{event_id.hex} "
+    )
+    refund.bench.owner.execute("UPDATE event SET vals = %s WHERE event_id = %s", (bytes(vals), event_id))
+    exports.resume(evidence.raw_connection(), CARLA, refund.project.pk, job.id)
+    assert not work.work(job.id) and now(job).state == "done", now(job).error
