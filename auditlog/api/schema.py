@@ -25,7 +25,7 @@ _FAILURES: Final = {
     "403": "`scope_missing`: the key may not do this; `purpose_required`: the project asks what content is read for",
     "404": "`not_found`: there is no such object in the key's project",
     "409": "`not_sealed_yet`: stored, and sealed within seconds; `log_contradicted`: what is stored is not what was sealed; "
-    "`evidence_unreadable`: what is stored of an event cannot be read, which the message names",
+    "`evidence_unreadable`: something that the answer would hold was changed so that it cannot be read; the message says what",
     "503": "`store_unavailable`, `internal`: nothing was lost, ask again",
     "504": "`query_timeout`: nothing was lost; narrow the time range, or add a filter",
 }

@@ -22,6 +22,7 @@ from auditlog.derive import leaves, sql
 from auditlog.derive.binding import Group, Stored, TraceFacts, gather, tells
 from auditlog.derive.keys import session_key, trace_session_key, value_digest
 from auditlog.derive.write import forget
+from auditlog.errors import Problem
 from auditlog.store.ranges import Ranges
 from auditlog.store.reader import Reader
 
@@ -176,6 +177,8 @@ def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def describe(error: BaseException) -> str:
     """An error without its message: kind, and the place in our code."""
+    if isinstance(error, Problem) and error.__cause__ is not None:  # what went wrong, not how it is told
+        error = error.__cause__
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

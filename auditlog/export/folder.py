@@ -29,7 +29,7 @@ from auditlog.proof import merkle
 from auditlog.store import arrays, unpack
 from auditlog.store.content import decode
 from auditlog.store.pack import content_key
-from auditlog.store.reader import Content, Reader, Secrets, Stored, public_id, restricted
+from auditlog.store.reader import Content, Reader, Secrets, Stored, parsed, public_id, restricted
 
 FORMAT: Final = "auditlog-export/1"
 VERIFIER: Final = Path(verify.__file__).with_name("standalone.py")
@@ -165,10 +165,10 @@ def _hide(row: Row, hidden: Sequence[int], request: int | None, files: Files) ->
     if not hidden and request is None:
         return row
     public, vals = public_id(row[0], row[1]), bytes(row[8])
-    parsed = unpack.parse(bytes(row[7]), vals)
-    _erased(files, public, parsed.gone)
+    apart = parsed(row)
+    _erased(files, public, apart.gone)
     if request is not None:
-        files.db.executemany("INSERT OR IGNORE INTO restricted VALUES (?, ?, ?)", [(public, field, request) for field in parsed.values])
+        files.db.executemany("INSERT OR IGNORE INTO restricted VALUES (?, ?, ?)", [(public, field, request) for field in apart.values])
         return (*row[:8], unpack.blank(vals), *row[9:])
     for field in hidden:
         vals = unpack.erase(vals, field)

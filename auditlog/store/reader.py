@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from auditlog.proof import canonical
 from auditlog.store import arrays, fields, unpack
 from auditlog.store.content import decode, size_of
 from auditlog.store.pack import SHARED_PREFIX, content_key
+
+log = logging.getLogger(__name__)
 
 _KEYS: Final = "trace_key, event_id, bucket, batch_no, project_id, received_at, occurred_at"
 _COLUMNS: Final = f"{_KEYS}, skeleton, vals"
@@ -119,7 +122,8 @@ def _fields(parsed: unpack.Parsed, wanted: Callable[[str], bool]) -> set[int]:
     return {fields.RESOURCE, fields.BODY, *(fields.field_of(key)[0] for key in keys if wanted(key))}
 
 
-def _parsed(row: Row) -> unpack.Parsed:
+def parsed(row: Row) -> unpack.Parsed:
+    """Both halves of a row taken apart. Raises Problem("evidence_unreadable")."""
     try:
         return unpack.parse(bytes(row[7]), bytes(row[8]))
     except unpack.FormatError as error:
@@ -127,11 +131,19 @@ def _parsed(row: Row) -> unpack.Parsed:
 
 
 def _damaged(what: str, error: Exception) -> Problem:
+    log.error("evidence.unreadable", extra={"what": what, "error_kind": type(error.__cause__ or error).__name__}, exc_info=error)
     return Problem(
         "evidence_unreadable",
         f"What is stored of {what} cannot be read: {error}. It was changed behind the service, or a newer version wrote it. "
-        "Other sessions are shown as before. Run manage.py verify: it says what is wrong.",
+        "Nothing that it stands in can be shown, all else can. Run manage.py verify: it says what is wrong.",
     )
+
+
+def _led_to(node: bytes) -> list[tuple[bytes, bool]]:
+    try:
+        return unpack.references(msgspec.msgpack.decode(node))
+    except (msgspec.DecodeError, TypeError, RecursionError) as error:
+        raise _damaged("a long conversation", error) from error
 
 
 class TooLarge(Exception):
@@ -250,7 +262,7 @@ class Reader:
         hidden = restricted(self.conn, rows)
         if not hidden:
             return rows
-        return [(*row[:8], unpack.blank(bytes(row[8])), *row[9:]) if (row[4], row[0], row[1]) in hidden else row for row in rows]
+        return [(*row[:8], unpack.blank(parsed(row).vals), *row[9:]) if (row[4], row[0], row[1]) in hidden else row for row in rows]
 
     def load(
         self, rows: Sequence[Row], wanted: Callable[[str], bool] | None = None, known: Content | None = None, most: int = _ANY
@@ -276,8 +288,8 @@ class Reader:
     def _stored(
         self, rows: Sequence[Row], wanted: Callable[[str], bool] | None, known: Content | None, most: int, contexts: dict[bytes, Context]
     ) -> Iterator[Stored]:
-        parsed = [_parsed(row) for row in rows]
-        content = self._content([(row[4], row[2], one) for row, one in zip(rows, parsed, strict=True)], wanted, known, most)
+        apart = [parsed(row) for row in rows]
+        content = self._content([(row[4], row[2], one) for row, one in zip(rows, apart, strict=True)], wanted, known, most)
 
         def made(row: Row, one: unpack.Parsed) -> Stored:
             pieces = content.get((row[4], row[2], one.prefix)) or Pieces()
@@ -291,7 +303,7 @@ class Reader:
             digest = canonical.digest(bytes(row[7]))
             return Stored(public, trace_key, event_id, bucket, batch_no, project, received, occurred, digest, item, one.gone)
 
-        return (made(row, one) for row, one in zip(rows, parsed, strict=True))  # an error in one of them ends the caller, never the page
+        return (made(row, one) for row, one in zip(rows, apart, strict=True))  # an error in one of them ends the caller, never the page
 
     def _content(
         self,
@@ -331,7 +343,7 @@ class Reader:
                     if node:
                         nodes.append((prefix, data))
                 for prefix, data in nodes:  # after all of this round: what it brought is not asked for again
-                    want(project, bucket, prefix, unpack.references(msgspec.msgpack.decode(data)))
+                    want(project, bucket, prefix, _led_to(data))
         for place, pieces in found.items():
             known.setdefault(place, Pieces()).update(pieces)
         return known

@@ -81,14 +81,16 @@ def parse(skeleton: bytes, vals: bytes) -> Parsed:
         vals_form, prefix, seed, *told = _decode(vals)
         commitments = dict(zip(listing[::2], listing[1::2], strict=True))
         values = dict(zip(told[::2], told[1::2], strict=True))
-    except (msgspec.DecodeError, ValueError, TypeError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise FormatError(f"skeleton or values are in no form that is known ({type(error).__name__})") from error
+    known = type(structure) is list and structure and type(prefix) is bytes and all(type(entries) is list for entries in values.values())
+    # What is quoted are numbers: anything else may be what somebody said.
+    if not known or any(type(number) is not int for number in (form, vals_form, version)):
+        raise FormatError("skeleton or values are in no form that is known")
     if form != FORMAT or vals_form != FORMAT:
         raise FormatError(f"format {form}/{vals_form} is not {FORMAT}: written by another version")
     if version != fields.VERSION:
         raise FormatError(f"the table of fields is version {version}, this program knows {fields.VERSION}")
-    if type(structure) is not list or type(prefix) is not bytes or any(type(entries) is not list for entries in values.values()):
-        raise FormatError("skeleton or values are in no form that is known")
     return Parsed(event_id, structure, commitments, prefix, seed, values, vals)
 
 
@@ -243,18 +245,18 @@ def build(
 
     contexts: a cache, so that events of one scope share one Context as they did when they arrived.
     wanted: of an attribute's key whether it is; others are left out.
-    Raises FormatError where values are not what the skeleton says.
+    Raises FormatError where there are fewer values than the skeleton says, or such that no item can be made of them.
     """
-    builder = _Builder(parsed, content, wanted)
-    make: Callable[..., Item] = _MAKERS[parsed.structure[0]]
     try:
+        builder = _Builder(parsed, content, wanted)
+        make: Callable[..., Item] = _MAKERS[parsed.structure[0]]
         if parsed.structure[0] in (items.REST, items.GOVERNANCE):
             return make(builder, parsed)
         return make(builder, parsed, _context(builder, parsed, {} if contexts is None else contexts))
     except StopIteration:  # let through, it would end whoever goes through events as if this one were the last
         raise FormatError("a field has fewer values than the skeleton names") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"its values are not what the skeleton says ({type(error).__name__})") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise FormatError(f"no item can be made of its values ({type(error).__name__})") from error
 
 
 _UNKNOWN = Context()

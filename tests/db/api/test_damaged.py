@@ -1,4 +1,4 @@
-"""Owns the checks of what is said where somebody changed a record so that it cannot be read: which one, what to do; others are shown."""
+"""Owns the checks of what is said where somebody changed a record so that it cannot be read: which one, what to do; all else is shown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from tests.db.api.conftest import REFUND, World
+from tests.db.api.talks import talk
 
 OTHER = "openinference/chat_hallucinated_tool"
 
@@ -42,7 +43,7 @@ def test_a_record_that_was_changed_is_named_and_other_sessions_are_shown(
     told = msgspec.msgpack.decode(bytes(vals))
     change(told)
     world.bench.owner.execute("UPDATE event SET vals = %s WHERE event_id = %s", (msgspec.msgpack.encode(told), event[32:]))
-    for path in (f"sessions/{hurt}/timeline", f"events/{event}"):
+    for path in (f"sessions/{hurt}/timeline", f"events/{event}", "events"):  # of a list nothing is left out without a word
         answer = world.api.get(path)
         error = answer.json()["error"]
         assert (answer.status_code, error["code"]) == (409, "evidence_unreadable"), error
@@ -54,11 +55,14 @@ def test_a_record_that_was_changed_is_named_and_other_sessions_are_shown(
     assert world.api.get(f"sessions/{whole}/timeline").status_code == 200 == operator.get(f"/sessions/{whole}").status_code
 
 
-def test_a_long_value_that_was_changed_is_said_to_be(world: World, operator: Client) -> None:
-    world.load(REFUND)
+@pytest.mark.parametrize("stored, codec, what", [(b"no frame", 1, "a long value"), (b"\x92", 0, "a long conversation")])
+def test_a_long_value_that_was_changed_is_said_to_be(world: World, operator: Client, stored: bytes, codec: int, what: str) -> None:
+    world.bench.send(talk("long", 40, "The order arrived late. " * 20))
+    world.bench.derive()
     key = world.only_key()
-    world.bench.owner.execute("UPDATE content SET bytes = 'no frame' WHERE codec = 1")
+    assert world.api.get(f"sessions/{key}/timeline").status_code == 200
+    world.bench.owner.execute("UPDATE content SET bytes = %s, codec = %s", (stored, codec))
     answer = world.api.get(f"sessions/{key}/timeline")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "evidence_unreadable")
-    assert "a long value" in answer.json()["error"]["message"]
+    assert f"What is stored of {what} cannot be read" in answer.json()["error"]["message"]
     assert operator.get(f"/sessions/{key}").status_code == 409

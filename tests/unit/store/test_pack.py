@@ -224,6 +224,22 @@ def test_a_form_of_another_version_is_refused_with_a_word(skeleton: bytes, vals:
         unpack.parse(skeleton, vals)
 
 
+@pytest.mark.parametrize("skeleton, vals", [
+    ([1, 1, b"", [], []], [1, b"", b""]),
+    ([1, 1, b"", {"no": "list"}, []], [1, b"", b""]),
+    ([1, 1, b"", [99], []], [1, b"", b""]),
+    ([1, 1, b"", [1], []], [1, b"", b"", 1, "no list"]),
+    ([1, 1, b"", [1], []], [1, [], b""]),
+    (["said by somebody", 1, b"", [1], []], ["said by somebody", b"", b""]),
+    ([1, 1, b"", msgspec.Raw(b"\x91" * 5_000 + b"\x90"), []], [1, b"", b""]),
+    ([1, 1, b"", [1], [1, b"", "mixed", b""]], [1, b"", b"", 2, []]),
+])  # fmt: skip
+def test_what_somebody_changed_into_no_form_is_an_error_that_quotes_nothing(skeleton: list[Any], vals: list[Any]) -> None:
+    with pytest.raises(unpack.FormatError) as found:
+        unpack.build(unpack.parse(msgspec.msgpack.encode(skeleton), msgspec.msgpack.encode(vals)), {})
+    assert "said" not in str(found.value)
+
+
 def shortened(vals: bytes) -> bytes:
     """With one value fewer of its last field."""
     told = msgspec.msgpack.decode(vals)
