@@ -20,6 +20,7 @@ from auditlog.proof import canonical
 from auditlog.store import cut, fields, unpack
 from auditlog.store.pack import Packed, Packer
 from tests import corpus
+from tests.damage import shortened
 from tests.item_strategies import any_item
 
 SECRET = b"s" * 32
@@ -238,12 +239,6 @@ def test_what_somebody_changed_into_no_form_is_an_error_that_quotes_nothing(skel
     with pytest.raises(unpack.FormatError) as found:
         unpack.build(unpack.parse(msgspec.msgpack.encode(skeleton), msgspec.msgpack.encode(vals)), {})
     assert "said" not in str(found.value)
-
-
-def shortened(vals: bytes) -> bytes:
-    """With one value fewer of its last field."""
-    told = msgspec.msgpack.decode(vals)
-    return msgspec.msgpack.encode([*told[:-1], told[-1][:-1]])
 
 
 @pytest.mark.parametrize(
