@@ -15,8 +15,10 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.emptying import empty
+
 ORIGIN: Final = "auditlog/00000000000007e4"
-TABLES: Final = "anchor, checkpoint, log_key, tile, leaf"
+TABLES: Final = ("anchor", "checkpoint", "log_key", "tile", "leaf")
 
 
 def sha256(data: bytes) -> bytes:
@@ -88,7 +90,7 @@ class Sealer:
         self.conn = conn
         self.key = Ed25519PrivateKey.generate()
         self.rotating: Ed25519PrivateKey | None = None
-        conn.execute(f"TRUNCATE {TABLES}")
+        empty(conn, *TABLES)
         self._announce(0)
 
     def _announce(self, size: int) -> None:

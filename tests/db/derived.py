@@ -19,6 +19,7 @@ from auditlog.item import Item
 from auditlog.store.connect import connect
 from auditlog.store.reader import Reader
 from auditlog.store.writer import Project, Writer, Written
+from tests import emptying, sealing
 
 DERIVED = (
     *("derived", "part_leaves", "derive_failure", "tally", "trace", "declared", "session", "quarantined", "access_log"),
@@ -37,9 +38,7 @@ NOW = datetime.now(UTC)
 
 
 def empty(conn: psycopg.Connection[Any]) -> None:
-    conn.execute(f"TRUNCATE {', '.join(DERIVED)}")
-    conn.execute("TRUNCATE part, batch, event, content CASCADE")
-    conn.execute("TRUNCATE leaf, tile, checkpoint, log_key, anchor")
+    emptying.empty(conn, *DERIVED, "part", "batch", "event", "content", *sealing.TABLES)
     conn.execute("UPDATE bucket SET generation = generation + 1")  # what writers remember of content is void
     conn.execute("DELETE FROM edition")  # as after the first migration, whatever a test of rebuilding left
     conn.execute("INSERT INTO edition (number, state) VALUES (1, 'current')")

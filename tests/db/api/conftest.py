@@ -25,6 +25,7 @@ from auditlog.store.writer import Project
 from auditlog.web.models import LoginFailure
 from tests import corpus
 from tests.db.derived import Bench, owner
+from tests.emptying import empty
 
 __all__ = ["owner"]
 PASSWORD = "correct horse battery staple"
@@ -95,7 +96,7 @@ def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def world(db: None, owner: psycopg.Connection[Any]) -> Iterator[World]:
-    owner.execute("TRUNCATE hold, agent_flag, clock_event, reclassified, retention_rules")
+    empty(owner, "hold", "agent_flag", "clock_event", "reclassified", "retention_rules")
     for model in (User, LoginFailure, models.ApiKey, models.Project):
         model._default_manager.all().delete()
     made = World(owner)

@@ -17,6 +17,7 @@ from auditlog.governance import Actor
 from auditlog.search import evidence
 from tests.db.api.conftest import World, db, refund, world
 from tests.db.derived import owner
+from tests.emptying import empty
 
 __all__ = ["db", "owner", "refund", "world"]
 
@@ -27,7 +28,7 @@ CARLA = Actor("person", "1", "carla")
 def hints(owner: psycopg.Connection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Exports lie in the test's folder; what a broker would be told is listed."""
     sent: list[int] = []
-    owner.execute("TRUNCATE export_job CASCADE")
+    empty(owner, "export_release", "export_job")
     monkeypatch.setenv("AUDITLOG_EXPORTS", str(tmp_path / "exports"))
     monkeypatch.setattr(tasks.run_export, "delay", sent.append)
     yield sent

@@ -32,6 +32,7 @@ from tests import sealing
 from tests.db.api.conftest import db
 from tests.db.api.talks import LONG, talk
 from tests.db.derived import NOW, Bench, owner
+from tests.emptying import empty
 
 __all__ = ["db", "owner"]
 
@@ -141,21 +142,8 @@ def plain(data: bytes) -> bytes:
 
 @pytest.fixture
 def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
-    for table in (
-        "restricted",
-        "restricted_session",
-        "erasure_content",
-        "erasure_item",
-        "erasure",
-        "session_loss",
-        "disposition",
-        "hold",
-        "agent_flag",
-        "clock_event",
-        "reclassified",
-        "retention_rules",
-    ):
-        owner.execute(f"DELETE FROM {table}")
+    empty(owner, "restricted", "restricted_session", "erasure_content", "erasure_item", "erasure", "session_loss", "disposition")
+    empty(owner, "hold", "agent_flag", "clock_event", "reclassified", "retention_rules")
     owner.execute("DELETE FROM retention_class WHERE class_no < 9000 AND version > 1")
     owner.execute("DELETE FROM retention_class WHERE class_no BETWEEN 5 AND 8999")
     models.ApiKey.objects.all().delete()
@@ -168,7 +156,7 @@ def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
 
 def seal(case: Case, key_file: Path) -> None:
     """Seals everything that is stored in a log of its own."""
-    case.conn.execute(f"TRUNCATE {sealing.TABLES}")
+    empty(case.conn, *sealing.TABLES)
     with connect("sealer", autocommit=True) as conn:
         sealer = Sealer(conn, key_file)
         sealer.drain()

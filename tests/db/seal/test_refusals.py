@@ -14,7 +14,9 @@ from auditlog.proof import note
 from auditlog.seal import keys, restored, signed, standing
 from auditlog.seal.log import Contradiction, Log, Memory
 from auditlog.seal.refusal import Flag, Refused, Why
+from tests import sealing
 from tests.db.seal.conftest import Seals, mth
+from tests.emptying import empty
 
 pytestmark = pytest.mark.django_db  # only so that pytest-django makes the database; these tests commit over connections of their own
 
@@ -84,7 +86,7 @@ def test_a_restored_backup_is_not_signed_on(seals: Seals, sent_since: int) -> No
 def test_a_database_that_is_new_is_not_signed_on_with_the_old_key(seals: Seals) -> None:
     seals.plant(2)
     seals.start().drain()
-    seals.bench.owner.execute("TRUNCATE leaf, tile, checkpoint, log_key, anchor")
+    empty(seals.bench.owner, *sealing.TABLES)
     forget_batches(seals, 2)
     assert refused(seals) is Why.RESTORED
 

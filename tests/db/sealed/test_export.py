@@ -26,6 +26,7 @@ from auditlog.store import fields
 from auditlog.verify import standalone
 from tests import sealing
 from tests.db.sealed.conftest import Stood
+from tests.emptying import empty
 
 pytestmark = pytest.mark.django_db
 
@@ -278,7 +279,7 @@ def test_a_key_or_checkpoint_from_elsewhere_is_compared(stood: Stood, folder: Pa
 def test_paths_over_tiles_are_those_of_the_definition(stood: Stood, size: int) -> None:
     leaves = [f"leaf {n}".encode() for n in range(size)]
     with stood.owner.transaction(force_rollback=True):
-        stood.owner.execute(f"TRUNCATE {sealing.TABLES}")
+        empty(stood.owner, *sealing.TABLES)
         for number, leaf in enumerate(leaves):
             stood.owner.execute("INSERT INTO leaf VALUES (%s, %s, 1, %s, now())", (number, number, leaf))
         stood.sealer._tiles(leaves)

@@ -20,6 +20,7 @@ from auditlog.verify.timestamps import Trusted
 from auditlog.verify.whole import Progress, Run, Scope
 from tests import sealing
 from tests.db.sealed.conftest import Stood
+from tests.emptying import empty
 
 pytestmark = pytest.mark.django_db
 
@@ -176,7 +177,7 @@ def test_tiles_are_compared_with_leaves_and_with_the_tiles_below(stood: Stood) -
         return {fault.code for fault in faults + log.upper_tiles(stood.owner)} - {"leaf_differs"}
 
     with stood.owner.transaction(force_rollback=True):
-        stood.owner.execute(f"TRUNCATE {sealing.TABLES}")
+        empty(stood.owner, *sealing.TABLES)
         stood.sealer._announce(0)
         for number, leaf in enumerate(leaves):
             stood.owner.execute("INSERT INTO leaf VALUES (%s, %s, 1, %s, now())", (number, -number, leaf))
