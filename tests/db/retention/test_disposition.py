@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -265,12 +266,16 @@ class Mortal:
                     raise Killed
                 return super().execute(*args, **kwargs)
 
+        died = False
         with closing(connect("owner", autocommit=True, cursor_factory=Cursor, options="-c synchronous_commit=off")) as conn:
+            pid = conn.info.backend_pid
             try:
                 execute.execute(conn, BOB, self.disposition, self.case.secrets, told=told)
             except Killed:
-                return True
-        return False
+                died = True
+        while self.case.rows("SELECT FROM pg_stat_activity WHERE pid = %s", pid):
+            time.sleep(0.005)  # its server process holds its locks until it has ended
+        return died
 
 
 def test_killed_at_any_statement_all_of_it_happened_or_nothing_and_the_next_run_finishes_it(case: Case) -> None:

@@ -70,8 +70,9 @@ def test_random_items_are_read_back_equal_and_their_roots_recompute(
     fresh = [event.item for event in found]
     assert len(fresh) == written.stored
     assert all(item in batch for item in fresh)
-    assert all(any(item == event.item for event in everything(owner, project)) for item in batch)
-    assert len(everything(owner, project)) == len(known) + written.stored
+    there = everything(owner, project)
+    assert all(any(item == event.item for event in there) for item in batch)
+    assert len(there) == len(known) + written.stored
     assert check_batch(owner, written.batch_no, lambda _: project.secret) == []
     owner.rollback()
 
