@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -144,17 +145,31 @@ def page(scope: Scope, given: dict[str, str]) -> Page:
     return Page(found[:count], cursor.encode(last.sort_at, f"{last.session_key}:{last.step}") if last else None)
 
 
-def of_sessions(scope: Scope, keys: list[str], asked: dict[str, str], most: int) -> dict[str, list[Action]]:
+class Call(NamedTuple):
+    """What a line of the ledger says of an action."""
+
+    session_key: str
+    step: int
+    tool: str
+    outcome: str
+    offered: bool | None
+    arguments_valid: bool | None
+    sort_at: datetime
+    amount: Decimal | None
+    currency: str | None
+    object: str | None
+
+
+def of_sessions(scope: Scope, keys: list[str], asked: dict[str, str], most: int) -> dict[str, list[Call]]:
     """The last actions of each session that fulfil `asked`, newest first, one query for a page.
 
     One more than `most` where there are more.
     """
     place = Window(RowNumber(), partition_by=F("session_key"), order_by=[F("sort_at").desc(), F("step").desc()])
-    rows = matching(scope, asked).defer("event_ids", "digest", "tool_digest", "call_id", "occurred_at", "ended_at")
-    rows = rows.filter(session_key__in=keys).annotate(place=place).filter(place__lte=most + 1)
-    found: dict[str, list[Action]] = {key: [] for key in keys}
-    for row in rows.order_by("-sort_at", "-step"):
-        found[row.session_key].append(row)
+    rows = matching(scope, asked).filter(session_key__in=keys).annotate(place=place).filter(place__lte=most + 1)
+    found: dict[str, list[Call]] = {key: [] for key in keys}
+    for row in rows.order_by("-sort_at", "-step").values_list(*Call._fields):
+        found[row[0]].append(Call(*row))
     return found
 
 

@@ -6,6 +6,7 @@ on in it. Filters of actions have to hold for one and the same action.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,9 @@ _TRACES: Final = """
     SELECT t.trace_key, t.session_key, t.trace_id FROM unnest(%s::text[]) AS shown (key), LATERAL (
       SELECT * FROM trace WHERE project_id = %s AND edition = %s AND session_key = shown.key ORDER BY first_at, trace_key LIMIT %s) AS t
     ORDER BY t.first_at, t.trace_key"""
+_DECLARED: Final = """
+    SELECT trace_key, kind, value FROM declared
+    WHERE trace_key = ANY(%s) AND project_id = %s AND edition = %s AND kind IN ('user', 'customer') ORDER BY rank, value"""
 _VERSION: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -223,30 +227,33 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     `ahead`: of how many matches the times are wanted, too.
     """
     parameters.only(given, PARAMETERS | PAGED)
-    known: dict[str, Any] = {}
-    asked = _behind(given, matching(scope, given, zone, content=content, known=known))
-    count = parameters.limit(given.get("limit"))
+    count, known = parameters.limit(given.get("limit")), dict[str, Any]()
+
+    @functools.cache
+    def rows(*, one_by_one: bool) -> QuerySet[Any]:
+        return _behind(given, matching(scope, given, zone, content=content, known=known, one_by_one=one_by_one))
+
+    each = rows(one_by_one=True)
     # "sets": by filter the keys of its sessions, or None where they are many; "open": something was asked whose sessions nobody counted
     sets, opened = known.get("sets", {}), known.get("open", False)
     many = (bool(sets) or opened) and all(keys is None for keys in sets.values())
-    each = matching(scope, given, zone, content=content, known=known, one_by_one=True) if many else asked
-    newest = _near(_behind(given, each), _until(scope, given, zone), count + 1) if many and not opened else None
-    if newest is None:
-        newest = _newest(asked, count + 1)
+    near = _near(each, _until(scope, given, zone), count + 1, max(count + 1, ahead)) if many and not opened else None
+    if near is not None:
+        newest, complete = near
+        times = [at.timestamp() for at, _ in newest]
+        ahead = ahead if complete else min(ahead, len(times))  # of older ones nothing is said
+    else:
+        same = not opened and None not in sets.values()  # both ways ask the same
+        newest = _newest(rows(one_by_one=same), count + 1)
+        times = [at.timestamp() for at, _ in newest]
+        if count < len(newest) < ahead:
+            dense = many and _dense(scope, newest)
+            older, complete = _older(scope, rows(one_by_one=dense or same), newest[-1], ahead - len(newest), tried=dense)
+            times += older
+            ahead = ahead if complete else min(ahead, len(times))  # likewise
     shown = newest[:count]
     whole = {row.key: row for row in scope.of(Session).filter(key__in=[key for _, key in shown])}
     found = [whole[key] for _, key in shown if key in whole]  # one that joined another in between is found under that
-    times = [at.timestamp() for at, _ in newest]
-    if len(newest) > count and ahead > len(newest):
-        # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
-        # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
-        behind, last = before(newest[-1][0], key=newest[-1][1]), None
-        if many and _dense(scope, newest):
-            asked, last = each, _nearest(scope.of(Session).filter(behind))
-        asked = asked.filter(behind, _since(last)).order_by("-sort_at", "-key")
-        times += asked.values_list(_SECONDS, flat=True)[: ahead - len(newest)]
-        if last is not None:
-            ahead = min(ahead, len(times))  # of older ones nothing is said
     return Page(found, cursor.encode(*shown[-1]) if len(newest) > count else None, times[:ahead], ahead)
 
 
@@ -260,18 +267,34 @@ def _behind(given: dict[str, str], rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def _until(scope: Scope, given: dict[str, str], zone: tzinfo) -> QuerySet[Any]:
     """The ledger from the newest that may match on."""
-    until = {"to": given["to"]} if given.get("to") else {}
-    return _behind(given, matching(scope, until, zone))
+    ledger = scope.of(Session)
+    if given.get("to"):
+        ledger = ledger.filter(sort_at__lte=parameters.moment("to", given["to"], zone, end=True))
+    return _behind(given, ledger)
 
 
-def _near(rows: QuerySet[Any], ledger: QuerySet[Any], count: int) -> list[tuple[datetime, str]] | None:
-    """The newest of these rows, looked for among the newest of the ledger one after the other; None: there are not enough among those.
+def _near(rows: QuerySet[Any], ledger: QuerySet[Any], least: int, most: int) -> tuple[list[tuple[datetime, str]], bool] | None:
+    """The newest of these rows, looked for among the newest of the ledger one after the other, and whether no older ones were left out.
 
-    A set of tens of thousands took 30 to 80 ms to be made where twenty of its sessions are found among the first forty.
+    None where fewer than `least` are among those. A set of tens of thousands took 30 to 80 ms to be made where twenty of its sessions are
+    found among the first forty.
     """
     last = _nearest(ledger)
-    found = _newest(rows.filter(_since(last)), count)
-    return found if len(found) == count or last is None else None
+    found = _newest(rows.filter(_since(last)), most)
+    return (found, last is None or len(found) == most) if last is None or len(found) >= least else None
+
+
+def _older(scope: Scope, rows: QuerySet[Any], last: tuple[datetime, str], most: int, *, tried: bool) -> tuple[list[float], bool]:
+    """When those of these rows began that are older than the last of a page, and whether no older ones still were left out.
+
+    Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger would do; asked
+    to try one session after the other where hardly any matches it would read all of the ledger.
+    """
+    behind = before(last[0], key=last[1])
+    end = _nearest(scope.of(Session).filter(behind)) if tried else None
+    older = rows.filter(behind, _since(end)).order_by("-sort_at", "-key")
+    times = list(older.values_list(_SECONDS, flat=True)[:most])
+    return times, end is None or len(times) == most
 
 
 def _nearest(ledger: QuerySet[Any]) -> tuple[datetime, str] | None:
@@ -307,12 +330,13 @@ def identities(scope: Scope, rows: Iterable[Session], most: int | None = None) -
     with connection.cursor() as cursor:
         cursor.execute(_TRACES, [keys, scope.project_id, scope.edition, most])
         traces = cursor.fetchall()
-    session_of = {trace_key: session_key for trace_key, session_key, _ in traces}
+        session_of = {trace_key: session_key for trace_key, session_key, _ in traces}
+        cursor.execute(_DECLARED, [list(session_of), scope.project_id, scope.edition])
+        declared = cursor.fetchall()
     for _, session_key, trace_id in traces:
         if trace_id:
             found[session_key]["trace"].append(bytes(trace_id).hex())
-    declared = scope.of(Declared).filter(trace_key__in=list(session_of), kind__in=("user", "customer"))
-    for trace_key, kind, value in declared.order_by("rank", "value").values_list("trace_key", "kind", "value"):
+    for trace_key, kind, value in declared:
         values = found[session_of[trace_key]][kind]
         if (text := to_text(value)) not in values:
             values.append(text)

@@ -9,8 +9,9 @@ from typing import Any, Final, NamedTuple
 from django.urls import reverse
 
 from auditlog.derive.keys import to_text
-from auditlog.derive.models import Action, Session
+from auditlog.derive.models import Session
 from auditlog.search import actions, sessions
+from auditlog.search.actions import Call
 from auditlog.search.scope import Scope
 from auditlog.web import markup
 from auditlog.web.found import passages
@@ -86,14 +87,14 @@ def _whom(identity: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     return {"customers": customers, "user": markup.of(identity["user"][0]) if identity["user"] and not customers else ""}
 
 
-def _actions(row: Session, own: Sequence[Action], reader: Reader) -> list[dict[str, Any]]:
+def _actions(row: Session, own: Sequence[Call], reader: Reader) -> list[dict[str, Any]]:
     findings: dict[int, list[str]] = {}
     for finding in row.findings:
         findings.setdefault(finding.get("step"), []).append(finding["message"])
     return [_action(row, one, findings.get(one.step, []), reader) for one in own[:ACTIONS_SHOWN]]
 
 
-def _action(row: Session, one: Action, findings: Sequence[str], reader: Reader) -> dict[str, Any]:
+def _action(row: Session, one: Call, findings: Sequence[str], reader: Reader) -> dict[str, Any]:
     wrong = (["never offered"] if one.offered is False else []) + (["arguments invalid"] if one.arguments_valid is False else [])
     return {
         "url": step_address(row.key, one.step),
@@ -107,7 +108,7 @@ def _action(row: Session, one: Action, findings: Sequence[str], reader: Reader) 
     }
 
 
-def _hidden(row: Session, own: Sequence[Action], of_one_call: Mapping[str, str]) -> str:
+def _hidden(row: Session, own: Sequence[Call], of_one_call: Mapping[str, str]) -> str:
     """What a session's entry says of its calls that are not in the ledger."""
     if len(own) > ACTIONS_SHOWN:
         return f"the last {ACTIONS_SHOWN} {'that match ' if of_one_call else ''}shown"

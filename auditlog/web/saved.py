@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
@@ -21,6 +21,10 @@ from auditlog.web.models import SavedSearch
 MOST: Final = 100  # of one member
 MENU: Final = 12  # of the list beside the search
 LONGEST: Final = 8_000  # characters of the address
+# Asked by every search: a third of what it took as the ORM puts it together.
+_MENU: Final = """
+    SELECT s.name, s.query, u.username, s.user_id = %s AS own FROM saved_search AS s JOIN auth_user AS u ON u.id = s.user_id
+    WHERE s.project_id = %s AND (s.user_id = %s OR s.shared) ORDER BY s.name, s.id LIMIT %s"""
 _GONE: Final = "There is no such saved search; somebody may have removed it."
 
 
@@ -41,8 +45,10 @@ def seen(access: Access) -> QuerySet[SavedSearch]:
 
 def menu(access: Access) -> dict[str, Any]:
     """The list beside the search, as long as one reads it at a glance; the rest is on its own page."""
-    rows = list(seen(access)[: MENU + 1])
-    shown = [{"row": one, "own": one.user_id == access.user.pk, "address": f"/?{one.query}" if one.query else "/"} for one in rows[:MENU]]
+    with connection.cursor() as cursor:
+        cursor.execute(_MENU, [access.user.pk, access.project.pk, access.user.pk, MENU + 1])
+        rows = cursor.fetchall()
+    shown = [{"name": name, "of": None if own else of, "address": f"/?{query}" if query else "/"} for name, query, of, own in rows[:MENU]]
     return {"saved": shown, "saved_more": len(rows) > MENU, "may_share": may_share(access)}
 
 

@@ -76,6 +76,19 @@ def test_few_sessions_are_named_and_of_many_that_are_near_the_newest_are_tried_o
         assert any("OFFSET 0" in one for one in statements.statements) is expected, value
 
 
+def test_the_rows_of_a_page_and_the_times_for_its_bars_are_asked_for_at_once_where_both_are_near(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "MANY", 5)
+    monkeypatch.setattr(sessions, "_NEAREST", 20)
+    send(world, *(call(f"s{n:02}", DAY + timedelta(hours=n), "t", result="odd" if n % 4 == 0 else "done") for n in range(60)))
+    for value, known in (("done", 12), ("odd", 5)):  # as many as are among the newest twenty and the one that ends them
+        with asked() as statements:
+            page = sessions.page(Scope(world.project.pk), {"value": value, "limit": "3"}, ahead=12)
+        assert (len(page.rows), page.ahead, len(page.times)) == (3, known, known), value
+        assert sum("OFFSET 0" in one for one in statements.statements) == 1, value
+
+
 def test_many_that_are_all_old_are_found_though_none_is_near(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filters, "MANY", 5)
     monkeypatch.setattr(sessions, "_NEAREST", 10)
