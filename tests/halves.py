@@ -1,4 +1,4 @@
-"""Owns how `make test` runs the suite: two pytest processes side by side, what mostly computes and what mostly waits for services.
+"""Owns how `make test` runs the suite: two pytest processes side by side, which take about as long: what mostly computes, and the others.
 
     python -m tests.halves [arguments of pytest]
 
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO, Final
 
 TESTS: Final = Path(__file__).parent
-COMPUTING: Final = ("tests/db", "tests/shape", "tests/unit")
+COMPUTING: Final = ("tests/contract", "tests/db", "tests/shape", "tests/unit")
 
 
-def waiting() -> list[str]:
+def others() -> list[str]:
     """Every other folder that holds tests: a new one is run without being named here."""
     folders = (f"tests/{path.name}" for path in sorted(TESTS.iterdir()) if any(path.glob("**/test_*.py")))
     return [folder for folder in folders if folder not in COMPUTING]
@@ -63,7 +63,7 @@ def main() -> int:
     if given:
         last, code = shown(first.stdout), first.wait()
     with tempfile.TemporaryFile() as told:
-        second = start(waiting(), told)
+        second = start(others(), told)
         if not given:
             last, code = shown(first.stdout), first.wait()
         code = max(code, second.wait())

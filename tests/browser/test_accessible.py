@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser import cases
 from tests.service import Service
@@ -50,8 +50,8 @@ def address(service: Service, name: str) -> str:
 
 
 @pytest.fixture(scope="module", params=[("light", 1440), ("dark", 390)], ids=["light, 1440", "dark, 390"])
-def reader(request: pytest.FixtureRequest, browser: Browser, operator: BrowserContext, service: Service) -> Iterator[BrowserContext]:
-    """Somebody who is logged in. The policy is lifted here alone, because axe is a script that no page may load."""
+def reader(request: pytest.FixtureRequest, browser: Browser, operator: BrowserContext, service: Service) -> Iterator[Page]:
+    """Where somebody who is logged in reads. The policy is lifted here alone, because axe is a script that no page may load."""
     scheme, width = request.param
     context = browser.new_context(
         base_url=service.first_run["url"],
@@ -60,17 +60,15 @@ def reader(request: pytest.FixtureRequest, browser: Browser, operator: BrowserCo
         storage_state=operator.storage_state(),
         bypass_csp=True,
     )
-    yield context
+    yield context.new_page()  # one for all addresses: a new one is a process of its own, which takes longer than most pages
     context.close()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious_on(name: str, reader: BrowserContext, service: Service) -> None:
-    page = reader.new_page()
-    page.goto(address(service, name))
-    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    found = Axe().run(page).response["violations"]
-    page.close()
+def test_axe_finds_nothing_serious_on(name: str, reader: Page, service: Service) -> None:
+    reader.goto(address(service, name))
+    reader.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    found = Axe().run(reader).response["violations"]
     told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found if one["impact"] in ("serious", "critical")]
     assert told == []
 

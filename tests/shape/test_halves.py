@@ -6,7 +6,7 @@ from tests import halves
 
 
 def test_every_file_of_tests_is_in_one_of_the_halves_and_in_no_other() -> None:
-    folders = [*halves.COMPUTING, *halves.waiting()]
+    folders = [*halves.COMPUTING, *halves.others()]
     assert len(folders) == len(set(folders))
     found = sorted(path for folder in folders for path in (halves.TESTS.parent / folder).glob("**/test_*.py"))
     assert found == sorted(halves.TESTS.glob("**/test_*.py"))
