@@ -22,7 +22,6 @@ from auditlog.secrets import new_project_secret, wrap
 from auditlog.store import server
 from auditlog.store.connect import connect
 from auditlog.store.writer import Project
-from auditlog.web.models import LoginFailure
 from tests import corpus
 from tests.db.derived import Bench, owner
 from tests.emptying import empty
@@ -30,6 +29,10 @@ from tests.emptying import empty
 __all__ = ["owner"]
 PASSWORD = "correct horse battery staple"
 REFUND = "openinference/chat_refund"
+PEOPLE = (  # and projects, with all that refers to them
+    *("pin", "saved_search", "member_group", "member", "auth_user_groups", "auth_user_user_permissions", "auth_user", "login_failure"),
+    *("api_key", "project"),
+)
 
 
 class Api:
@@ -96,9 +99,7 @@ def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def world(db: None, owner: psycopg.Connection[Any]) -> Iterator[World]:
-    empty(owner, "hold", "agent_flag", "clock_event", "reclassified", "retention_rules")
-    for model in (User, LoginFailure, models.ApiKey, models.Project):
-        model._default_manager.all().delete()
+    empty(owner, "hold", "agent_flag", "clock_event", "reclassified", "retention_rules", *PEOPLE)
     made = World(owner)
     yield made
     made.bench.close()

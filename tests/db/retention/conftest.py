@@ -29,7 +29,7 @@ from auditlog.store.reader import Stored
 from auditlog.store.writer import Project, Written
 from auditlog.verify.batches import check_batch
 from tests import sealing
-from tests.db.api.conftest import db
+from tests.db.api.conftest import PEOPLE, db
 from tests.db.api.talks import LONG, talk
 from tests.db.derived import NOW, Bench, owner
 from tests.emptying import empty
@@ -143,11 +143,9 @@ def plain(data: bytes) -> bytes:
 @pytest.fixture
 def case(db: None, owner: psycopg.Connection[Any]) -> Iterator[Case]:
     empty(owner, "restricted", "restricted_session", "erasure_content", "erasure_item", "erasure", "session_loss", "disposition")
-    empty(owner, "hold", "agent_flag", "clock_event", "reclassified", "retention_rules")
+    empty(owner, "hold", "agent_flag", "clock_event", "reclassified", "retention_rules", *PEOPLE)
     owner.execute("DELETE FROM retention_class WHERE class_no < 9000 AND version > 1")
     owner.execute("DELETE FROM retention_class WHERE class_no BETWEEN 5 AND 8999")
-    models.ApiKey.objects.all().delete()
-    models.Project.objects.all().delete()
     made = Case(owner)
     yield made
     made.bench.close()
