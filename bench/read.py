@@ -95,6 +95,7 @@ def questions(q: Questions) -> dict[str, Callable[[], str]]:
         "search by agent, 7 days": lambda: f"/?agent=support-agent-{q.rng.randrange(40)}&{q.range(7)}",
         "search by amount = 400, 30 days": lambda: f"/?amount_min=400&amount_max=400&{q.range(30)}",
         "search by amount ≥ 400, 30 days": lambda: f"/?amount_min=400&{q.range(30)}",
+        "search by amount from 100 to 105, 30 days": lambda: f"/?amount_min=100&amount_max=105&{q.range(30)}",
         "search by amount ≥ 800 and tool, 7 days": lambda: f"/?amount_min=800&tool=issue_credit&{q.range(7)}",
         "search by value": lambda: f"/?value={q.any(q.values)}",
         "search by value in half of all, 30 days": lambda: f"/?value=late&{q.range(30)}",

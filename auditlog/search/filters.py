@@ -78,7 +78,10 @@ class IdentityFilters(django_filters.FilterSet):
 
     @property
     def qs(self) -> QuerySet[Any]:
-        """The rows that all filters allow. No form lies in between: a value stays as it came, with spaces around it, or NUL."""
+        """The rows that all filters allow.
+
+        No form lies in between (`form` and `errors` say nothing): a value stays as it came, with spaces around it, or NUL.
+        """
         rows: QuerySet[Any] = self.queryset.all()
         for name, one in self.asked.items():
             rows = getattr(self, one.method)(rows, one.field_name, self.data[name])

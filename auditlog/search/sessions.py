@@ -96,14 +96,12 @@ class SessionFilters(IdentityFilters):
             # Asked for the first few hundred, the planner takes one condition and tries the other on each, however rare both together are.
             self.known["open"] = True
             return rows.filter(Each(sessions.query)) if self.one_by_one else rows.filter(key__in=sessions)
-        # The index of values leads to those of one moment, where all values of each session were read before.
-        tried = sessions.filter(began_at=OuterRef("sort_at")) if asked.keys() == {"value"} else None
-        return self.within(rows, sessions, tried)
+        return self.within(rows, sessions, actions.sessions_tried(self.scope, asked) if self.one_by_one else None)
 
     def _began(self) -> Q:
         """When sessions of the range that is asked for began."""
         start, end = self.data.get("from"), self.data.get("to")
-        began = Q(began_at__gte=self._earliest(parameters.moment("from", start, self.zone))) if start else Q()
+        began = Q(began_at__gte=earliest(self.scope, parameters.moment("from", start, self.zone), self.known)) if start else Q()
         return began & Q(began_at__lte=parameters.moment("to", end, self.zone, end=True)) if end else began
 
     def by_version(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
@@ -133,17 +131,7 @@ class SessionFilters(IdentityFilters):
     def by_start(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         start = parameters.moment("from", value, self.zone)
         going_on = Q(ended_at__gte=start) | Q(ended_at=None, sort_at__gte=start)
-        return rows.filter(going_on, sort_at__gte=self._earliest(start))
-
-    def _earliest(self, start: datetime) -> datetime:
-        """No session that was going on at this time began before. Without this bound the ledger is read to its oldest end for them."""
-        if "began" not in self.known:
-            with connection.cursor() as long_ones:
-                long_ones.execute(_LONG_ONES, [self.scope.project_id, self.scope.edition, start])
-                self.known["began"] = long_ones.fetchone()[0]
-        began: datetime | None = self.known["began"]
-        first = start - _LONG if start - datetime.min.replace(tzinfo=UTC) > _LONG else start
-        return first if began is None else min(began, first)
+        return rows.filter(going_on, sort_at__gte=earliest(self.scope, start, self.known))
 
     def by_end(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(sort_at__lte=parameters.moment("to", value, self.zone, end=True))
@@ -205,6 +193,17 @@ def saying(scope: Scope, text: str) -> QuerySet[Any] | None:
     return None if asked is None else scope.of(SearchText).filter(tsv=wording.Words(asked))
 
 
+def earliest(scope: Scope, start: datetime, known: dict[str, Any]) -> datetime:
+    """No session that was going on at this time began before. Without this bound the ledger is read to its oldest end for them."""
+    if "began" not in known:
+        with connection.cursor() as long_ones:
+            long_ones.execute(_LONG_ONES, [scope.project_id, scope.edition, start])
+            known["began"] = long_ones.fetchone()[0]
+    began: datetime | None = known["began"]
+    first = start - _LONG if start - datetime.min.replace(tzinfo=UTC) > _LONG else start
+    return first if began is None else min(began, first)
+
+
 class Page:
     """One page of sessions, newest first."""
 
@@ -237,7 +236,7 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     # "sets": by filter the keys of its sessions, or None where they are many; "open": something was asked whose sessions nobody counted
     sets, opened = known.get("sets", {}), known.get("open", False)
     many = (bool(sets) or opened) and all(keys is None for keys in sets.values())
-    near = _near(each, _until(scope, given, zone), count + 1, max(count + 1, ahead)) if many and not opened else None
+    near = _near(each, _ledger(scope, given, zone, known), count + 1, max(count + 1, ahead)) if many and not opened else None
     if near is not None:
         newest, complete = near
         times = [at.timestamp() for at, _ in newest]
@@ -248,7 +247,9 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
         times = [at.timestamp() for at, _ in newest]
         if count < len(newest) < ahead:
             dense = many and _dense(scope, newest)
-            older, complete = _older(scope, rows(one_by_one=dense or same), newest[-1], ahead - len(newest), tried=dense)
+            behind = before(newest[-1][0], key=newest[-1][1])
+            end = _nearest(_ledger(scope, given, zone, known).filter(behind)) if dense else None
+            older, complete = _older(rows(one_by_one=dense or same).filter(behind), end, ahead - len(newest))
             times += older
             ahead = ahead if complete else min(ahead, len(times))  # likewise
     shown = newest[:count]
@@ -265,9 +266,11 @@ def _behind(given: dict[str, str], rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.filter(before(at, key=key))
 
 
-def _until(scope: Scope, given: dict[str, str], zone: tzinfo) -> QuerySet[Any]:
-    """The ledger from the newest that may match on."""
+def _ledger(scope: Scope, given: dict[str, str], zone: tzinfo, known: dict[str, Any]) -> QuerySet[Any]:
+    """The sessions of the range of time that is asked for, whatever they are: from the newest that may match to the oldest."""
     ledger = scope.of(Session)
+    if given.get("from"):
+        ledger = ledger.filter(sort_at__gte=earliest(scope, parameters.moment("from", given["from"], zone), known))
     if given.get("to"):
         ledger = ledger.filter(sort_at__lte=parameters.moment("to", given["to"], zone, end=True))
     return _behind(given, ledger)
@@ -284,16 +287,13 @@ def _near(rows: QuerySet[Any], ledger: QuerySet[Any], least: int, most: int) -> 
     return (found, last is None or len(found) == most) if last is None or len(found) >= least else None
 
 
-def _older(scope: Scope, rows: QuerySet[Any], last: tuple[datetime, str], most: int, *, tried: bool) -> tuple[list[float], bool]:
-    """When those of these rows began that are older than the last of a page, and whether no older ones still were left out.
+def _older(rows: QuerySet[Any], end: tuple[datetime, str] | None, most: int) -> tuple[list[float], bool]:
+    """When the newest of these rows began, down to `end`, and whether no older ones were left out.
 
     Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger would do; asked
     to try one session after the other where hardly any matches it would read all of the ledger.
     """
-    behind = before(last[0], key=last[1])
-    end = _nearest(scope.of(Session).filter(behind)) if tried else None
-    older = rows.filter(behind, _since(end)).order_by("-sort_at", "-key")
-    times = list(older.values_list(_SECONDS, flat=True)[:most])
+    times = list(rows.filter(_since(end)).order_by("-sort_at", "-key").values_list(_SECONDS, flat=True)[:most])
     return times, end is None or len(times) == most
 
 
@@ -327,6 +327,8 @@ def identities(scope: Scope, rows: Iterable[Session], most: int | None = None) -
     """
     keys = [row.key for row in rows]
     found: dict[str, dict[str, list[str]]] = {key: {"user": [], "customer": [], "trace": []} for key in keys}
+    if not keys:
+        return found
     with connection.cursor() as cursor:
         cursor.execute(_TRACES, [keys, scope.project_id, scope.edition, most])
         traces = cursor.fetchall()

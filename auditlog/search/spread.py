@@ -29,7 +29,7 @@ class Bar(NamedTuple):
 
 class Spread(NamedTuple):
     bars: list[Bar]  # empty ones between others included
-    cut: int  # how many were looked at, the newest; 0: all of them
+    cut: int  # how many these are, the newest; 0: all that match
 
 
 def looked_at(given: Mapping[str, str]) -> int:

@@ -20,7 +20,7 @@ from auditlog.web.purpose import Stated
 # Asked by every page: a third of what it took as the ORM puts it together.
 _MEMBERSHIP: Final = """
     SELECT p.*, m.expires_at AS member_until,
-      ARRAY(SELECT g.name FROM member_group AS given JOIN auth_group AS g ON g.id = given.group_id WHERE given.member_id = m.id) AS roles
+      ARRAY(SELECT g.name FROM member_group AS mg JOIN auth_group AS g ON g.id = mg.group_id WHERE mg.member_id = m.id) AS member_roles
     FROM member AS m JOIN project AS p ON p.id = m.project_id
     WHERE m.user_id = %s AND (m.expires_at IS NULL OR m.expires_at > %s) ORDER BY m.project_id LIMIT 1"""
 
@@ -102,7 +102,7 @@ def access_of(request: HttpRequest, user: Any = None) -> Access | None:
     if project is None:
         return None
     given: Any = project  # with what the question adds to it
-    roles = tuple(name for name in ROLES if name in given.roles)
+    roles = tuple(name for name in ROLES if name in given.member_roles)
     rights = Right(0)
     for name in roles:
         rights |= ROLES[name].rights

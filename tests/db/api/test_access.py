@@ -101,6 +101,15 @@ def test_a_membership_that_has_ended_shows_nothing_from_that_moment_on(refund: W
         assert answer.status_code in (302, 401, 403) and "ACME" not in text(answer), path
 
 
+def test_a_membership_that_has_ended_does_not_stand_before_one_that_has_not_in_a_younger_project(refund: World) -> None:
+    client = person(refund.project, "ines", "investigator")
+    models.Member.join(User.objects.get(username="ines"), refund.other, ["viewer", "compliance"])
+    assert "ACME" in text(client.get("/?q=ACME-2024"))
+    models.Member.objects.filter(project=refund.project, user__username="ines").update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert "No session matches" in text(client.get("/?q=ACME-2024"))
+    assert client.get("/retention").status_code == 200 and client.get(f"/sessions/{refund.key_of(SESSION)}").status_code == 404
+
+
 def test_somebody_of_another_project_sees_nothing_at_any_address(refund: World, operator: Client) -> None:
     other = person(refund.other, "olga", *ROLES)
     key = refund.key_of(SESSION)

@@ -44,8 +44,17 @@ def test_every_filter_finds_the_same_however_its_sessions_are_looked_for(
 
 @pytest.mark.parametrize(("many", "nearest"), [(1, 2_000), (1, 15), (500, 2_000)], ids=["near", "not near enough", "few"])
 @pytest.mark.parametrize(
-    "query", [{"value": "done"}, {"tool": "t"}, {"customer_id": "ACME"}, {"q": "done"}, {"value": "odd"}, {"from": "2026-03-03"}]
-)
+    "query",
+    [
+        {"value": "done"},
+        {"tool": "t"},
+        {"customer_id": "ACME"},
+        {"q": "done"},
+        {"value": "odd"},
+        {"from": "2026-03-03"},
+        {"value": "done", "from": "2026-03-03"},
+    ],
+)  # fmt: skip
 def test_a_page_and_the_times_ahead_are_those_of_all_that_match_wherever_a_page_ends(
     world: World, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], many: int, nearest: int
 ) -> None:
@@ -58,7 +67,8 @@ def test_a_page_and_the_times_ahead_are_those_of_all_that_match_wherever_a_page_
         page = sessions.page(scope, {**query, "limit": limit}, ahead=30)
         looked_for = page.ahead  # fewer, where older ones were not looked into
         assert page.times == [at.timestamp() for at in every[:looked_for]], limit
-        assert looked_for == 30 or nearest < 30, limit
+        assert looked_for == 30 or (nearest < 30 and looked_for >= min(int(limit) + 1, 30)), limit
+        assert looked_for > len(page.times) or len(every) > looked_for, f"{limit}: a cut is said where there is none"
         assert [row.sort_at for row in page.rows] == every[: int(limit)], limit
         behind = sessions.page(scope, {**query, "limit": limit, "cursor": page.next}) if page.next else sessions.Page([], None)
         assert [row.sort_at for row in behind.rows] == every[int(limit) : 2 * int(limit)], limit
@@ -87,6 +97,31 @@ def test_the_rows_of_a_page_and_the_times_for_its_bars_are_asked_for_at_once_whe
             page = sessions.page(Scope(world.project.pk), {"value": value, "limit": "3"}, ahead=12)
         assert (len(page.rows), page.ahead, len(page.times)) == (3, known, known), value
         assert sum("OFFSET 0" in one for one in statements.statements) == 1, value
+
+
+def test_where_all_of_a_range_was_tried_no_cut_is_said_and_no_set_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "MANY", 5)
+    monkeypatch.setattr(sessions, "_NEAREST", 15)
+    send(world, *(call(f"s{n:02}", DAY + timedelta(days=n), "t" if n % 9 else "odd", result="done") for n in range(60)))
+    first = f"{DAY + timedelta(days=50):%Y-%m-%d}"
+    for asks, known in (({"value": "done"}, 10), ({"tool": "odd"}, 1)):
+        with asked() as statements:
+            page = sessions.page(Scope(world.project.pk), {**asks, "limit": "3", "from": first}, ahead=30)
+        assert (len(page.times), page.ahead) == (known, 30), asks
+        ordered = [one for one in statements.statements if "ORDER BY" in one and ("action_value" in one or "session_term" in one)]
+        assert len(ordered) == 1 and "OFFSET 0" in ordered[0], asks
+
+
+def test_an_amount_of_another_edition_is_nobodys(refund: World) -> None:
+    columns = "project_id, session_key, step, n, currency, side, pointer, began_at"
+    refund.bench.owner.execute(
+        f"INSERT INTO action_amount (edition, amount, {columns}) SELECT 2, amount + 5000, {columns} FROM action_amount"
+    )
+    scope = Scope(refund.project.pk)
+    for least, found in (("400", 1), ("5000", 0)):
+        for one_by_one in (True, False):
+            known: dict[str, Any] = {"sets": {0: None}}  # as if there were many
+            assert sessions.matching(scope, {"amount_min": least}, known=known, one_by_one=one_by_one).count() == found, (least, one_by_one)
 
 
 def test_many_that_are_all_old_are_found_though_none_is_near(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
