@@ -33,7 +33,10 @@ def empty(conn: psycopg.Connection[Any], *tables: str) -> None:
 
 
 def drop_buckets(conn: psycopg.Connection[Any]) -> None:
-    """Where tests left many buckets, all of them go, as if nothing had ever been received. Their rows are gone already."""
+    """Where tests left many buckets, all of them go, as if nothing had ever been received.
+
+    Between tests only: a writer that is still there would believe what it remembers of a bucket that is made anew.
+    """
     tables = conn.execute(
         "SELECT inhrelid::regclass::text FROM pg_inherits "
         "WHERE inhparent IN ('event'::regclass, 'content'::regclass, 'tombstone'::regclass)"

@@ -38,8 +38,7 @@ NOW = datetime.now(UTC)
 
 
 def empty(conn: psycopg.Connection[Any]) -> None:
-    emptying.empty(conn, *DERIVED, "part", "batch", "event", "content", *sealing.TABLES)
-    emptying.drop_buckets(conn)
+    emptying.empty(conn, *DERIVED, "part", "batch", "event", "content", "tombstone", *sealing.TABLES)
     conn.execute("UPDATE bucket SET generation = generation + 1")  # what writers remember of content is void
     conn.execute("DELETE FROM edition")  # as after the first migration, whatever a test of rebuilding left
     conn.execute("INSERT INTO edition (number, state) VALUES (1, 'current')")
@@ -49,6 +48,7 @@ def empty(conn: psycopg.Connection[Any]) -> None:
 def owner(django_db_setup: None) -> Iterator[psycopg.Connection[Any]]:
     with connect("owner", autocommit=True) as conn:
         empty(conn)  # before, never after: the transaction around a test of pages would be waited for
+        emptying.drop_buckets(conn)
         yield conn
 
 
@@ -68,10 +68,9 @@ class Bench:
 
     def new_pass(self) -> Pass:
         """As after a start: nothing is remembered but what the database holds."""
-        if self.conn.closed:
-            self.conn = connect("derive", autocommit=True)
-            self.reader = Reader(self.conn, lambda _: self.project.secret)
-        self.conn.execute("SELECT pg_advisory_unlock_all()")
+        self._leave()
+        self.conn = connect("derive", autocommit=True)
+        self.reader = Reader(self.conn, lambda _: self.project.secret)
         return Pass(self.conn, declaring(self.reader))
 
     def derive(self) -> None:

@@ -273,8 +273,10 @@ class Mortal:
                 execute.execute(conn, BOB, self.disposition, self.case.secrets, told=told)
             except Killed:
                 died = True
+        ends = time.monotonic() + 30
         while self.case.rows("SELECT FROM pg_stat_activity WHERE pid = %s", pid):
-            time.sleep(0.005)  # its server process holds its locks until it has ended
+            assert time.monotonic() < ends, "the server process of a closed connection does not end"
+            time.sleep(0.005)  # until then it holds its locks
         return died
 
 

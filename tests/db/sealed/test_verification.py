@@ -255,7 +255,7 @@ def test_two_processes_do_not_work_on_one_verification(stood: Stood) -> None:
 
 def test_once_a_day_a_job_verifies_everything_and_the_metrics_tell(stood: Stood, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "hint", lambda _: None)
-    monkeypatch.setenv("AUDITLOG_VERIFY_PAUSE", "1")  # after each bucket, of which other tests leave hundreds
+    monkeypatch.setenv("AUDITLOG_VERIFY_PAUSE", "1")  # after each bucket, of which other tests leave some
     tasks.verify_when_due()
     tasks.verify_when_due()
     (job,) = Job.objects.filter(kind="verify")
