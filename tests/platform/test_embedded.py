@@ -19,7 +19,7 @@ from auditlog.platform.postgres import Installation, PostgresError
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o711)  # as root, PostgreSQL's user must pass
+        parent.chmod(parent.stat().st_mode | 0o011)  # as root, PostgreSQL's user must pass
     return tmp_path / "data"
 
 

@@ -44,7 +44,7 @@ def pid(folder: Path, name: str) -> int:
 def service(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
     for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)  # as root, PostgreSQL's user must pass
+        folder.chmod(folder.stat().st_mode | 0o011)  # as root, PostgreSQL's user must pass
 
     def start(scenario: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.platform.fake_service", str(tmp_path), scenario]
