@@ -237,21 +237,19 @@ def page(scope: Scope, given: dict[str, str], zone: tzinfo = UTC, *, content: bo
     sets, opened = known.get("sets", {}), known.get("open", False)
     many = (bool(sets) or opened) and all(keys is None for keys in sets.values())
     near = _near(each, _ledger(scope, given, zone, known), count + 1, max(count + 1, ahead)) if many and not opened else None
-    if near is not None:
-        newest, complete = near
-        times = [at.timestamp() for at, _ in newest]
-        ahead = ahead if complete else min(ahead, len(times))  # of older ones nothing is said
-    else:
-        same = not opened and None not in sets.values()  # both ways ask the same
-        newest = _newest(rows(one_by_one=same), count + 1)
-        times = [at.timestamp() for at, _ in newest]
-        if count < len(newest) < ahead:
-            dense = many and _dense(scope, newest)
-            behind = before(newest[-1][0], key=newest[-1][1])
-            end = _nearest(_ledger(scope, given, zone, known).filter(behind)) if dense else None
-            older, complete = _older(rows(one_by_one=dense or same).filter(behind), end, ahead - len(newest))
-            times += older
-            ahead = ahead if complete else min(ahead, len(times))  # likewise
+    same = not opened and None not in sets.values()  # both ways ask the same
+    newest, complete = near or (_newest(rows(one_by_one=same), count + 1), True)
+    times = [at.timestamp() for at, _ in newest]
+    if near is None and count < len(newest) < ahead:
+        # Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger
+        # would do; asked to try one session after the other where hardly any matches it would read all of the ledger.
+        dense = many and _dense(scope, newest)
+        behind = before(newest[-1][0], key=newest[-1][1])
+        end = _nearest(_ledger(scope, given, zone, known).filter(behind)) if dense else None
+        older = rows(one_by_one=dense or same).filter(behind, _since(end)).order_by("-sort_at", "-key")
+        times += older.values_list(_SECONDS, flat=True)[: ahead - len(newest)]
+        complete = end is None
+    ahead = ahead if complete else min(ahead, len(times))  # of older ones nothing is said
     shown = newest[:count]
     whole = {row.key: row for row in scope.of(Session).filter(key__in=[key for _, key in shown])}
     found = [whole[key] for _, key in shown if key in whole]  # one that joined another in between is found under that
@@ -285,16 +283,6 @@ def _near(rows: QuerySet[Any], ledger: QuerySet[Any], least: int, most: int) -> 
     last = _nearest(ledger)
     found = _newest(rows.filter(_since(last)), most)
     return (found, last is None or len(found) == most) if last is None or len(found) >= least else None
-
-
-def _older(rows: QuerySet[Any], end: tuple[datetime, str] | None, most: int) -> tuple[list[float], bool]:
-    """When the newest of these rows began, down to `end`, and whether no older ones were left out.
-
-    Asked for a thousand rows the planner reads every amount or value that there is, where a few sessions more of the ledger would do; asked
-    to try one session after the other where hardly any matches it would read all of the ledger.
-    """
-    times = list(rows.filter(_since(end)).order_by("-sort_at", "-key").values_list(_SECONDS, flat=True)[:most])
-    return times, end is None or len(times) == most
 
 
 def _nearest(ledger: QuerySet[Any]) -> tuple[datetime, str] | None:
